@@ -1,0 +1,283 @@
+"""Running trained models on clips: load a model, classify, embed, reconstruct."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import nnx
+from jaxtyping import Float, UInt8
+
+from av_mae import checkpoint, config, reconstruction, sharding, state, tasks, views
+from av_mae.clip import Clip
+from av_mae.clip import read as read_clip
+from av_mae.modality import Audio, Modality
+from av_mae.report import pictures
+
+# Rows that go through a model at once; more views than this come in several batches.
+_ROWS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """What a model was given and what it filled in; keys are `original`, `masked`, `predicted`.
+
+    `predicted` shows the visible patches as they are and the hidden ones as the decoder fills them
+    in; sounds but the original are made from the spectrograms.
+
+    Attributes:
+        frames: uint8 `[f h w 3]`, shown at `fps`; empty without video, like those below without
+            audio.
+        spectrogram: natural-log mel energies float32 `[t m]`, 100 columns a second.
+        waveform: float32 `[s]` at 16 kHz.
+        seconds: start and end of the shown part in the clip, by modality.
+    """
+
+    frames: dict[str, UInt8[np.ndarray, "f h w 3"]]
+    fps: float
+    spectrogram: dict[str, Float[np.ndarray, "t m"]]
+    waveform: dict[str, Float[np.ndarray, " s"]]
+    seconds: dict[str, tuple[float, float]]
+
+    def sound_of_frames(self, kind: str = "predicted") -> Float[np.ndarray, " s"] | None:
+        """The part of a waveform that is heard while the frames are shown; None without either."""
+        if kind not in self.waveform or not self.frames:
+            return None
+        begin = self.seconds["video"][0] - self.seconds["audio"][0]
+        length = len(self.frames[kind]) / self.fps
+        samples = [round(max(t, 0.0) * Audio.sample_rate) for t in (begin, begin + length)]
+        return self.waveform[kind][slice(*samples)]
+
+    def example(self, title: str) -> pictures.Example:
+        """The same for the report's pictures and pages."""
+        longest = max(end - start for start, end in self.seconds.values())
+        return pictures.Example(
+            title, self.frames, self.fps, self.spectrogram, self.waveform, longest
+        )
+
+
+def load(path: str | os.PathLike[str], step: int | None = None) -> "Model":
+    """Loads a model from the workdir of a run, or from one of its checkpoints.
+
+    Raises:
+        ValueError: no checkpoint there, or a damaged one.
+    """
+    saved = checkpoint.read(path, step)
+    task = tasks.make(saved.experiment, saved.labels)
+    empty = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
+    graphdef, params, rest = state.split(empty)
+    _check_fit(saved.params, params, path)
+    _check_fit(saved.rest, rest, path)
+    module = nnx.merge(graphdef, *jax.device_put((saved.params, saved.rest)))
+    return Model(module, saved.experiment, saved.labels, source=os.fspath(path), step=saved.step)
+
+
+class Model:
+    """A trained model with its preprocessing and its label names.
+
+    Every method takes any clip: longer ones are cut to what the model sees, shorter ones hold
+    their last frame and end in silence, and a modality that the clip lacks is left out, with a
+    warning. `modalities=("audio",)` leaves the others out on purpose.
+    """
+
+    def __init__(
+        self,
+        module: nnx.Module,
+        experiment: config.Experiment,
+        labels: Sequence[str] = (),
+        *,
+        source: str = "this model",
+        step: int = 0,
+    ):
+        """`module` is what the task of `experiment` makes; `source` is its name in messages."""
+        self.experiment, self.labels = experiment, tuple(labels)
+        self.source, self.step = source, step
+        task = tasks.make(experiment, labels)
+        graphdef, *self._variables = state.split(module)
+        self._predict, self._features, self._reconstruct = (
+            _jitted(graphdef, getattr(task, name, None))
+            for name in ("predict", "features", "reconstruct")
+        )
+
+    def classify(
+        self,
+        clip: Clip,
+        top: int = 5,
+        *,
+        modalities: Sequence[str] = (),
+        temporal_views: int = 0,
+        spatial_views: int = 0,
+    ) -> dict[str, float]:
+        """The `top` most probable labels and their probabilities, best first.
+
+        Args:
+            temporal_views, spatial_views: views averaged; 0 = as the run's evaluation does.
+
+        Raises:
+            ValueError: not a classifier, an unknown modality, or a clip without any of them.
+        """
+        self.expect("classify")
+        evaluator = self._evaluator()
+        found = views.evaluation(
+            clip,
+            self.used(clip, modalities),
+            sampling=self.experiment.dataset.sampling,
+            temporal=temporal_views or evaluator.temporal_views,
+            spatial=spatial_views or evaluator.spatial_views,
+        )
+        logits_vk = self._in_batches(self._predict, found.batch)
+        probability_k = _merged(logits_vk, evaluator.merge, self.experiment.dataset.multilabel)
+        best = np.argsort(-probability_k, kind="stable")[:top]
+        return {self.labels[k]: float(probability_k[k]) for k in best}
+
+    def features(
+        self, clip: Clip, *, modalities: Sequence[str] = ()
+    ) -> dict[str, Float[np.ndarray, "..."]]:
+        """Encoder output for the middle of the clip, nothing hidden.
+
+        Returns:
+            Tokens `video` `[n d]` and `audio` `[m d]`, and `pooled` `[d]`: the mean over modalities
+            of the mean over their tokens.
+
+        Raises:
+            ValueError: an unknown modality, or a clip without any of them.
+        """
+        found = views.evaluation(
+            clip, self.used(clip, modalities), sampling=self.experiment.dataset.sampling
+        )
+        tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found).items()}
+        return tokens | {"pooled": pooled(tokens)}
+
+    def embed(self, cut: views.Views) -> dict[str, Float[np.ndarray, "v _ d"]]:
+        """Encoder output `[v n d]` of many views, by modality."""
+        return self._in_batches(self._features, cut.batch)
+
+    def reconstruct(
+        self, clip: Clip, seed: int = 0, *, modalities: Sequence[str] = ()
+    ) -> Reconstruction:
+        """Hides tokens in the middle of the clip as in pretraining, and fills them in again.
+
+        Args:
+            seed: of the tokens that are hidden.
+
+        Raises:
+            ValueError: not a pretraining model, an unknown modality, or a clip without any of them.
+        """
+        self.expect("pretrain")
+        known = self.used(clip, modalities)
+        cut = views.evaluation(clip, known, sampling=self.experiment.dataset.sampling)
+        keys_b = jax.random.key(seed)[None]
+        found = jax.device_get(self._reconstruct(self._variables, cut.batch, keys_b))
+        kinds = {
+            name: {kind: getattr(x, kind)[0] for kind in pictures.KINDS}
+            for name, x in found.items()
+        }
+        shown = reconstruction.example(kinds, known, clip.source)
+        waves = dict(shown.waves)
+        if waves:
+            length = len(waves["predicted"])
+            waves["original"] = (cut.batch["audio"][0, :length] / 32768.0).astype(np.float32)
+        seconds = {name: tuple(x[0].tolist()) for name, x in cut.seconds.items()}
+        return Reconstruction(
+            dict(shown.frames), shown.fps, dict(shown.spectrograms), waves, seconds
+        )
+
+    def used(self, clip: Clip, modalities: Sequence[str] = ()) -> dict[str, Modality]:
+        """The modalities of the model that are asked for (none = all) and that the clip has."""
+        self.check_modalities(modalities)
+        known = self.experiment.modalities
+        wanted = [name for name in known if not modalities or name in modalities]
+        there = {"video": clip.frames is not None, "audio": clip.audio is not None}
+        here = [name for name in wanted if there[name]]
+        lacking = " and no ".join(name for name in wanted if not there[name])
+        if not here:
+            raise ValueError(
+                f"{clip.source} has no {lacking}, and {self.source} needs {' or '.join(wanted)}"
+            )
+        if lacking:
+            logging.warning("%s has no %s: using its %s alone", clip.source, lacking, here[0])
+        return {name: known[name] for name in here}
+
+    def check_modalities(self, names: Sequence[str]) -> None:
+        """Raises ValueError if the model does not know one of them."""
+        known = self.experiment.modalities
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(
+                f"unknown modality {unknown[0]!r}; {self.source} knows {', '.join(known)}"
+            )
+
+    def expect(self, task: str) -> None:
+        """Raises ValueError, with what to do instead, unless the model was trained for `task`."""
+        if self.experiment.task == task:
+            return
+        start = self.experiment.init_from.path
+        otherwise = {
+            "classify": "it has no classifier; use features or reconstruct, or finetune it: task "
+            f"classify with init_from.path={self.source}",
+            "pretrain": "it has no decoder; load the pretraining run that it was started from"
+            + (f": {start}" if start else ""),
+        }
+        raise ValueError(f"{self.source} is a {self.experiment.task} model: {otherwise[task]}")
+
+    def _evaluator(self) -> config.Evaluator:
+        """How the run evaluates its classifier; the defaults where it does not."""
+        evaluators = self.experiment.evaluators.values()
+        return next((e for e in evaluators if e.kind == "classification"), config.Evaluator())
+
+    def _in_batches(self, function: Callable[..., Any], batch: dict[str, np.ndarray]) -> Any:
+        """Applies to a few rows at a time; the last rows are padded, so one program fits all."""
+        rows = len(next(iter(batch.values())))
+        size = min(rows, _ROWS)
+        parts = []
+        for begin in range(0, rows, size):
+            part = {k: _padded(x[begin : begin + size], size) for k, x in batch.items()}
+            parts.append(jax.device_get(function(self._variables, part)))
+        return jax.tree.map(lambda *x: np.concatenate(x).astype(np.float32)[:rows], *parts)
+
+
+def pooled(tokens: dict[str, np.ndarray]) -> np.ndarray:
+    """Mean over modalities of the mean over tokens: `{name: [... n d]}` -> `[... d]`."""
+    return np.mean([x.mean(-2) for x in tokens.values()], axis=0)
+
+
+def _jitted(graphdef: Any, method: Callable[..., Any] | None) -> Callable[..., Any]:
+    def run(variables: Any, *inputs: Any) -> Any:
+        assert method is not None  # `expect` has refused tasks without it
+        return method(nnx.merge(graphdef, *variables), *inputs)
+
+    return jax.jit(run)
+
+
+def _merged(logits_vk: np.ndarray, merge: str, multilabel: bool) -> np.ndarray:
+    """Probabilities `[k]` of several views, averaged before or after the softmax."""
+    if multilabel:
+        return 1.0 / (1.0 + np.exp(-logits_vk.mean(0)))
+    if merge == "logits":
+        logits_vk = logits_vk.mean(0, keepdims=True)
+    odds_vk = np.exp(logits_vk - logits_vk.max(1, keepdims=True))
+    return (odds_vk / odds_vk.sum(1, keepdims=True)).mean(0)
+
+
+def _padded(x: np.ndarray, rows: int) -> np.ndarray:
+    return np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
+
+
+def _check_fit(found: Any, abstract: Any, path: str | os.PathLike[str]) -> None:
+    shapes = [
+        {sharding.path_name(k): v.shape for k, v in jax.tree_util.tree_flatten_with_path(tree)[0]}
+        for tree in (found, abstract)
+    ]
+    have, want = shapes
+    wrong = sorted(k for k in have.keys() | want.keys() if have.get(k) != want.get(k))
+    if wrong:
+        raise ValueError(
+            f"{os.fspath(path)} was written by another version of the model: {len(wrong)} arrays "
+            f"differ, first {wrong[0]}: {have.get(wrong[0])} there, {want.get(wrong[0])} wanted"
+        )
+
+
+__all__ = ["Clip", "Model", "Reconstruction", "load", "read_clip"]

@@ -1,0 +1,290 @@
+"""Checkpoints of a run: written atomically off the training thread, verified when read.
+
+`<workdir>/checkpoints/<step>/` holds the latest ones, `<workdir>/best/<step>/` the best one. Each
+has the training state and a `meta` record: config, label names, digest of every array, versions.
+Orbax restores flipped bytes without an error, so the digest decides whether a checkpoint is whole.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from flax import traverse_util
+
+from av_mae import config, sharding
+from av_mae.state import TrainState
+from av_mae.version import __version__
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """The part of a checkpoint that a model needs.
+
+    Attributes:
+        params: nested dict of arrays; the averaged parameters if the run kept them.
+        rest: the model's other variables (running statistics).
+        labels: label names in index order.
+    """
+
+    params: dict[str, Any]
+    rest: dict[str, Any]
+    experiment: config.Experiment
+    labels: tuple[str, ...]
+    step: int
+
+
+class OtherRunError(config.ConfigError):
+    """The checkpoints are whole, but of a run with other arrays."""
+
+
+class Checkpoints:
+    """Writes and restores the checkpoints of one run.
+
+    Args:
+        folder: `<workdir>/checkpoints` or `<workdir>/best`.
+        keep: number of checkpoints kept; older ones are deleted.
+    """
+
+    def __init__(self, folder: pathlib.Path, experiment: config.Experiment, labels, keep: int):
+        self._folder = pathlib.Path(folder).absolute()
+        self._record = {"experiment": experiment.to_dict(), "labels": list(labels)}
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, step: int, state: TrainState, note: dict[str, Any] | None = None) -> None:
+        """Starts writing and returns once the arrays are copied; a step already there is kept."""
+        if step in self._manager.all_steps():
+            return
+        meta = self._record | {
+            "step": step,
+            "version": __version__,
+            "digest": digest(state),
+            "shapes": shapes(state),
+            "note": note or {},
+        }
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+        self._manager.save(step, args=items)
+
+    def restore(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Newest whole checkpoint laid out as `abstract` says, with its meta; None without any.
+
+        A damaged one is moved to `<workdir>/damaged/` with a warning and the one before is tried.
+
+        Raises:
+            ConfigError: checkpoints exist but not one can be read, or they are of another config;
+                then they are left where they are.
+        """
+        steps = sorted(_steps(self._folder), reverse=True)
+        for step in steps:
+            try:
+                return self._restore_step(step, abstract)
+            except OtherRunError:
+                raise
+            except Exception as error:  # orbax raises bare Exceptions on damaged files
+                self._set_aside(step, error)
+        if steps:
+            raise config.ConfigError(
+                f"no readable checkpoint in {self._folder} (tried steps {steps}); they were moved "
+                f"to {self._damaged}; run again to start from step 0, or use another --workdir"
+            )
+        return None
+
+    def latest(self) -> int | None:
+        return max(self._manager.all_steps(), default=None)
+
+    def note(self, step: int) -> dict[str, Any]:
+        """What was noted when `step` was saved."""
+        return _read_meta(self._folder / str(step))["note"]
+
+    def reached_preemption(self, step: int) -> bool:
+        """True once any process of a distributed run was told to stop; the same on all."""
+        return self._manager.reached_preemption(step)
+
+    def wait(self) -> None:
+        """Blocks until everything saved so far is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        meta = _read_meta(self._folder / str(step))
+        self._compare_runs(meta, abstract)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        # Donated buffers must belong to XLA alone, so the restored arrays are copied once.
+        state = _own(self._manager.restore(step, args=items)["state"])
+        _compare(digest(state), meta["digest"])
+        return state, meta
+
+    def _compare_runs(self, meta: dict[str, Any], abstract: TrainState) -> None:
+        """Another config may continue a run as long as it has the same arrays; it is told."""
+        changed = _differences(meta["experiment"], self._record["experiment"])
+        if meta["shapes"] != shapes(abstract):
+            raise OtherRunError(
+                f"{self._folder} holds the checkpoints of another model or optimizer "
+                f"({'; '.join(changed) or 'an older version of this program'}); use another "
+                "--workdir, or the config that the run was started with"
+            )
+        if changed:
+            logging.warning("continuing with a changed config: %s", "; ".join(changed))
+
+    @property
+    def _damaged(self) -> pathlib.Path:
+        return self._folder.parent / "damaged"
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        logging.warning(
+            "checkpoint %s is damaged (%s); moved to %s, trying the one before",
+            self._folder / str(step), reason, self._damaged,
+        )  # fmt: skip
+        if jax.process_index() == 0:
+            self._damaged.mkdir(exist_ok=True)
+            target = self._damaged / f"{self._folder.name}-{step}-{os.getpid()}"
+            (self._folder / str(step)).rename(target)
+        self._manager.reload()
+
+
+def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
+    """Reads the model part of a checkpoint as numpy arrays, on any machine.
+
+    Args:
+        path: a workdir (its best checkpoint if there is one, else its latest), a `checkpoints` or
+            `best` folder, or one checkpoint folder `.../<step>`.
+        step: the step wanted; None = the newest there.
+
+    Raises:
+        ConfigError: nothing there that can be read, with what was looked for.
+    """
+    folder = locate(path, step)
+    meta = _read_meta(folder)
+    tree = _read_arrays(folder, ("params", "rest", "ema"))
+    _compare(_host_digest(tree), meta["digest"], keys=("params", "ema"))
+    return Saved(
+        params=tree["ema"] or tree["params"],
+        rest=tree["rest"],
+        experiment=config.parse(meta["experiment"]),
+        labels=tuple(meta["labels"]),
+        step=meta["step"],
+    )
+
+
+def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Path:
+    """The checkpoint folder that `read` takes for `path` and `step`."""
+    path = pathlib.Path(path).absolute()
+    if not path.exists():
+        raise config.ConfigError(f"checkpoint {path} does not exist; give a workdir of a run")
+    if path.name.isdigit() and (path / "meta").exists():
+        return path
+    for folder in (path / "best", path / "checkpoints", path):
+        steps = _steps(folder)
+        if step is not None and step in steps:
+            return folder / str(step)
+        if step is None and steps:
+            return folder / str(max(steps))
+    wanted = "checkpoint" if step is None else f"checkpoint of step {step}"
+    raise config.ConfigError(
+        f"no {wanted} in {path}; expected {path}/checkpoints/<step> as written by "
+        "python -m av_mae.main --workdir"
+    )
+
+
+def digest(tree: Any) -> dict[str, int]:
+    """Sum of the bits of every array as unsigned integers, by path; layout plays no part."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    sums = jax.device_get(_bit_sums([leaf for _, leaf in leaves]))
+    return {sharding.path_name(path): int(s) for (path, _), s in zip(leaves, sums, strict=True)}
+
+
+def shapes(tree: Any) -> dict[str, list[int]]:
+    """Shape of every array, by path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {sharding.path_name(path): list(leaf.shape) for path, leaf in leaves}
+
+
+@jax.jit
+def _bit_sums(leaves: Sequence[jax.Array]) -> list[jax.Array]:
+    return [jnp.sum(_bits(leaf).astype(jnp.uint32), dtype=jnp.uint32) for leaf in leaves]
+
+
+def _bits(x: jax.Array) -> jax.Array:
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
+    return x if x.dtype == bool else jax.lax.bitcast_convert_type(x, unsigned)
+
+
+def _host_digest(tree: Any) -> dict[str, int]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+    return {
+        sharding.path_name(path): int(
+            np.sum(np.ascontiguousarray(x).view(unsigned[x.dtype.itemsize]), dtype=np.uint64)
+            % 2**32
+        )
+        for path, x in leaves
+    }
+
+
+def _compare(found: dict[str, int], expected: dict[str, int], keys=("",)) -> None:
+    wanted = {k: v for k, v in expected.items() if k.startswith(tuple(keys))}
+    wrong = [k for k, v in wanted.items() if found.get(k) != v]
+    if wrong:
+        raise config.ConfigError(f"{len(wrong)} arrays differ from their digest, first {wrong[0]}")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """`"lr: 0.1 -> 0.2"` for every key of two configs that is not the same."""
+    flat = [
+        traverse_util.flatten_dict(json.loads(json.dumps(c)), keep_empty_nodes=True, sep=".")
+        for c in (before, now)
+    ]
+    keys = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
+    return [f"{key}: {flat[0].get(key)!r} -> {flat[1].get(key)!r}" for key in keys]
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return [int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)]
+
+
+def _read_meta(folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            return dict(reader.restore(folder / "meta", ocp.args.JsonRestore()))
+    except (OSError, ValueError) as error:
+        raise config.ConfigError(f"checkpoint {folder} is damaged: meta: {error}") from error
+
+
+def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
+    try:
+        reader, where = ocp.PyTreeCheckpointHandler(), epath.Path(folder / "state")
+        stored = reader.metadata(where).tree
+        wanted = {name: stored[name] for name in names if name in stored}
+        host = ocp.RestoreArgs(restore_type=np.ndarray)
+        args = ocp.args.PyTreeRestore(
+            item=wanted,
+            restore_args=jax.tree.map(lambda _: host, wanted),
+            partial_restore=True,
+        )
+        restored = reader.restore(where, args=args)
+        reader.close()
+    except Exception as error:  # orbax raises bare Exceptions on damaged files
+        raise config.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
+    return {name: restored.get(name) or {} for name in names}
+
+
+@functools.partial(jax.jit)
+def _own(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)

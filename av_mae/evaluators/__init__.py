@@ -1,0 +1,54 @@
+"""Evaluators: each scores parameters on a split and yields `(name, value)`."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from av_mae import config
+from av_mae.evaluators import classification, knn, reconstruction
+from av_mae.report import writer
+from av_mae.run import Run
+
+KINDS = {
+    "classification": classification.Classification,
+    "reconstruction": reconstruction.Reconstruction,
+    "knn": knn.NearestNeighbours,
+}
+
+
+class Evaluator(Protocol):
+    def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]: ...
+
+
+def make(plan: Run, reporter: writer.Reporter) -> dict[str, Evaluator]:
+    """The evaluators of an experiment by name, built before the first step so errors come early."""
+    return {
+        name: _kind(name, c, plan.experiment.task)(name, c, plan, reporter)
+        for name, c in plan.experiment.evaluators.items()
+    }
+
+
+def evaluate(
+    evaluators: Mapping[str, Evaluator], names: Sequence[str], step: int, params: Any, rest: Any
+) -> dict[str, float]:
+    """Runs the named evaluators and returns `{"<evaluator>/<metric>": value}`."""
+    return {
+        f"{name}/{metric}": float(value)
+        for name in names
+        for metric, value in evaluators[name].run(params, rest, step)
+        if not math.isnan(value)
+    }
+
+
+def _kind(name: str, evaluator: config.Evaluator, task: str) -> type:
+    if evaluator.kind not in KINDS:
+        raise config.ConfigError(
+            f"evaluators.{name}.kind is {evaluator.kind!r}, expected one of {', '.join(KINDS)}"
+        )
+    kind = KINDS[evaluator.kind]
+    if task not in kind.tasks:
+        raise config.ConfigError(
+            f"evaluators.{name}.kind {evaluator.kind!r} is for {' and '.join(kind.tasks)} runs, "
+            f"but the task is {task}"
+        )
+    return kind

@@ -1,0 +1,43 @@
+"""Starting a run from the weights of another one (`config.init_from`)."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+from absl import logging
+from flax import traverse_util
+
+from av_mae import checkpoint, run, state
+from av_mae.models import inherit
+
+
+def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> state.TrainState:
+    """Replaces fresh parameters by those of `init_from.path` wherever they correspond.
+
+    What was loaded, resized, left fresh and left over is logged and written to
+    `<workdir>/init_from.txt`.
+
+    Raises:
+        ConfigError: no checkpoint there, or one whose architecture cannot start this model.
+    """
+    saved = checkpoint.read(plan.experiment.init_from.path)
+    ours: Any = traverse_util.flatten_dict(fresh.params)
+    theirs: Any = traverse_util.flatten_dict(saved.params)
+    params, report = inherit.inherit(
+        ours,
+        theirs,
+        saved.experiment,
+        plan.experiment,
+    )
+    logging.info("started from %s, step %d\n%s", plan.experiment.init_from.path, saved.step, report)
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "init_from.txt").write_text(f"{plan.experiment.init_from.path}\n{report}\n")
+    placed = jax.tree.map(
+        lambda new, old: jax.device_put(new.astype(old.dtype), old.sharding),
+        traverse_util.unflatten_dict(params),
+        fresh.params,
+    )
+    averaged = jax.tree.map(lambda x: x.copy(), placed) if fresh.ema else {}
+    return dataclasses.replace(fresh, params=placed, ema=averaged)

@@ -1,0 +1,144 @@
+"""From one serialised record to one example: parse, choose frames and sound, crop, label."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import tensorflow as tf
+
+from av_mae import config
+from av_mae import modality as modality_lib
+from av_mae.input import order, video
+from av_mae.input import sampling as sampling_lib
+
+Tensors = dict[str, Any]
+
+# Purposes of an example's random key.
+_WINDOW, _CROP = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """Builds examples of the asked modalities.
+
+    Attributes:
+        sampling: dense or uniform; see `av_mae.input.sampling`.
+        classes: number of label names of the data set.
+    """
+
+    modalities: Mapping[str, modality_lib.Modality]
+    sampling: str
+    classes: int
+
+    def training(
+        self,
+        record: tf.Tensor,
+        position: tf.Tensor,
+        counter: tf.Tensor,
+        *,
+        augment: config.Augment,
+        copies: int,
+        seed: int,
+    ) -> Tensors:
+        """`copies` rows of one clip, every entry `[copies ...]`: same window, crops of their own.
+
+        Args:
+            position: of the clip in its split, int64 [].
+            counter: of the clip in the run, int64 []; it and the seed decide every draw.
+        """
+        parsed = self.parse(record)
+        key = order.key(seed, counter)
+        windows = sampling_lib.random_window(
+            _clock(parsed), self.modalities, self.sampling, order.fold(key, _WINDOW)
+        )
+        crop = order.fold(key, _CROP)
+        boxes = [self._box(parsed, augment, order.fold(crop, copy)) for copy in range(copies)]
+        facts = {k: tf.repeat(x[None], copies, 0) for k, x in self._facts(parsed, position).items()}
+        return self._views(parsed, windows, boxes) | facts
+
+    def test(
+        self, record: tf.Tensor, position: tf.Tensor, *, temporal_views: int, spatial_views: int
+    ) -> Tensors:
+        """One row: `video` [v f h w 3], `audio` [v s], spatial views of a temporal one together."""
+        parsed = self.parse(record)
+        windows = sampling_lib.test_windows(
+            _clock(parsed), self.modalities, self.sampling, temporal_views
+        )
+        boxes = video.view_boxes(parsed["height"], parsed["width"], spatial_views)
+        return self._views(parsed, windows, boxes) | self._facts(parsed, position)
+
+    def parse(self, record: tf.Tensor) -> Tensors:
+        """The features of a record that the asked modalities need; frames stay encoded."""
+        strings = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
+        features = {
+            "height": tf.io.FixedLenFeature([], tf.int64),
+            "width": tf.io.FixedLenFeature([], tf.int64),
+            "fps": tf.io.FixedLenFeature([], tf.float32),
+            "duration": tf.io.FixedLenFeature([], tf.float32),
+            "label": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
+        }
+        if "video" in self.modalities:
+            features["frames"] = strings
+        if "audio" in self.modalities:
+            features["audio"] = tf.io.FixedLenFeature([], tf.string)
+        parsed: Tensors = tf.io.parse_single_example(record, features)
+        for name in ("height", "width"):
+            parsed[name] = tf.cast(parsed[name], tf.int32)
+        if "audio" in parsed:
+            parsed["audio"] = tf.io.decode_raw(parsed["audio"], tf.int16, little_endian=True)
+        return parsed
+
+    def _box(self, parsed: Tensors, augment: config.Augment, key: tf.Tensor) -> tf.Tensor:
+        pictures, _ = sampling_lib.kinds(self.modalities)
+        size = pictures.size if pictures else 0
+        return video.random_box(augment, parsed["height"], parsed["width"], size, key)
+
+    def _views(
+        self, parsed: Tensors, windows: sampling_lib.Windows, boxes: Sequence[tf.Tensor]
+    ) -> Tensors:
+        """Pictures and sound of every window with every crop, windows slowest."""
+        pictures, sound = sampling_lib.kinds(self.modalities)
+        views: Tensors = {}
+        if pictures is not None and windows.frames is not None:
+            views["video"] = _crops(parsed["frames"], windows.frames, boxes, pictures.size)
+        if sound is not None and windows.audio is not None:
+            waves = sampling_lib.cut(parsed["audio"], windows.audio, sound.samples)
+            views["audio"] = tf.repeat(waves, len(boxes), axis=0)
+        return views
+
+    def _facts(self, parsed: Tensors, position: tf.Tensor) -> Tensors:
+        facts = {
+            "label": _multi_hot(parsed["label"], self.classes),
+            "index": tf.cast(position, tf.int32),
+            "valid": tf.constant(True),
+        }
+        if "audio" in self.modalities:
+            facts["audio_present"] = tf.size(parsed["audio"]) > 0
+        return facts
+
+
+def _clock(parsed: Tensors) -> sampling_lib.Clock:
+    return sampling_lib.Clock(
+        frames=tf.size(parsed["frames"]) if "frames" in parsed else tf.constant(0),
+        fps=parsed["fps"],
+        samples=tf.size(parsed["audio"]) if "audio" in parsed else tf.constant(0),
+        duration=parsed["duration"],
+    )
+
+
+def _crops(
+    frames: tf.Tensor, chosen_vf: tf.Tensor, boxes: Sequence[tf.Tensor], size: int
+) -> tf.Tensor:
+    """Chosen frames of a record in every crop: uint8 [v * k, f, size, size, 3]."""
+    views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
+    cuts = video.crops(tf.gather(frames, tf.reshape(chosen_vf, [-1])), boxes, size)
+    pictures_vk = tf.stack([tf.reshape(x, [views, length, size, size, 3]) for x in cuts], axis=1)
+    return tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])
+
+
+def _multi_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:
+    """Label indices [n] as float32 [classes]."""
+    known = tf.reduce_all((labels >= 0) & (labels < classes))
+    check = tf.debugging.Assert(known, [f"a label is none of the {classes} names:", labels])
+    with tf.control_dependencies([check]):
+        return tf.minimum(tf.reduce_sum(tf.one_hot(labels, classes), axis=0), 1.0)

@@ -1,0 +1,107 @@
+"""The order of a run as a pure function of (seed, example counter), with random access to records.
+
+Clip number c of a run (counted over all epochs, batches and hosts) is the clip at position
+`index_shuffle(c % n)` of the split, keyed by the seed and the epoch c // n. There is no shuffle
+buffer and no iterator state: a run continues from its batch number alone, and hosts read disjoint
+counters of the same sequence.
+"""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from av_mae.input import records
+
+_random: Any = tf.random  # TensorFlow's type stubs know half of this module
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Where every record of a split lies: position -> (shard file, byte offset)."""
+
+    files: tf.Tensor  # string [shards]
+    file: tf.Tensor  # int32 [n], index into files
+    offset: tf.Tensor  # int64 [n]
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], split: records.Split) -> "Table":
+        """Reads the index files of a split, not its shards.
+
+        Raises:
+            ValueError: a shard or its index is missing or damaged.
+        """
+        offsets = [records.read_index(folder, shard) for shard in split.shards]
+        sizes = [len(o) for o in offsets]
+        with tf.device("CPU"):
+            return cls(
+                files=tf.constant([os.path.join(folder, s.file) for s in split.shards]),
+                file=tf.constant(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)),
+                offset=tf.constant(np.concatenate(offsets)),
+            )
+
+    @property
+    def clips(self) -> int:
+        return len(self.offset)
+
+    def read(self, position: tf.Tensor) -> tf.Tensor:
+        """The serialised record string [] at a position int64 []; nothing beside it is read."""
+        dataset = tf.data.experimental.from_variant(
+            tf.raw_ops.TFRecordDatasetV2(
+                filenames=[self.files[self.file[position]]],
+                compression_type="",
+                buffer_size=0,  # straight into the string: a buffer would be one more copy
+                byte_offsets=[self.offset[position]],
+            ),
+            tf.TensorSpec([], tf.string),
+        )
+        return dataset.take(1).get_single_element()
+
+
+def counters(clips_per_batch: int, *, start: int, host: int, hosts: int) -> tf.data.Dataset:
+    """Clip counters int64 [] that one host feeds, in order, without end.
+
+    A host owns the same contiguous share of every global batch of `clips_per_batch` clips;
+    `start` is the number of global batches already consumed.
+    """
+    share = clips_per_batch // hosts
+
+    def counter(local: tf.Tensor) -> tf.Tensor:
+        batch, row = tf.math.floordiv(local, share), tf.math.floormod(local, share)
+        return batch * clips_per_batch + host * share + row
+
+    return tf.data.Dataset.range(start * share, np.iinfo(np.int64).max).map(counter)
+
+
+def shuffled(counter: tf.Tensor, clips: int, seed: int) -> tf.Tensor:
+    """Position int64 [] of a clip counter: every position once an epoch, a new order each epoch."""
+    epoch, index = tf.math.floordiv(counter, clips), tf.math.floormod(counter, clips)
+    key = tf.stack([tf.constant(seed % 2**32, tf.int64), epoch])
+    return _random.experimental.index_shuffle(
+        index, tf.cast(key, tf.uint32), tf.constant(clips - 1, tf.int64)
+    )
+
+
+def key(seed: int, counter: tf.Tensor) -> tf.Tensor:
+    """Seed int64 [2] for the stateless random draws of one example."""
+    return tf.stack([tf.constant(seed % 2**63, tf.int64), counter])
+
+
+def fold(key: tf.Tensor, purpose: int) -> tf.Tensor:
+    """A key int64 [2] for one of several purposes, whose draws are independent of the others'."""
+    return _random.fold_in(key, tf.constant(purpose, tf.int64), alg="philox")
+
+
+def uniform(
+    key: tf.Tensor, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0
+) -> tf.Tensor:
+    """Stateless float32 draws in [low, high), the same on every machine."""
+    return tf.random.stateless_uniform(shape, key, low, high, alg="philox")
+
+
+def integer(key: tf.Tensor, limit: tf.Tensor, shape: tuple[int, ...] = ()) -> tf.Tensor:
+    """Stateless int32 draws in [0, limit]."""
+    high = tf.cast(limit, tf.int32) + 1
+    return tf.random.stateless_uniform(shape, key, 0, high, tf.int32, alg="philox")

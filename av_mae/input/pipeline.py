@@ -1,0 +1,225 @@
+"""Batches for training and evaluation: numpy arrays that depend on (seed, batch number) alone.
+
+Everything between the files and the batch is tf.data without Python functions, shuffle buffers or
+stateful random ops, so neither readers, cores, hosts nor a restart change a value.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+import tensorflow as tf
+
+from av_mae import config
+from av_mae import modality as modality_lib
+from av_mae.input import example as example_lib
+from av_mae.input import order, records
+from av_mae.input import sampling as sampling_lib
+
+Batch = dict[str, np.ndarray]
+
+# Finished batches that wait for the consumer: what bounds memory, beside one example a core.
+_PREFETCH = 2
+
+# A build of TensorFlow that knows GPUs would take the memory that the model needs.
+tf.config.set_visible_devices([], "GPU")
+
+
+def train_batches(
+    folder: str | os.PathLike[str],
+    modalities: Mapping[str, modality_lib.Modality],
+    dataset: config.Dataset,
+    augment: config.Augment,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    host: int = 0,
+    hosts: int = 1,
+) -> Iterator[Batch]:
+    """Endless batches of the training split, each host its contiguous share of every one.
+
+    Args:
+        batch_size: rows of the global batch. With dataset.repeat = r it holds batch_size / r
+            clips, the r copies of a clip side by side: the same frames and sound, decoded once,
+            each copy cropped anew.
+        start: number of batches already consumed; continuing there costs nothing.
+
+    Yields:
+        `video` uint8 `[b f h w 3]`, `audio` int16 `[b s]` at 16 kHz (zeros where a clip has none),
+        `audio_present` bool `[b]`, `label` float32 `[b k]` multi-hot, `index` int32 `[b]`
+        (position in the split), `valid` bool `[b]` (all true); b = batch_size / hosts.
+
+    Raises:
+        ValueError: no such data set or split, nothing in it to train on, or rows that do not
+            divide over hosts and copies; while iterating: a damaged record.
+    """
+    _check_division(batch_size, hosts, dataset.repeat)
+    table, maker = _open(folder, dataset.train, modalities, dataset.sampling)
+    clips_per_batch = batch_size // dataset.repeat
+
+    def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        position = order.shuffled(counter, table.clips, seed)
+        return table.read(position), position, counter
+
+    def example(record: tf.Tensor, position: tf.Tensor, counter: tf.Tensor) -> example_lib.Tensors:
+        return maker.training(
+            record, position, counter, augment=augment, copies=dataset.repeat, seed=seed
+        )
+
+    counters = order.counters(clips_per_batch, start=start, host=host, hosts=hosts)
+    found = _each(counters, read, dataset.workers or _cores())
+    examples = _each(found, example, _cores()).batch(clips_per_batch // hosts)
+    return (_merge_copies(batch) for batch in _Arrays(examples, folder))
+
+
+def eval_batches(
+    folder: str | os.PathLike[str],
+    split: str,
+    modalities: Mapping[str, modality_lib.Modality],
+    *,
+    batch_size: int,
+    temporal_views: int = 1,
+    spatial_views: int = 1,
+    sampling: str = "dense",
+    host: int = 0,
+    hosts: int = 1,
+) -> Iterator[Batch]:
+    """Every clip of a split once over all hosts, in order, in equally many batches a host.
+
+    Yields:
+        As `train_batches`, with views: `video` `[b v f h w 3]`, `audio` `[b v s]`, view t * S + s
+        being temporal view t and crop s of S. The last batch is filled with rows of zeros whose
+        `valid` is False.
+
+    Raises:
+        ValueError: as `train_batches`; or fewer than one view is asked for.
+    """
+    _check_division(batch_size, hosts, repeat=1)
+    if min(temporal_views, spatial_views) < 1:
+        raise config.ConfigError(
+            f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
+        )
+    table, maker = _open(folder, split, modalities, sampling)
+
+    def read(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return table.read(position), position
+
+    def example(record: tf.Tensor, position: tf.Tensor) -> example_lib.Tensors:
+        return maker.test(
+            record, position, temporal_views=temporal_views, spatial_views=spatial_views
+        )
+
+    counters = order.counters(batch_size, start=0, host=host, hosts=hosts)
+    found = _each(counters.take_while(lambda i: i < table.clips), read, _cores())
+    examples = _each(found, example, _cores()).batch(batch_size // hosts)
+    return _padded(examples, folder, math.ceil(table.clips / batch_size), batch_size // hosts)
+
+
+def options() -> tf.data.Options:
+    """How every input of ours runs: in fixed order, with fixed parallelism."""
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    # Examples already run in parallel; splitting one op over the cores only adds hand-overs.
+    options.threading.max_intra_op_parallelism = 1
+    return options
+
+
+def _open(
+    folder: str | os.PathLike[str],
+    split_name: str,
+    modalities: Mapping[str, modality_lib.Modality],
+    sampling: str,
+) -> tuple[order.Table, example_lib.Maker]:
+    """Checks that the data set can give what is asked and finds its records."""
+    if not modalities:
+        raise config.ConfigError("modalities is empty, expected video, audio or both")
+    if sampling not in sampling_lib.SAMPLINGS:
+        choices = ", ".join(sampling_lib.SAMPLINGS)
+        raise config.ConfigError(f"dataset.sampling is {sampling!r}, expected one of {choices}")
+    info = records.Info.load(folder)
+    split = info.split(split_name)
+    if split.clips == 0:
+        raise ValueError(
+            f"split {split_name!r} of {os.fspath(folder)!r} holds no clip; "
+            "see the rejected.csv of its preparation"
+        )
+    if "audio" in modalities and split.with_sound == 0:
+        raise config.ConfigError(
+            f"modalities.audio is set, but no clip of split {split_name!r} in "
+            f"{os.fspath(folder)!r} has sound; leave audio out or choose another data set"
+        )
+    table = order.Table.load(folder, split)
+    return table, example_lib.Maker(modalities, sampling, len(info.labels))
+
+
+def _check_division(batch_size: int, hosts: int, repeat: int) -> None:
+    unit = hosts * repeat
+    if batch_size < 1 or batch_size % unit:
+        below = batch_size // unit * unit
+        good = f"{below} or {below + unit}" if below > 0 else str(unit)
+        copies = f" x {repeat} copies of a clip (dataset.repeat)" if repeat > 1 else ""
+        raise config.ConfigError(
+            f"batch_size {batch_size} is not divisible by {hosts} hosts{copies}; use {good}"
+        )
+
+
+def _each(dataset: tf.data.Dataset, function: Callable[..., Any], parallel: int) -> tf.data.Dataset:
+    """Maps in parallel and keeps the order; no AutoGraph, so that errors point at our lines."""
+    function = tf.autograph.experimental.do_not_convert(function)
+    return dataset.map(function, num_parallel_calls=parallel, deterministic=True)
+
+
+class _Arrays(Iterator[Batch]):
+    """Batches as read-only numpy views of TensorFlow's memory."""
+
+    def __init__(self, examples: tf.data.Dataset, folder: str | os.PathLike[str]):
+        self._batches = examples.prefetch(_PREFETCH).with_options(options()).as_numpy_iterator()
+        self._folder = os.fspath(folder)
+
+    def __next__(self) -> Batch:
+        try:
+            return cast(Batch, next(self._batches))
+        except tf.errors.OpError as error:
+            raise ValueError(
+                f"a record of {self._folder!r} cannot be used: {_reason(error)}; compare its "
+                f"shards with the sha256 in {records.INFO_FILE} and prepare them again"
+            ) from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What went wrong, without the names of graph nodes and of tf.data's stages."""
+    line = re.sub(r"\{\{.*?\}\} *", "", error.message).splitlines()[0]
+    return re.sub(r"^Error in .*Iterator::\S+ ", "", line)
+
+
+def _merge_copies(batch: Batch) -> Batch:
+    return {name: x.reshape(-1, *x.shape[2:]) for name, x in batch.items()}
+
+
+def _padded(
+    examples: tf.data.Dataset, folder: str | os.PathLike[str], batches: int, rows: int
+) -> Iterator[Batch]:
+    """Exactly `batches` batches of `rows` rows; rows that the split does not fill are zeros."""
+    real = _Arrays(examples, folder)
+    none = _zeros(examples, 0)
+    for _ in range(batches):
+        batch = next(real, none)
+        missing = rows - len(batch["valid"])
+        if missing:
+            tail = _zeros(examples, missing)
+            batch = {name: np.concatenate([x, tail[name]]) for name, x in batch.items()}
+        yield batch
+
+
+def _zeros(examples: tf.data.Dataset, rows: int) -> Batch:
+    spec = cast(dict[str, Any], examples.element_spec)
+    return {k: np.zeros((rows, *s.shape[1:]), s.dtype.as_numpy_dtype) for k, s in spec.items()}
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,162 @@
+"""From JPEG frames to uint8 pictures of the model's size: crop boxes, cropped decoding, resizing.
+
+A crop is one box (y, x, h, w) in pixels of the record, the same for all frames of a clip; whatever
+the recipe (scale jitter included), pixels are resampled once, from the box to the final size.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from av_mae import config
+from av_mae.input import order
+
+# VideoMAE's GroupMultiScaleCrop: sizes, and corners in quarters of the free (x, y) range.
+_SCALES = (1.0, 0.875, 0.75, 0.66)
+_CORNERS = (
+    (0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2),
+    (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3),
+)  # fmt: skip
+_SNAP = 3  # a crop this close to the final size takes exactly that size
+
+# Scenic resizes the short side to 256 for a 224 crop before it jitters the scale.
+_MARGIN = 256 / 224
+
+_TRIES = 10
+
+
+def random_box(
+    augment: config.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
+) -> tf.Tensor:
+    """The crop box int32 [4] (y, x, h, w) of one training example, inside height x width."""
+    if augment.crop == "random_resized":
+        return _random_resized(augment, height, width, key)
+    if augment.crop == "multi_scale":
+        boxes = multi_scale_boxes(height, width, size)
+        return boxes[order.integer(key, tf.shape(boxes)[0] - 1)]
+    if augment.crop == "jitter":
+        return _jitter(augment, height, width, size, key)
+    return view_boxes(height, width, 1)[0]
+
+
+def view_boxes(height: tf.Tensor, width: tf.Tensor, views: int) -> list[tf.Tensor]:
+    """Test crops, `views` boxes int32 [4]: squares of the short side along the long side."""
+    side = tf.minimum(height, width)
+    tall, wide = height - side, width - side
+    if views == 1:
+        return [tf.stack([tall // 2, wide // 2, side, side])]
+    last = views - 1
+    return [tf.stack([i * tall // last, i * wide // last, side, side]) for i in range(views)]
+
+
+def crops(frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int) -> list[tf.Tensor]:
+    """Decodes JPEG strings [f] once and cuts every box: each uint8 [f, size, size, 3].
+
+    Only the region that the boxes cover is decoded. Reductions of two and more are taken by the
+    JPEG decoder, which averages (half, quarter, eighth size); the rest is bilinear between
+    neighbours, where an antialiased resize would take five times as long.
+    """
+    boxes_k4 = tf.stack(boxes)
+    start = tf.reduce_min(boxes_k4[:, :2], axis=0)
+    end = tf.reduce_max(boxes_k4[:, :2] + boxes_k4[:, 2:], axis=0)
+    region = tf.concat([start, end - start], axis=0)
+    inside = [box - tf.pad(start, [[0, 2]]) for box in boxes]
+    halves = [2 * size, 4 * size, 8 * size]
+    halvings = tf.reduce_sum(tf.cast(tf.reduce_min(boxes_k4[:, 2:]) >= halves, tf.int32))
+    decode = functools.partial(_decode, frames, region, inside, size)
+    return tf.switch_case(halvings, [functools.partial(decode, ratio) for ratio in (1, 2, 4, 8)])
+
+
+def _decode(
+    frames: tf.Tensor, region: tf.Tensor, boxes: Sequence[tf.Tensor], size: int, ratio: int
+) -> list[tf.Tensor]:
+    """The crops from frames decoded at 1 / ratio of their size."""
+
+    def cut(frame: tf.Tensor) -> list[tf.Tensor]:
+        picture = tf.image.decode_and_crop_jpeg(
+            frame, region // ratio, channels=3, ratio=ratio, dct_method="INTEGER_FAST"
+        )
+        if len(boxes) == 1:
+            return [_resize(picture, size)]
+        return [_resize(_cut(picture, box // ratio), size) for box in boxes]
+
+    spec = [tf.TensorSpec([size, size, 3], tf.uint8)] * len(boxes)
+    return tf.map_fn(cut, frames, fn_output_signature=spec)
+
+
+def _cut(picture: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    return picture[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
+
+
+def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.cast(tf.image.resize(picture, (size, size), "bilinear") + 0.5, tf.uint8)
+
+
+def _random_resized(
+    augment: config.Augment, height: tf.Tensor, width: tf.Tensor, key: tf.Tensor
+) -> tf.Tensor:
+    """Inception crop (Szegedy et al. 2015): the first of ten draws that fits, else the centre."""
+    area = tf.cast(height * width, tf.float32)
+    low, high = augment.crop_aspect
+    areas = area * order.uniform(order.fold(key, 0), (_TRIES,), *augment.crop_area)
+    logs = order.uniform(order.fold(key, 1), (_TRIES,), math.log(low), math.log(high))
+    aspects = tf.exp(logs)
+    h = tf.cast(tf.round(tf.sqrt(areas / aspects)), tf.int32)
+    w = tf.cast(tf.round(tf.sqrt(areas * aspects)), tf.int32)
+    fits = (h >= 1) & (h <= height) & (w >= 1) & (w <= width)
+    centre_h, centre_w = _widest(height, width, low, high)
+    chosen = tf.argmax(tf.cast(tf.concat([fits, [True]], 0), tf.int32))
+    h, w = tf.concat([h, [centre_h]], 0)[chosen], tf.concat([w, [centre_w]], 0)[chosen]
+    centre = tf.stack([(height - centre_h) // 2, (width - centre_w) // 2, h, w])
+    return tf.where(chosen == _TRIES, centre, _place(height, width, h, w, order.fold(key, 2)))
+
+
+def _widest(
+    height: tf.Tensor, width: tf.Tensor, low: float, high: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Largest (h, w) whose aspect w / h lies in [low, high]."""
+    full_h, full_w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    h = tf.cast(tf.round(tf.minimum(full_h, full_w / low)), tf.int32)
+    w = tf.cast(tf.round(tf.minimum(full_w, full_h * high)), tf.int32)
+    return tf.maximum(h, 1), tf.maximum(w, 1)
+
+
+def multi_scale_boxes(height: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tensor:
+    """All boxes int32 [130, 4] of VideoMAE's crop: 10 sizes (slowest) in 13 places each.
+
+    A snapped size that the picture does not hold is cut to the picture.
+    """
+    base = tf.cast(tf.minimum(height, width), tf.float64)
+    sides = tf.maximum(tf.cast(base * tf.constant(_SCALES, tf.float64), tf.int32), 1)
+    sides = tf.where(tf.abs(sides - size) < _SNAP, size, sides)
+    steps = range(len(_SCALES))
+    pairs = [(i, j) for i in steps for j in steps if abs(i - j) <= 1]
+    h = tf.minimum(tf.gather(sides, [i for i, _ in pairs]), height)[:, None]
+    w = tf.minimum(tf.gather(sides, [j for _, j in pairs]), width)[:, None]
+    y = (height - h) // 4 * [down for _, down in _CORNERS]
+    x = (width - w) // 4 * [across for across, _ in _CORNERS]
+    ones = tf.ones_like(y)
+    return tf.reshape(tf.stack([y, x, h * ones, w * ones], axis=-1), [-1, 4])
+
+
+def _jitter(
+    augment: config.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
+) -> tf.Tensor:
+    """Scenic: short side to 256/224 size, height and width scaled apart, random crop of size."""
+    scales = order.uniform(order.fold(key, 0), (2,), *augment.jitter_scale)
+    short = tf.cast(tf.minimum(height, width), tf.float32)
+    extents = tf.cast(tf.round(short / (_MARGIN * scales)), tf.int32)
+    h = tf.clip_by_value(extents[0], 1, height)
+    w = tf.clip_by_value(extents[1], 1, width)
+    return _place(height, width, h, w, order.fold(key, 1))
+
+
+def _place(
+    height: tf.Tensor, width: tf.Tensor, h: tf.Tensor, w: tf.Tensor, key: tf.Tensor
+) -> tf.Tensor:
+    """A box of h x w at a random place."""
+    y = order.integer(order.fold(key, 0), height - h)
+    x = order.integer(order.fold(key, 1), width - w)
+    return tf.stack([y, x, h, w])

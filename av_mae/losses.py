@@ -1,0 +1,203 @@
+"""What training minimises: masked reconstruction error and classification cross entropy.
+
+All means are over the global batch: sums of weighted rows divided by the sum of weights, where a
+row weighs 1 if it is valid and has the modality. Everything is computed in float32.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from av_mae import modality as modality_lib
+
+_EPSILON = 1e-8
+
+
+@flax.struct.dataclass
+class Sum:
+    """A weighted sum of a batch and its weight; sums of several batches add up."""
+
+    total: Any  # arrays, or the placeholders of jax transformations
+    weight: Any
+
+    @property
+    def mean(self) -> jax.Array:
+        """total / weight; 0 where nothing was weighed."""
+        return self.total / (self.weight + _EPSILON)
+
+
+def reconstruction(
+    predictions: Mapping[str, Float[Array, "b _ _"]],
+    inputs: Mapping[str, Float[Array, "b ..."]],
+    hidden: Mapping[str, Int[Array, "b _"]] | None,
+    modalities: Mapping[str, modality_lib.Modality],
+    *,
+    normalise: str,
+    valid_b: Bool[Array, "b"],
+    present: Mapping[str, Bool[Array, "b"]] | None = None,
+) -> tuple[Float[Array, ""], dict[str, Sum]]:
+    """Weighted sum over modalities of the mean squared error of their predicted patches.
+
+    Args:
+        predictions: `[b h p]` for the tokens `hidden`, or `[b n p]` for all of them.
+        inputs: what the patches are cut from, `{video: [b f h w 3], audio: [b t m]}`.
+        hidden: token indices the predictions are about; None: all tokens.
+        normalise: see `targets`.
+        present: rows that have a modality; others do not count for it.
+
+    Returns:
+        The loss, and each modality's error a value and token as a `Sum`.
+    """
+    errors = {}
+    for name, predicted in predictions.items():
+        patches = modalities[name].patchify(inputs[name])
+        if hidden is not None:
+            index = hidden[name][..., None]
+            patches = jnp.take_along_axis(patches, index, axis=1, mode="promise_in_bounds")
+        wanted = targets(patches, modalities[name], normalise)
+        weight_b = _weight(valid_b, present, name)
+        errors[name] = _squared_error(predicted, wanted, weight_b)
+    terms = [modalities[name].weight * error.mean for name, error in errors.items()]
+    return jnp.sum(jnp.stack(terms)), errors
+
+
+def targets(
+    patches_bnp: Float[Array, "b n p"], modality: modality_lib.Modality, normalise: str
+) -> Float[Array, "b n p"]:
+    """What is predicted for raw patches.
+
+    `none`: the model's input. `patch`: (x - mean) / sqrt(var + 1e-6) of each patch (Scenic, MAE).
+    `raw`: the input before its normalisation by `modality.mean` and `std`. `patch_channel`: of
+    that, (x - mean) / (std + 1e-6) for each channel of each patch, unbiased (VideoMAE).
+    """
+    x = patches_bnp.astype(jnp.float32)
+    if normalise == "none":
+        return x
+    if normalise == "raw":
+        return _raw(x, modality)
+    mean, deviation = _statistics(x, modality, normalise)
+    x = _raw(x, modality) if normalise == "patch_channel" else x
+    return _by_channel((_split_channels(x, modality) - mean) / deviation)
+
+
+def denormalise(
+    predicted_bnp: Float[Array, "b n p"],
+    patches_bnp: Float[Array, "b n p"],
+    modality: modality_lib.Modality,
+    normalise: str,
+) -> Float[Array, "b n p"]:
+    """Predictions as model inputs, for pictures; uses the true patches' means and deviations."""
+    if normalise == "none":
+        return predicted_bnp
+    if normalise == "raw":
+        return _unraw(predicted_bnp, modality)
+    mean, deviation = _statistics(patches_bnp, modality, normalise)
+    x = _by_channel(_split_channels(predicted_bnp, modality) * deviation + mean)
+    return _unraw(x, modality) if normalise == "patch_channel" else x
+
+
+def classification(
+    logits: Mapping[str, Float[Array, "b k"]],
+    labels: Mapping[str, Float[Array, "b k"]],
+    *,
+    multilabel: bool,
+    smoothing: float = 0.0,
+    valid_b: Bool[Array, "b"],
+    present: Mapping[str, Bool[Array, "b"]] | None = None,
+) -> tuple[Float[Array, ""], dict[str, Sum]]:
+    """Mean over modalities of the cross entropy of each one's logits with its own labels.
+
+    Labels are distributions over the classes, or (`multilabel`) independent probabilities. They
+    differ between modalities when clips are mixed with a weight for each. An entry of `logits`
+    that is no modality counts in every valid row.
+
+    Returns:
+        The loss, and each modality's cross entropy as a `Sum` over rows.
+    """
+    cross_entropy = sigmoid_cross_entropy if multilabel else softmax_cross_entropy
+    errors = {}
+    for name, logits_bk in logits.items():
+        error_b = cross_entropy(logits_bk, labels[name], smoothing)
+        errors[name] = _sum(error_b, _weight(valid_b, present, name))
+    return jnp.mean(jnp.stack([error.mean for error in errors.values()])), errors
+
+
+def softmax_cross_entropy(
+    logits_bk: Float[Array, "b k"], labels_bk: Float[Array, "b k"], smoothing: float = 0.0
+) -> Float[Array, "b"]:
+    """-sum of labels log softmax(logits), labels smoothed to y (1 - s) + s / k."""
+    logits_bk = logits_bk.astype(jnp.float32)
+    return -(_smooth(labels_bk, smoothing) * jax.nn.log_softmax(logits_bk)).sum(-1)
+
+
+def sigmoid_cross_entropy(
+    logits_bk: Float[Array, "b k"], labels_bk: Float[Array, "b k"], smoothing: float = 0.0
+) -> Float[Array, "b"]:
+    """Binary cross entropies summed over the classes, labels smoothed to y (1 - s) + s / k."""
+    logits_bk = logits_bk.astype(jnp.float32)
+    y_bk = _smooth(labels_bk, smoothing)
+    positive, negative = jax.nn.log_sigmoid(logits_bk), jax.nn.log_sigmoid(-logits_bk)
+    return -(y_bk * positive + (1.0 - y_bk) * negative).sum(-1)
+
+
+def _smooth(labels_bk: jax.Array, smoothing: float) -> jax.Array:
+    return labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
+
+
+def _weight(valid_b: jax.Array, present: Mapping[str, jax.Array] | None, name: str) -> jax.Array:
+    return valid_b & present[name] if present and name in present else valid_b
+
+
+def _squared_error(predicted: jax.Array, wanted: jax.Array, weight_b: jax.Array) -> Sum:
+    error_bt = jnp.square(predicted.astype(jnp.float32) - wanted).mean(-1)
+    row = _sum(error_bt.sum(1), weight_b)
+    return Sum(row.total, row.weight * error_bt.shape[1])
+
+
+def _sum(error_b: jax.Array, weight_b: jax.Array) -> Sum:
+    """Left-out rows contribute nothing even where their error is not a number."""
+    return Sum(jnp.where(weight_b, error_b, 0.0).sum(), weight_b.sum(dtype=jnp.float32))
+
+
+def _statistics(
+    patches: jax.Array, modality: modality_lib.Modality, normalise: str
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and deviation of each patch, `[b n 1 1]` or by channel `[b n 1 c]`."""
+    if normalise == "patch_channel":
+        x = _split_channels(_raw(patches, modality), modality)
+        return x.mean(2, keepdims=True), x.std(2, keepdims=True, ddof=1) + 1e-6
+    x = _split_channels(patches, modality)
+    variance = x.var((2, 3), keepdims=True)
+    return x.mean((2, 3), keepdims=True), jnp.sqrt(variance + 1e-6)
+
+
+def _split_channels(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
+    return patches.reshape(*patches.shape[:2], -1, modality.channels)
+
+
+def _by_channel(x_bnqc: jax.Array) -> jax.Array:
+    return x_bnqc.reshape(*x_bnqc.shape[:2], -1)
+
+
+def _raw(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
+    mean, std = _normalisation(modality)
+    return _by_channel(_split_channels(patches, modality) * std + mean)
+
+
+def _unraw(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
+    mean, std = _normalisation(modality)
+    return _by_channel((_split_channels(patches, modality) - mean) / std)
+
+
+def _normalisation(modality: modality_lib.Modality) -> tuple[jax.Array, jax.Array]:
+    mean, std = (getattr(modality, key) for key in ("mean", "std"))
+    if mean is None or std is None:
+        raise ValueError(
+            f"modalities.{modality.name}: targets before normalisation need its mean and std; "
+            "set both, or normalise_targets none or patch"
+        )
+    return jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)

@@ -1,0 +1,145 @@
+"""Scaled dot-product attention: the one door through which every attention product goes."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+# On CPU, scores beyond this many bytes are made and used up head by head: they leave the cache
+# otherwise, and moving them takes longer than computing them twice.
+_LARGE = 32 * 2**20
+_BLOCK = 16 * 2**20
+
+
+def attend(
+    q_bthk: Float[Array, "b t h k"],
+    k_bshk: Float[Array, "b s h k"],
+    v_bshk: Float[Array, "b s h k"],
+    *,
+    keep_bs: Bool[Array, "b s"] | None = None,
+    dropout: float = 0.0,
+    keys_b: Key[Array, "b"] | None = None,
+) -> Float[Array, "b t h k"]:
+    """softmax(q k^T / sqrt(k)) v, with scores and softmax in float32.
+
+    Args:
+        keep_bs: keys that may be attended to; at least one in every row. None: all of them.
+        dropout: share of the attention weights dropped, each element on its own; needs `keys_b`.
+    """
+    q_bthk = q_bthk * q_bthk.shape[-1] ** -0.5
+    dropped = dropout > 0 and keys_b is not None
+    b, t, h, _ = q_bthk.shape
+    if dropped or 4 * b * h * t * k_bshk.shape[1] <= _LARGE:
+        return _at_once(q_bthk, k_bshk, v_bshk, keep_bs, dropout if dropped else 0.0, keys_b)
+    args = (q_bthk, k_bshk, v_bshk, keep_bs)
+    return jax.lax.platform_dependent(*args, cpu=_by_head, default=_at_once)
+
+
+def drop_elements(
+    x: Float[Array, "b ..."], rate: float, keys_b: Key[Array, "b"]
+) -> Float[Array, "b ..."]:
+    """Inverted dropout; every example draws from its own key."""
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x.shape[1:]))(keys_b)
+    return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
+
+
+def _at_once(
+    q_bthk: jax.Array,
+    k_bshk: jax.Array,
+    v_bshk: jax.Array,
+    keep_bs: jax.Array | None,
+    dropout: float = 0.0,
+    keys_b: jax.Array | None = None,
+) -> jax.Array:
+    """All scores of all heads in one array; `q` is scaled already."""
+    scores_bhts = jnp.einsum("bthk,bshk->bhts", q_bthk, k_bshk, preferred_element_type=jnp.float32)
+    if keep_bs is not None:
+        scores_bhts = jnp.where(keep_bs[:, None, None, :], scores_bhts, _LOWEST)
+    weights_bhts = jax.nn.softmax(scores_bhts, axis=-1)
+    if keys_b is not None and dropout:
+        weights_bhts = drop_elements(weights_bhts, dropout, keys_b)
+    return jnp.einsum("bhts,bshk->bthk", weights_bhts.astype(v_bshk.dtype), v_bshk)
+
+
+_LOWEST = float(jnp.finfo(jnp.float32).min)
+
+
+@jax.custom_vjp
+def _by_head(
+    q_bthk: jax.Array, k_bshk: jax.Array, v_bshk: jax.Array, keep_bs: jax.Array | None
+) -> jax.Array:
+    """The same, one head and one block of queries after another.
+
+    Scores live only within a block; the backward pass makes them again from the saved logarithm of
+    the softmax's denominator (Rabe & Staats 2021; Dao et al. 2022). Batch rows stay together, so
+    that a batch that is split over devices stays split.
+    """
+    return _by_head_forward(q_bthk, k_bshk, v_bshk, keep_bs)[0]
+
+
+def _by_head_forward(q_bthk, k_bshk, v_bshk, keep_bs):
+    def one_head(head):
+        q_btk, k_bsk, v_bsk = head
+        outputs, denominators = [], []
+        for rows in _blocks(q_btk, k_bsk):
+            scores = _scores(q_btk[:, rows], k_bsk, keep_bs)
+            highest = scores.max(-1, keepdims=True)
+            weights = jnp.exp(scores - highest)
+            total = weights.sum(-1, keepdims=True)
+            output = jnp.einsum("bts,bsk->btk", weights.astype(v_bsk.dtype), v_bsk)
+            outputs.append(output / total.astype(output.dtype))
+            denominators.append(highest + jnp.log(total))
+        return jnp.concatenate(outputs, 1), jnp.concatenate(denominators, 1)
+
+    heads = [_head_first(x) for x in (q_bthk, k_bshk, v_bshk)]
+    y_hbtk, denominators_hbt1 = jax.lax.map(one_head, heads)
+    y_bthk = _head_third(y_hbtk)
+    return y_bthk, (q_bthk, k_bshk, v_bshk, keep_bs, y_bthk, denominators_hbt1)
+
+
+def _by_head_backward(saved, grad_bthk):
+    q_bthk, k_bshk, v_bshk, keep_bs, y_bthk, denominators_hbt1 = saved
+    products = grad_bthk.astype(jnp.float32) * y_bthk.astype(jnp.float32)
+    delta_hbt1 = _head_first(products.sum(-1, keepdims=True))
+
+    def one_head(head):
+        q_btk, k_bsk, v_bsk, grad_btk, denominator_bt1, delta_bt1 = head
+        q_parts, k_grad, v_grad = [], 0.0, 0.0
+        for rows in _blocks(q_btk, k_bsk):
+            scores = _scores(q_btk[:, rows], k_bsk, keep_bs)
+            weights = jnp.exp(scores - denominator_bt1[:, rows])
+            weight_grad = _scores(grad_btk[:, rows], v_bsk, None)
+            score_grad = (weights * (weight_grad - delta_bt1[:, rows])).astype(q_btk.dtype)
+            q_parts.append(jnp.einsum("bts,bsk->btk", score_grad, k_bsk))
+            k_grad += jnp.einsum("bts,btk->bsk", score_grad, q_btk[:, rows])
+            v_grad += jnp.einsum("bts,btk->bsk", weights.astype(v_bsk.dtype), grad_btk[:, rows])
+        return jnp.concatenate(q_parts, 1), k_grad, v_grad
+
+    heads = [_head_first(x) for x in (q_bthk, k_bshk, v_bshk, grad_bthk)]
+    grads = jax.lax.map(one_head, (*heads, denominators_hbt1, delta_hbt1))
+    return *(_head_third(x) for x in grads), None
+
+
+_by_head.defvjp(_by_head_forward, _by_head_backward)
+
+
+def _scores(q_btk: jax.Array, k_bsk: jax.Array, keep_bs: jax.Array | None) -> jax.Array:
+    scores = jnp.einsum("btk,bsk->bts", q_btk, k_bsk, preferred_element_type=jnp.float32)
+    return scores if keep_bs is None else jnp.where(keep_bs[:, None, :], scores, _LOWEST)
+
+
+def _blocks(q_btk: jax.Array, k_bsk: jax.Array) -> list[slice]:
+    """Equal blocks of queries whose scores fit into the cache, as far as the length allows."""
+    b, t, _ = q_btk.shape
+    wanted = math.ceil(4 * b * t * k_bsk.shape[1] / _BLOCK)
+    count = next((c for c in range(wanted, 4 * wanted) if t % c == 0), 1)
+    return [slice(i * t // count, (i + 1) * t // count) for i in range(count)]
+
+
+def _head_first(x_bthk: jax.Array) -> jax.Array:
+    return x_bthk.transpose(2, 0, 1, 3)
+
+
+def _head_third(x_hbtk: jax.Array) -> jax.Array:
+    return x_hbtk.transpose(1, 2, 0, 3)

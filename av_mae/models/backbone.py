@@ -1,0 +1,126 @@
+"""What pretraining and finetuning share: inputs to tokens, and tokens through the encoders."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from av_mae import config
+from av_mae import modality as modality_lib
+from av_mae.models import fusion, masking, positions, vit
+
+Inputs = Mapping[str, Float[Array, "b ..."]]
+
+
+class Backbone(nnx.Module):
+    """Patch embeddings, what is added to them, and the encoders.
+
+    A patch embedding is one matrix product over flattened patches (Scenic and VideoMAE write it as
+    a convolution whose stride is its kernel). Class tokens (`pool == "token"`, one a modality)
+    carry no position and come first.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, modality_lib.Modality],
+        model: config.Model,
+        compute: config.Compute,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        self.modalities = tuple(modalities.values())
+        self.kind = model.positions
+        self.dtype = compute.dtype
+        self.embed = nnx.Dict()
+        self.positions = nnx.Dict()
+        self.modality_token = nnx.Dict()
+        self.class_token = nnx.Dict()
+        for name, modality in modalities.items():
+            self.embed[name] = _embedding(modality, model, compute, rngs=rngs)
+            if model.positions == "learned":
+                self.positions[name] = positions.learned(modality, model.width, rngs=rngs)
+            if model.modality_tokens:
+                self.modality_token[name] = nnx.Param(jnp.zeros(model.width))
+            if model.pool == "token":
+                self.class_token[name] = nnx.Param(jnp.zeros(model.width))
+        self.encoders = fusion.encoders(tuple(modalities), model, compute, rngs=rngs)
+
+    def tokenise(
+        self, inputs: Inputs, masks: Mapping[str, masking.Mask] | None = None
+    ) -> fusion.Tokens:
+        """Encoder input of every modality: all tokens, or the visible ones of `masks`.
+
+        Hidden patches are left out before the embedding's product.
+        """
+        return {
+            modality.name: self._tokenise_one(modality, inputs[modality.name], masks)
+            for modality in self.given(inputs)
+        }
+
+    def encode_tokens(
+        self,
+        tokens: fusion.Tokens,
+        *,
+        present: fusion.Present | None = None,
+        keys_b: Key[Array, "b"] | None = None,
+        train: bool = False,
+    ) -> fusion.Tokens:
+        """Encoder output of every modality, class tokens included."""
+        return self.encoders(tokens, present=present, keys_b=keys_b, train=train)
+
+    def given(self, inputs: Mapping[str, object]) -> tuple[modality_lib.Modality, ...]:
+        """The modalities among `inputs`, in the model's order.
+
+        Raises:
+            ValueError: none, or one that the model was not built for.
+        """
+        known = [m.name for m in self.modalities]
+        if not inputs or set(inputs) - set(known):
+            raise ValueError(
+                f"inputs hold {sorted(inputs) or 'nothing'}; this model takes {', '.join(known)} "
+                "or any non-empty part of them"
+            )
+        return tuple(m for m in self.modalities if m.name in inputs)
+
+    def without_class_token(self, tokens: fusion.Tokens) -> fusion.Tokens:
+        return {name: x[:, 1:] for name, x in tokens.items()} if self.class_token else tokens
+
+    def _tokenise_one(
+        self,
+        modality: modality_lib.Modality,
+        x: jax.Array,
+        masks: Mapping[str, masking.Mask] | None,
+    ) -> jax.Array:
+        name = modality.name
+        patches_bnp = modality.patchify(x)
+        width = self.embed[name].kernel.shape[1]
+        places = positions.table(self.kind, modality, width, self.positions.get(name))
+        if masks is not None:
+            patches_bnp = masking.take(patches_bnp, masks[name].visible)
+            places = jnp.take(places, masks[name].visible, axis=0)
+        x_btd = self.embed[name](patches_bnp) + places.astype(self.dtype)
+        if name in self.modality_token:
+            x_btd = x_btd + self.modality_token[name][...].astype(self.dtype)
+        if name not in self.class_token:
+            return x_btd
+        class_d = self.class_token[name][...].astype(self.dtype)
+        class_b1d = jnp.broadcast_to(class_d, (x_btd.shape[0], 1, width))
+        return jnp.concatenate([class_b1d, x_btd], axis=1)
+
+
+def _embedding(
+    modality: modality_lib.Modality,
+    model: config.Model,
+    compute: config.Compute,
+    *,
+    rngs: nnx.Rngs,
+) -> vit.Dense:
+    return vit.Dense(
+        modality.patch_dim,
+        model.width,
+        dtype=compute.dtype,
+        kernel_init=nnx.initializers.lecun_normal(),
+        rngs=rngs,
+    )

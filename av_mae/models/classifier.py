@@ -1,0 +1,167 @@
+"""The classifier: encoded tokens pooled for each modality, one linear head, logits averaged.
+
+With bottleneck fusion this is MBT (Nagrani et al. 2021) as Scenic finetunes it; with one modality
+it is the ViT classifier of VideoMAE and Audio-MAE.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from av_mae import config
+from av_mae import modality as modality_lib
+from av_mae.models import attention, backbone, fusion, vit
+
+_POOLS = {
+    "mean": lambda x_btd: x_btd.mean(1),
+    "max": lambda x_btd: x_btd.max(1),
+    "token": lambda x_btd: x_btd[:, 0],
+    "first": lambda x_btd: x_btd[:, 0],
+}
+
+
+class Classifier(backbone.Backbone):
+    """Logits of every modality, from any non-empty subset of the modalities."""
+
+    def __init__(
+        self,
+        modalities: Mapping[str, modality_lib.Modality],
+        model: config.Model,
+        compute: config.Compute,
+        *,
+        classes: int,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(modalities, model, compute, rngs=rngs)
+        self.pool = model.pool
+        self.dropout = model.head_dropout
+        self.linear_probe = model.linear_probe
+        eps = model.outer_norm_eps or model.norm_eps
+        self.head_norm = vit.LayerNorm(model.width, eps) if model.head_norm else None
+        names = tuple(modalities)
+        self.standardise = nnx.Dict(
+            {name: Standardise(model.width) for name in names if model.linear_probe}
+        )
+        if model.shared_head:
+            self.head = Head(model, classes, rngs=rngs)
+        else:
+            self.head = nnx.Dict({name: Head(model, classes, rngs=rngs) for name in names})
+
+    def __call__(
+        self,
+        inputs: backbone.Inputs,
+        *,
+        present: fusion.Present | None = None,
+        keys_b: Key[Array, "b"] | None = None,
+        train: bool = False,
+    ) -> dict[str, Float[Array, "b k"]]:
+        """Logits by modality, float32.
+
+        Args:
+            inputs: `{video: [b f h w 3], audio: [b t m]}`, or one of the two.
+            present: examples that have a modality; an absent one changes nothing for the others,
+                and its own logits mean nothing.
+            keys_b: one key an example for dropout and drop path; needed only in training.
+            train: whether to drop, and (linear probe) to standardise by this batch's statistics.
+        """
+        keys_b = keys_b if train else None
+        pooled = self._pooled(inputs, present, keys_b, train)
+        logits = {}
+        for number, (name, x_bd) in enumerate(pooled.items()):
+            if name in self.standardise:
+                here_b = present.get(name) if present else None
+                x_bd = self.standardise[name](jax.lax.stop_gradient(x_bd), here_b, train)
+            drop_keys = vit.fold(keys_b, number + 1)
+            if self.dropout and drop_keys is not None:
+                x_bd = attention.drop_elements(x_bd, self.dropout, drop_keys)
+            head = self.head if isinstance(self.head, Head) else self.head[name]
+            logits[name] = head(x_bd)
+        return logits
+
+    def predict(
+        self, inputs: backbone.Inputs, present: fusion.Present | None = None
+    ) -> Float[Array, "b k"]:
+        """Mean of the logits over the modalities that each example has."""
+        return fusion.mean_over(self(inputs, present=present), present)
+
+    def features(
+        self, inputs: backbone.Inputs, *, present: fusion.Present | None = None
+    ) -> dict[str, Float[Array, "b _ d"]]:
+        """Encoder output `[b n d]` of every modality, without class tokens."""
+        return self.without_class_token(self._encode(inputs, present, None, False))
+
+    def pooled(
+        self, inputs: backbone.Inputs, *, present: fusion.Present | None = None
+    ) -> dict[str, Float[Array, "b d"]]:
+        """What the head sees of every modality (before standardisation), float32."""
+        return self._pooled(inputs, present, None, False)
+
+    def _encode(self, inputs, present, keys_b, train) -> fusion.Tokens:
+        tokens = self.tokenise(inputs)
+        return self.encode_tokens(tokens, present=present, keys_b=vit.fold(keys_b, 0), train=train)
+
+    def _pooled(self, inputs, present, keys_b, train) -> dict[str, jax.Array]:
+        tokens = self._encode(inputs, present, keys_b, train)
+        pooled = {name: _POOLS[self.pool](x.astype(jnp.float32)) for name, x in tokens.items()}
+        if self.head_norm is None:
+            return pooled
+        return {name: self.head_norm(x_bd) for name, x_bd in pooled.items()}
+
+
+class Head(nnx.Module):
+    """An optional tanh layer (`head_width`), then the linear classifier, in float32.
+
+    Initial weights: zeros (Scenic), or normal(0.02) times `head_scale` (VideoMAE).
+    """
+
+    def __init__(self, model: config.Model, classes: int, *, rngs: nnx.Rngs):
+        init = nnx.initializers.normal(0.02 * model.head_scale)
+        width = model.head_width or model.width
+        wide = model.head_width > 0
+        self.hidden = vit.Dense(model.width, width, dtype="float32", rngs=rngs) if wide else None
+        self.kernel = nnx.Param(init(rngs.params(), (width, classes)))
+        self.bias = nnx.Param(jnp.zeros(classes))
+
+    def __call__(self, x_bd: Float[Array, "b d"]) -> Float[Array, "b k"]:
+        if self.hidden is not None:
+            x_bd = jnp.tanh(self.hidden(x_bd))
+        return x_bd @ self.kernel[...] + self.bias[...]
+
+
+class Standardise(nnx.Module):
+    """(x - mean) / sqrt(var + 1e-6) for each feature, without scale or bias.
+
+    Training steps use the statistics of the batch and move the running ones a tenth of the way
+    towards them; everything else uses the running ones. So a probe sees features of unit size
+    whatever the encoder, as Scenic's and MAE's batch-normalised probes do.
+    """
+
+    def __init__(self, width: int):
+        self.mean = nnx.BatchStat(jnp.zeros(width))
+        self.var = nnx.BatchStat(jnp.ones(width))
+
+    def __call__(
+        self, x_bd: Float[Array, "b d"], here_b: Bool[Array, "b"] | None, train: bool
+    ) -> Float[Array, "b d"]:
+        """Standardises features; rows outside `here_b` do not enter the batch's statistics."""
+        if train:
+            mean, var = self._of_batch(x_bd, here_b)
+            self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
+            self.var[...] = 0.9 * self.var[...] + 0.1 * var
+        else:
+            mean, var = self.mean[...], self.var[...]
+        return (x_bd - mean) * jax.lax.rsqrt(var + 1e-6)
+
+    def _of_batch(self, x_bd: jax.Array, here_b: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """Mean and biased variance; the running ones if the batch has no row to count."""
+        if here_b is None:
+            return x_bd.mean(0), x_bd.var(0)
+        weight_b1 = here_b[:, None].astype(x_bd.dtype)
+        count = weight_b1.sum()
+        mean = (weight_b1 * x_bd).sum(0) / jnp.maximum(count, 1)
+        var = (weight_b1 * jnp.square(x_bd - mean)).sum(0) / jnp.maximum(count, 1)
+        some = count > 0
+        return jnp.where(some, mean, self.mean[...]), jnp.where(some, var, self.var[...])

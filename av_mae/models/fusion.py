@@ -1,0 +1,343 @@
+"""How the token sequences of several modalities pass through transformer layers together.
+
+Each class maps {modality: tokens [b t d]} to the same, for any non-empty subset of the modalities
+it was built for. `present` says which examples have a modality: tokens of an absent one are never
+attended to, so they change nothing for the others. Encoders use all classes; decoders use `Joint`,
+`Shared` and `Separate`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from av_mae import config
+from av_mae.models import vit
+
+Tokens = dict[str, Float[Array, "b _ d"]]
+Present = Mapping[str, Bool[Array, "b"]]
+
+
+class Fusion(nnx.Module):
+    """Interface of the classes below."""
+
+    def __call__(
+        self,
+        tokens: Tokens,
+        *,
+        present: Present | None = None,
+        keys_b: Key[Array, "b"] | None = None,
+        train: bool = False,
+    ) -> Tokens:
+        """Encodes the tokens of each modality.
+
+        Args:
+            present: examples that have a modality (missing keys: all do). None or empty: nothing
+                is masked.
+            keys_b: one key an example for dropout and drop path; None turns them off.
+            train: whether this is a training step (`bottlenecks_at_test` acts only outside one).
+        """
+        raise NotImplementedError
+
+
+class Joint(Fusion):
+    """One stack over the concatenation of all modalities (early fusion, joint decoder)."""
+
+    def __init__(
+        self,
+        layers: int,
+        spec: vit.Spec,
+        *,
+        norm: float | None,
+        first_layer: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        self.joint = vit.Encoder(layers, spec, norm=norm, first_layer=first_layer, rngs=rngs)
+
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+        del train
+        return _jointly(self.joint, tokens, present, keys_b)
+
+
+class Shared(Fusion):
+    """One stack applied to each modality on its own."""
+
+    def __init__(
+        self,
+        layers: int,
+        spec: vit.Spec,
+        *,
+        norm: float | None,
+        first_layer: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        self.shared = vit.Encoder(layers, spec, norm=norm, first_layer=first_layer, rngs=rngs)
+
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+        del present, train
+        return {
+            name: self.shared(x_btd, keys_b=vit.fold(keys_b, number))
+            for number, (name, x_btd) in enumerate(tokens.items())
+        }
+
+
+class Separate(Fusion):
+    """One stack for each modality, under its name; `shared_norm` gives them one final norm."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        layers: int,
+        spec: vit.Spec,
+        *,
+        norm: float | None,
+        shared_norm: bool = False,
+        first_layer: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        own = None if shared_norm else norm
+        for name in names:
+            stack = vit.Encoder(layers, spec, norm=own, first_layer=first_layer, rngs=rngs)
+            setattr(self, name, stack)
+        self.norm = _norm(spec, norm if shared_norm else None)
+
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+        del present, train
+        stacks = {name: getattr(self, name) for name in tokens}
+        return _normed(self.norm, _separately(stacks, tokens, keys_b))
+
+
+class Mid(Fusion):
+    """Separate stacks, then `fusion_layers` layers over the concatenation."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        model: config.Model,
+        spec: vit.Spec,
+        *,
+        norm: float | None,
+        rngs: nnx.Rngs,
+    ):
+        for name in names:
+            setattr(self, name, _lower(model, spec, rngs=rngs))
+        self.joint = _upper(model, spec, norm=norm, rngs=rngs)
+
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+        del train
+        stacks = {name: getattr(self, name) for name in tokens}
+        return _jointly(self.joint, _separately(stacks, tokens, keys_b), present, keys_b)
+
+
+class Bottleneck(Fusion):
+    """MBT (Nagrani et al. 2021): modalities exchange what fits through a few bottleneck tokens.
+
+    In each fused layer every modality encodes [its tokens; the bottleneck] with its own weights;
+    the next bottleneck is the mean of what the (present) modalities make of it. With no bottleneck
+    tokens at all, every modality instead attends to all tokens of the others.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        model: config.Model,
+        spec: vit.Spec,
+        *,
+        norm: float | None,
+        rngs: nnx.Rngs,
+    ):
+        for name in names:
+            setattr(self, name, _lower(model, spec, rngs=rngs))
+        self.spec = spec
+        self.at_test = model.bottlenecks_at_test
+        self.alone = len(names) == 1 or model.fusion_layers == 0
+        own = None if model.shared_norm else norm
+        self.fused = nnx.Dict({name: _upper(model, spec, norm=own, rngs=rngs) for name in names})
+        self.norm = _norm(spec, norm if model.shared_norm else None)
+        shape = (model.bottlenecks, spec.width)
+        exists = model.bottlenecks > 0 and not self.alone
+        draw = nnx.initializers.normal(0.02)
+        self.bottleneck = nnx.Param(draw(rngs.params(), shape)) if exists else None
+
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+        stacks = {name: getattr(self, name) for name in tokens}
+        tokens = _separately(stacks, tokens, keys_b)
+        fused = {name: self.fused[name] for name in tokens}
+        if self.alone or not (train or self.at_test):
+            tokens = _separately(fused, tokens, keys_b)
+        else:
+            tokens = self._fuse(fused, tokens, present, keys_b)
+        return _normed(self.norm, tokens)
+
+    def _fuse(
+        self,
+        stacks: dict[str, vit.Encoder],
+        tokens: Tokens,
+        present: Present | None,
+        keys_b: jax.Array | None,
+    ) -> Tokens:
+        layers, apply = {}, {}
+        for name, stack in stacks.items():
+            apply[name], layers[name] = stack.unstack()
+
+        def body(carry: tuple[Tokens, jax.Array | None], layer: vit.Layer):
+            x, bottleneck_bzd = carry
+            outputs = {}
+            for number, name in enumerate(x):
+                context, keep_bt = _context(x, name, bottleneck_bzd, present)
+                keys = vit.fold(keys_b, number)
+                outputs[name] = apply[name](layer[name], context, keep_bt, keys)
+            return _advance(x, outputs, bottleneck_bzd, present)
+
+        batch = next(iter(tokens.values())).shape[0]
+        start = None
+        if self.bottleneck is not None:
+            start = jnp.tile(self.bottleneck[...].astype(self.spec.dtype), (batch, 1, 1))
+        tokens, _ = vit.loop(body, (tokens, start), layers, self.spec)
+        return {name: _optional(stacks[name].norm, x_btd) for name, x_btd in tokens.items()}
+
+
+def encoders(
+    names: Sequence[str], model: config.Model, compute: config.Compute, *, rngs: nnx.Rngs
+) -> Fusion:
+    """The encoders of `model.fusion`."""
+    spec = vit.encoder_spec(model, compute)
+    norm = model.norm_eps if model.final_norm else None
+    match model.fusion:
+        case "early":
+            return Joint(model.depth, spec, norm=norm, rngs=rngs)
+        case "shared":
+            return Shared(model.depth, spec, norm=norm, rngs=rngs)
+        case "separate":
+            shared = model.shared_norm
+            return Separate(names, model.depth, spec, norm=norm, shared_norm=shared, rngs=rngs)
+        case "mid":
+            return Mid(names, model, spec, norm=norm, rngs=rngs)
+        case _:
+            return Bottleneck(names, model, spec, norm=norm, rngs=rngs)
+
+
+def decoders(
+    names: Sequence[str], model: config.Model, compute: config.Compute, *, rngs: nnx.Rngs
+) -> Fusion:
+    """The decoders of `model.decoder`; their layers are numbered after the encoder's."""
+    spec = vit.decoder_spec(model, compute)
+    layers, first = model.decoder_depth, model.depth
+    norm = (model.outer_norm_eps or model.norm_eps) if model.decoder_norm else None
+    match model.decoder:
+        case "joint":
+            return Joint(layers, spec, norm=norm, first_layer=first, rngs=rngs)
+        case "shared":
+            return Shared(layers, spec, norm=norm, first_layer=first, rngs=rngs)
+        case _:
+            return Separate(names, layers, spec, norm=norm, first_layer=first, rngs=rngs)
+
+
+def keep_tokens(tokens: Tokens, present: Present | None) -> jax.Array | None:
+    """Bool `[b t]` over the concatenated tokens: False for those of absent modalities."""
+    if not present or len(tokens) == 1:
+        return None
+    parts = []
+    for name, x_btd in tokens.items():
+        here_b = present.get(name, jnp.ones(x_btd.shape[0], bool))
+        parts.append(jnp.broadcast_to(here_b[:, None], x_btd.shape[:2]))
+    return jnp.concatenate(parts, axis=1)
+
+
+def norm_layer(model: config.Model) -> int | None:
+    """After how many layers mid and bottleneck fusion have a LayerNorm; None: they have none."""
+    if not model.fusion_norm:
+        return None
+    return model.fusion_norm_layer or model.depth - model.fusion_layers
+
+
+def _lower(model: config.Model, spec: vit.Spec, *, rngs: nnx.Rngs) -> vit.Encoder:
+    """The layers of one modality below the fused ones."""
+    layers, place = model.depth - model.fusion_layers, norm_layer(model)
+    norm = model.norm_eps if place == layers else None
+    inner = place if place is not None and place < layers else None
+    return vit.Encoder(layers, spec, norm=norm, inner_norm=inner, rngs=rngs)
+
+
+def _upper(
+    model: config.Model, spec: vit.Spec, *, norm: float | None, rngs: nnx.Rngs
+) -> vit.Encoder:
+    """The fused layers."""
+    lower, place = model.depth - model.fusion_layers, norm_layer(model)
+    inner = place if place is not None and place > lower else None
+    return vit.Encoder(
+        model.fusion_layers, spec, norm=norm, inner_norm=inner, first_layer=lower, rngs=rngs
+    )
+
+
+def _jointly(
+    encoder: vit.Encoder, tokens: Tokens, present: Present | None, keys_b: jax.Array | None
+) -> Tokens:
+    joined_btd = jnp.concatenate(list(tokens.values()), axis=1)
+    keys_b = vit.fold(keys_b, len(tokens))
+    joined_btd = encoder(joined_btd, keep_bt=keep_tokens(tokens, present), keys_b=keys_b)
+    return _split(joined_btd, tokens)
+
+
+def _separately(
+    stacks: Mapping[str, vit.Encoder], tokens: Tokens, keys_b: jax.Array | None
+) -> Tokens:
+    return {
+        name: stacks[name](x_btd, keys_b=vit.fold(keys_b, number))
+        for number, (name, x_btd) in enumerate(tokens.items())
+    }
+
+
+def _split(joined_btd: jax.Array, tokens: Tokens) -> Tokens:
+    lengths = [x_btd.shape[1] for x_btd in tokens.values()]
+    return dict(zip(tokens, jax.lax.split(joined_btd, lengths, axis=1), strict=True))
+
+
+def _context(
+    tokens: Tokens, name: str, bottleneck_bzd: jax.Array | None, present: Present | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """What modality `name` encodes in a fused layer, and which of it may be attended to."""
+    if bottleneck_bzd is not None:
+        return jnp.concatenate([tokens[name], bottleneck_bzd], axis=1), None
+    ordered = {other: x for other, x in tokens.items() if other != name} | {name: tokens[name]}
+    return jnp.concatenate(list(ordered.values()), axis=1), keep_tokens(ordered, present)
+
+
+def _advance(
+    tokens: Tokens,
+    outputs: Tokens,
+    bottleneck_bzd: jax.Array | None,
+    present: Present | None,
+) -> tuple[Tokens, jax.Array | None]:
+    """The tokens and the bottleneck that the next fused layer sees."""
+    lengths = {name: x_btd.shape[1] for name, x_btd in tokens.items()}
+    if bottleneck_bzd is None:
+        return {name: y[:, -lengths[name] :] for name, y in outputs.items()}, None
+    new = {name: y[:, : lengths[name]] for name, y in outputs.items()}
+    messages = {name: y[:, lengths[name] :] for name, y in outputs.items()}
+    return new, mean_over(messages, present)
+
+
+def mean_over(values: Mapping[str, jax.Array], present: Present | None) -> jax.Array:
+    """Mean `[b ...]` over the modalities that are present in each example."""
+    stacked = jnp.stack(list(values.values()))
+    if not present:
+        return stacked.mean(0)
+    everyone = jnp.ones(stacked.shape[1], bool)
+    here = jnp.stack([present.get(name, everyone) for name in values])
+    here = here.reshape(*here.shape, *(1,) * (stacked.ndim - 2)).astype(stacked.dtype)
+    return (stacked * here).sum(0) / jnp.maximum(here.sum(0), 1)
+
+
+def _norm(spec: vit.Spec, eps: float | None) -> vit.LayerNorm | None:
+    return None if eps is None else vit.LayerNorm(spec.width, eps)
+
+
+def _optional(norm: vit.LayerNorm | None, x_btd: jax.Array) -> jax.Array:
+    return x_btd if norm is None else norm(x_btd)
+
+
+def _normed(norm: vit.LayerNorm | None, tokens: Tokens) -> Tokens:
+    return {name: _optional(norm, x_btd) for name, x_btd in tokens.items()}

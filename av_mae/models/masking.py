@@ -1,0 +1,172 @@
+"""Which tokens the encoder does not see: a mask is 1 (True) where a token is hidden.
+
+The counts of visible and hidden tokens are static (`Modality.hidden`), so shapes never depend on a
+draw. Tokens move only by gathers, forwards and backwards: a scatter is slow on every backend.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import core
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from av_mae import modality as modality_lib
+
+# An array; jax transformations also build pytrees around placeholders, which no check may refuse.
+Leaf = Any
+
+
+@flax.struct.dataclass
+class Mask:
+    """Token indices of a batch, split into the visible and the hidden ones.
+
+    Attributes:
+        visible: `[b v]` in ascending order, unless built by `from_order`.
+        hidden: `[b h]`, likewise.
+        place: `[b n]`, where token j stands in the concatenation [visible; hidden].
+    """
+
+    visible: Leaf
+    hidden: Leaf
+    place: Leaf
+
+    def as_bool(self) -> Bool[Array, "b n"]:
+        """True where a token is hidden."""
+        return self.place >= self.visible.shape[1]
+
+
+def draw(keys_b: Key[Array, "b"], modality: modality_lib.Modality) -> Mask:
+    """Draws the hidden tokens of every example from its own key.
+
+    `random`: any tokens (MAE, He et al. 2022). `tube`: the same places in every time slot
+    (VideoMAE, Tong et al. 2022). `time`, `freq`, `time_freq`: whole columns and rows of the
+    spectrogram (Audio-MAE, Huang et al. 2022).
+    """
+    grid, ratio, kind = modality.grid, modality.mask_ratio, modality.masking
+    draw_one = {"random": _random, "tube": _tube}.get(kind, _columns)
+    mask_bn = jax.vmap(lambda key: draw_one(key, grid, ratio, kind).reshape(-1))(keys_b)
+    return from_bool(mask_bn, modality.hidden)
+
+
+def modality_keys(keys_b: Key[Array, "b"], name: str) -> Key[Array, "b"]:
+    """The keys that draw a modality's masks, given one key an example."""
+    number = zlib.crc32(f"mask {name}".encode()) & 0x7FFFFFFF
+    return jax.vmap(jax.random.fold_in, (0, None))(keys_b, number)
+
+
+def from_bool(mask_bn: Bool[Array, "b n"], hidden: int) -> Mask:
+    """Indices of a boolean mask with exactly `hidden` True entries in every row.
+
+    Raises:
+        ValueError: another number of entries (found only when the mask is not traced).
+    """
+    if not isinstance(mask_bn, core.Tracer):
+        counts = set(np.asarray(mask_bn).sum(1).tolist())
+        if counts - {hidden}:
+            raise ValueError(
+                f"mask hides {sorted(counts)} tokens a row, expected {hidden} in every row; "
+                "change the mask or the modality's mask_ratio"
+            )
+    visible = mask_bn.shape[1] - hidden
+    order_bn = jnp.argsort(mask_bn, axis=1, stable=True).astype(jnp.int32)
+    seen_bn = jnp.cumsum(~mask_bn, axis=1, dtype=jnp.int32) - 1
+    unseen_bn = jnp.cumsum(mask_bn, axis=1, dtype=jnp.int32) - 1 + visible
+    place_bn = jnp.where(mask_bn, unseen_bn, seen_bn)
+    return Mask(order_bn[:, :visible], order_bn[:, visible:], place_bn)
+
+
+def from_order(visible_bv: Int[Array, "b v"], hidden_bh: Int[Array, "b h"]) -> Mask:
+    """A mask whose visible tokens come in a given order (Scenic draws permuted ones)."""
+    order_bn = jnp.concatenate([visible_bv, hidden_bh], axis=1).astype(jnp.int32)
+    place_bn = jnp.argsort(order_bn, axis=1).astype(jnp.int32)
+    visible = visible_bv.shape[1]
+    return Mask(order_bn[:, :visible], order_bn[:, visible:], place_bn)
+
+
+def prefix(batch: int, tokens: int, visible: int) -> Mask:
+    """The first `visible` tokens are visible, the rest hidden, in every row."""
+    place_bn = jnp.tile(jnp.arange(tokens, dtype=jnp.int32), (batch, 1))
+    return Mask(place_bn[:, :visible], place_bn[:, visible:], place_bn)
+
+
+def take(x_bnd: Float[Array, "b n d"], index_bk: Int[Array, "b k"]) -> Float[Array, "b k d"]:
+    """Gathers tokens."""
+    return jnp.take_along_axis(x_bnd, index_bk[..., None], axis=1, mode="promise_in_bounds")
+
+
+@jax.custom_vjp
+def merge(
+    visible_bvd: Float[Array, "b v d"], fill_d: Float[Array, "d"], mask: Mask
+) -> Float[Array, "b n d"]:
+    """Puts visible tokens back in their places and `fill_d` in the places of the hidden ones."""
+    fill_b1d = jnp.broadcast_to(fill_d, (visible_bvd.shape[0], 1, fill_d.shape[0]))
+    padded = jnp.concatenate([visible_bvd, fill_b1d.astype(visible_bvd.dtype)], axis=1)
+    return take(padded, jnp.minimum(mask.place, visible_bvd.shape[1]))
+
+
+def _merge_forward(visible_bvd, fill_d, mask):
+    return merge(visible_bvd, fill_d, mask), (jnp.zeros((), fill_d.dtype), mask)
+
+
+def _merge_backward(saved, grad_bnd):
+    like_fill, mask = saved
+    hidden_bn1 = mask.as_bool()[..., None]
+    fill_d = jnp.where(hidden_bn1, grad_bnd, 0).sum((0, 1), dtype=jnp.float32)
+    return take(grad_bnd, mask.visible), fill_d.astype(like_fill.dtype), None
+
+
+merge.defvjp(_merge_forward, _merge_backward)
+
+
+@jax.custom_vjp
+def take_hidden(x_bnd: Float[Array, "b n d"], mask: Mask) -> Float[Array, "b h d"]:
+    """The hidden tokens of a full sequence, in the order of `mask.hidden`."""
+    return take(x_bnd, mask.hidden)
+
+
+def _take_hidden_forward(x_bnd, mask):
+    return take_hidden(x_bnd, mask), mask
+
+
+def _take_hidden_backward(mask, grad_bhd):
+    if not grad_bhd.shape[1]:
+        return jnp.zeros((*mask.place.shape, grad_bhd.shape[2]), grad_bhd.dtype), None
+    source_bn = jnp.maximum(mask.place - mask.visible.shape[1], 0)
+    return jnp.where(mask.as_bool()[..., None], take(grad_bhd, source_bn), 0), None
+
+
+take_hidden.defvjp(_take_hidden_forward, _take_hidden_backward)
+
+
+def _random(key: jax.Array, grid: tuple[int, ...], ratio: float, kind: str) -> jax.Array:
+    return _choose(key, math.prod(grid), modality_lib.hidden_tokens(grid, ratio, kind))
+
+
+def _tube(key: jax.Array, grid: tuple[int, ...], ratio: float, kind: str) -> jax.Array:
+    del kind
+    slots, *space = grid
+    places = math.prod(space)
+    return jnp.tile(_choose(key, places, int(ratio * places)), slots)
+
+
+def _columns(key: jax.Array, grid: tuple[int, ...], ratio: float, kind: str) -> jax.Array:
+    times, freqs = modality_lib.hidden_columns(grid, ratio, kind)
+    time_key, freq_key = jax.random.split(key)
+    time_t = _choose(time_key, grid[0], times)
+    freq_m = _choose(freq_key, grid[1], freqs)
+    return time_t[:, None] | freq_m[None, :]
+
+
+def _choose(key: jax.Array, n: int, count: int) -> jax.Array:
+    """Bool `[n]` with exactly `count` True entries, every choice equally likely.
+
+    The low bits of the noise hold the index, so that no two entries tie at the threshold.
+    """
+    low = jnp.uint32((1 << max(n - 1, 1).bit_length()) - 1)
+    noise_n = (jax.random.bits(key, (n,)) & ~low) | jnp.arange(n, dtype=jnp.uint32)
+    return noise_n < jnp.sort(noise_n)[count]

@@ -1,0 +1,354 @@
+"""The Vision Transformer (Dosovitskiy et al. 2021): dense layer, norm, block and stack of blocks.
+
+Parameters are float32; products run in `Spec.dtype`; norms, softmax and dropout scales in float32.
+The families this package reads differ in small ways, each a field of `config.Model`. Initialisers
+are Scenic's (xavier uniform on each of query, key, value; zero biases, MLP biases normal(1e-6)),
+where VideoMAE's take the packed query-key-value matrix as one.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from av_mae import config
+from av_mae.models import attention
+
+xavier = nnx.initializers.xavier_uniform()
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What all blocks of an encoder or decoder have in common; see `config.Model`.
+
+    Attributes:
+        depth: layers of the whole network; sets the slope of the drop-path rates.
+    """
+
+    width: int
+    heads: int
+    mlp: int
+    depth: int
+    gelu: str
+    norm_eps: float
+    qkv_bias: str
+    layer_scale: float
+    drop_path: float
+    drop_path_rescale: bool
+    dropout: float
+    attention_dropout: float
+    dtype: str
+    scan: bool
+    remat: str
+
+
+def encoder_spec(model: config.Model, compute: config.Compute) -> Spec:
+    shared = {f.name for f in dataclasses.fields(Spec)}
+    fields = dataclasses.asdict(model) | dataclasses.asdict(compute)
+    return Spec(**{k: v for k, v in fields.items() if k in shared})
+
+
+def decoder_spec(model: config.Model, compute: config.Compute) -> Spec:
+    """The decoder's sizes; it has no stochastic depth."""
+    return dataclasses.replace(
+        encoder_spec(model, compute),
+        width=model.decoder_width,
+        heads=model.decoder_heads,
+        mlp=model.decoder_mlp,
+        depth=model.decoder_depth,
+        drop_path=0.0,
+    )
+
+
+class Dense(nnx.Module):
+    """x @ kernel + bias, in `dtype`."""
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        *,
+        dtype: str,
+        rngs: nnx.Rngs,
+        bias: bool = True,
+        kernel_init: Callable[..., jax.Array] = xavier,
+        bias_init: Callable[..., jax.Array] = nnx.initializers.zeros,
+    ):
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (width_in, width_out)))
+        self.bias = nnx.Param(bias_init(rngs.params(), (width_out,))) if bias else None
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
+        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """(x - mean) / sqrt(var + eps) * scale + bias over the last axis, in float32."""
+
+    def __init__(self, width: int, eps: float):
+        self.scale = nnx.Param(jnp.ones(width))
+        self.bias = nnx.Param(jnp.zeros(width))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        norm = functools.partial(_layer_norm, eps=self.eps)
+        return _cheaply(norm)(x, self.scale[...], self.bias[...])
+
+
+def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
+    y = x.astype(jnp.float32)
+    mean = y.mean(-1, keepdims=True)
+    variance = jnp.square(y - mean).mean(-1, keepdims=True)
+    return ((y - mean) * (jax.lax.rsqrt(variance + eps) * scale) + bias).astype(x.dtype)
+
+
+def _cheaply(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Keeps only the arguments for the backward pass: less to store than elementwise steps are."""
+    return jax.checkpoint(function, prevent_cse=False)
+
+
+class QueryKeyValue(nnx.Module):
+    """The three projections of attention as one product.
+
+    kernel `[d, 3, h, k]`; bias `[3, h, k]` (qkv), `[2, h, k]` for query and value (qv), or none.
+    """
+
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
+        d, h = spec.width, spec.heads
+        each = [xavier(rngs.params(), (d, d)).reshape(d, h, d // h) for _ in range(3)]
+        self.kernel = nnx.Param(jnp.stack(each, axis=1))
+        biases = {"qkv": 3, "qv": 2, "none": 0}[spec.qkv_bias]
+        self.bias = nnx.Param(jnp.zeros((biases, h, d // h))) if biases else None
+        self.dtype = spec.dtype
+
+    def __call__(self, x_btd: Float[Array, "b t d"]) -> Float[Array, "b t 3 h k"]:
+        kernel = self.kernel[...].astype(self.dtype)
+        y = x_btd @ kernel.reshape(kernel.shape[0], -1)
+        if self.bias is not None:
+            bias = self.bias[...]
+            if bias.shape[0] == 2:
+                bias = jnp.stack([bias[0], jnp.zeros_like(bias[0]), bias[1]])
+            y = y + bias.reshape(-1).astype(self.dtype)
+        return y.reshape(*y.shape[:-1], *kernel.shape[1:])
+
+
+class Output(nnx.Module):
+    """Merges the heads: kernel `[h, k, d]`, bias `[d]`."""
+
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
+        d, h = spec.width, spec.heads
+        self.kernel = nnx.Param(xavier(rngs.params(), (d, d)).reshape(h, d // h, d))
+        self.bias = nnx.Param(jnp.zeros(d))
+        self.dtype = spec.dtype
+
+    def __call__(self, x_bthk: Float[Array, "b t h k"]) -> Float[Array, "b t d"]:
+        kernel = self.kernel[...].astype(self.dtype)
+        y_btd = x_bthk.reshape(*x_bthk.shape[:2], -1) @ kernel.reshape(-1, kernel.shape[-1])
+        return y_btd + self.bias[...].astype(self.dtype)
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
+        self.qkv = QueryKeyValue(spec, rngs=rngs)
+        self.out = Output(spec, rngs=rngs)
+        self.dropout = spec.attention_dropout
+
+    def __call__(
+        self,
+        x_btd: Float[Array, "b t d"],
+        *,
+        keep_bt: Bool[Array, "b t"] | None,
+        keys_b: Key[Array, "b"] | None,
+    ) -> Float[Array, "b t d"]:
+        q, k, v = jnp.unstack(self.qkv(x_btd), axis=2)
+        y = attention.attend(q, k, v, keep_bs=keep_bt, dropout=self.dropout, keys_b=keys_b)
+        return self.out(y)
+
+
+class Mlp(nnx.Module):
+    """Dense, GELU (tanh or erf form), dropout, Dense."""
+
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
+        tiny = nnx.initializers.normal(1e-6)
+        self.up = Dense(spec.width, spec.mlp, dtype=spec.dtype, bias_init=tiny, rngs=rngs)
+        self.down = Dense(spec.mlp, spec.width, dtype=spec.dtype, bias_init=tiny, rngs=rngs)
+        self.tanh = spec.gelu == "tanh"
+        self.dropout = spec.dropout
+
+    def __call__(
+        self, x_btd: Float[Array, "b t d"], *, keys_b: Key[Array, "b"] | None
+    ) -> Float[Array, "b t d"]:
+        y = _cheaply(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
+        return self.down(_dropout(y, self.dropout, keys_b))
+
+
+class Block(nnx.Module):
+    """Pre-norm block: x += drop(gamma1 attention(norm1 x)); x += drop(gamma2 mlp(norm2 x))."""
+
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
+        self.spec = spec
+        self.norm1 = LayerNorm(spec.width, spec.norm_eps)
+        self.attention = Attention(spec, rngs=rngs)
+        self.norm2 = LayerNorm(spec.width, spec.norm_eps)
+        self.mlp = Mlp(spec, rngs=rngs)
+        self.gamma1 = _layer_scale(spec)
+        self.gamma2 = _layer_scale(spec)
+
+    def __call__(
+        self,
+        x_btd: Float[Array, "b t d"],
+        *,
+        drop_path: Float[Array, ""] | None = None,
+        keep_bt: Bool[Array, "b t"] | None = None,
+        keys_b: Key[Array, "b"] | None = None,
+    ) -> Float[Array, "b t d"]:
+        """Applies the block.
+
+        Args:
+            drop_path: probability of leaving out each of the two branches, for each example.
+            keep_bt: tokens that may be attended to. None: all of them.
+            keys_b: one key an example for the random parts; None turns them off.
+        """
+        y = self.attention(self.norm1(x_btd), keep_bt=keep_bt, keys_b=fold(keys_b, 0))
+        x_btd = x_btd + self._branch(y, self.gamma1, drop_path, fold(keys_b, 1))
+        y = self.mlp(self.norm2(x_btd), keys_b=fold(keys_b, 2))
+        return x_btd + self._branch(y, self.gamma2, drop_path, fold(keys_b, 3))
+
+    def _branch(
+        self,
+        y_btd: jax.Array,
+        gamma: nnx.Param | None,
+        drop_path: jax.Array | None,
+        keys_b: jax.Array | None,
+    ) -> jax.Array:
+        y_btd = _dropout(y_btd, self.spec.dropout, keys_b)
+        if gamma is not None:
+            y_btd = y_btd * gamma[...].astype(y_btd.dtype)
+        if drop_path is None or keys_b is None:
+            return y_btd
+        draw = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - drop_path))
+        factor_b = draw(fold(keys_b, 1)).astype(jnp.float32)
+        if self.spec.drop_path_rescale:
+            factor_b = factor_b / (1.0 - drop_path)
+        return y_btd * factor_b[:, None, None].astype(y_btd.dtype)
+
+
+class Encoder(nnx.Module):
+    """`layers` blocks and an optional LayerNorm; decoders are encoders of another width.
+
+    The blocks' parameters are stacked under `blocks`, leading axis = layer. `inner_norm` puts a
+    LayerNorm before the block of that number in the whole network.
+
+    Attributes:
+        first_layer: number of the first layer in the whole network; sets the slope of drop-path
+            rates and layer-wise learning rates.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        spec: Spec,
+        *,
+        norm: float | None,
+        inner_norm: int | None = None,
+        first_layer: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        self.layers = layers
+        self.spec = spec
+        self.first_layer = first_layer
+        self.blocks = stack(layers, spec, rngs=rngs) if layers else None
+        self.norm = None if norm is None else LayerNorm(spec.width, norm)
+        self.inner_layer = inner_norm
+        self.inner_norm = None if inner_norm is None else LayerNorm(spec.width, spec.norm_eps)
+
+    def __call__(
+        self,
+        x_btd: Float[Array, "b t d"],
+        *,
+        keep_bt: Bool[Array, "b t"] | None = None,
+        keys_b: Key[Array, "b"] | None = None,
+    ) -> Float[Array, "b t d"]:
+        """Encodes tokens; see `Block` for the arguments."""
+        if self.blocks is not None:
+            apply, layers = self.unstack()
+
+            def body(x_btd: jax.Array, layer: Layer) -> jax.Array:
+                return apply(layer, x_btd, keep_bt, keys_b)
+
+            x_btd = loop(body, x_btd, layers, self.spec)
+        return x_btd if self.norm is None else self.norm(x_btd)
+
+    def unstack(self) -> tuple[Callable[..., jax.Array], "Layer"]:
+        """What `loop` needs: apply(layer, x_btd, keep_bt, keys_b), and the layers."""
+        graphdef, params = nnx.split(self.blocks)
+        index = np.arange(self.first_layer, self.first_layer + self.layers)
+        layers = {"params": params, "index": index}
+        if self.spec.drop_path:
+            rates = self.spec.drop_path * index / max(self.spec.depth - 1, 1)
+            layers["drop_path"] = rates.astype(np.float32)
+
+        def apply(
+            layer: Layer, x_btd: jax.Array, keep_bt: jax.Array | None, keys_b: jax.Array | None
+        ) -> jax.Array:
+            block: Any = nnx.merge(graphdef, layer["params"])
+            if self.inner_norm is not None:
+                here = layer["index"] == self.inner_layer
+                x_btd = jnp.where(here, self.inner_norm(x_btd), x_btd)
+            keys_b = fold(keys_b, layer["index"])
+            rate = layer.get("drop_path")
+            return block(x_btd, drop_path=rate, keep_bt=keep_bt, keys_b=keys_b)
+
+        return apply, layers
+
+
+Layer = dict[str, Any]
+
+
+def stack(layers: int, spec: Spec, *, rngs: nnx.Rngs) -> Block:
+    """A block whose parameters have a leading axis of `layers`, each layer drawn on its own."""
+    make = nnx.vmap(lambda rngs: Block(spec, rngs=rngs), in_axes=0, out_axes=0)
+    return make(rngs.split(layers))
+
+
+def loop(body: Callable[[Any, Layer], Any], carry: Any, layers: Layer, spec: Spec) -> Any:
+    """Carries `carry` through the layers: scanned, or unrolled with each parameter split once.
+
+    Splitting once makes the gradient of a stacked parameter one concatenation; indexing layer by
+    layer would add up as many zero-padded copies of the stack.
+    """
+    if spec.remat != "none":
+        policies = jax.checkpoint_policies
+        keep_products = policies.dots_with_no_batch_dims_saveable
+        policy = keep_products if spec.remat == "dots" else policies.nothing_saveable
+        body = jax.checkpoint(body, policy=policy, prevent_cse=not spec.scan)
+    if spec.scan:
+        return jax.lax.scan(lambda c, layer: (body(c, layer), None), carry, layers)[0]
+    leaves, treedef = jax.tree.flatten(layers)
+    slices = [jax.lax.split(jnp.asarray(x), (1,) * x.shape[0]) for x in leaves]
+    for leaves_of_layer in zip(*slices, strict=True):
+        layer = treedef.unflatten([x.squeeze(0) for x in leaves_of_layer])
+        carry = body(carry, layer)
+    return carry
+
+
+def fold(keys_b: jax.Array | None, number: int | jax.Array) -> jax.Array | None:
+    """Per-example keys of one use, by `jax.random.fold_in`."""
+    return None if keys_b is None else jax.vmap(jax.random.fold_in, (0, None))(keys_b, number)
+
+
+def _dropout(x: jax.Array, rate: float, keys_b: jax.Array | None) -> jax.Array:
+    return attention.drop_elements(x, rate, keys_b) if rate and keys_b is not None else x
+
+
+def _layer_scale(spec: Spec) -> nnx.Param | None:
+    return nnx.Param(jnp.full(spec.width, spec.layer_scale)) if spec.layer_scale else None

@@ -1,0 +1,109 @@
+"""Optimizers, learning-rate schedules, weight-decay masks and layer-wise learning rates."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from av_mae import config, sharding
+from av_mae.models import vit
+
+
+def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> optax.Schedule:
+    """Linear warm-up from 0 over `warmup` steps, then cosine, linear or constant to `min_lr`.
+
+    The decay covers the steps after the warm-up, as in Scenic and VideoMAE; the first step of a
+    warmed-up run has a learning rate of 0.
+    """
+    if warmup >= total and total > 1:
+        raise config.ConfigError(
+            f"optim.warmup is {warmup} steps of {total} in all; shorten it or raise total"
+        )
+    rest = max(total - warmup, 1)
+    decays = {
+        "cosine": lambda: optax.cosine_decay_schedule(
+            lr, rest, alpha=optim.min_lr / lr if lr else 0
+        ),
+        "linear": lambda: optax.linear_schedule(lr, optim.min_lr, rest),
+        "constant": lambda: optax.constant_schedule(lr),
+    }
+    after = decays[optim.schedule]()
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup), after], [warmup])
+
+
+def make(
+    optim: config.Optim, model: nnx.Module, lr: optax.Schedule, *, trainable: str = ""
+) -> optax.GradientTransformation:
+    """The whole chain: clipping, AdamW or SGD, weight decay, layer-wise scale, learning rate.
+
+    Args:
+        model: (possibly abstract) module whose parameters are optimised.
+        trainable: name of the only top-level parameter group that moves; "" = all of them.
+    """
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    steps = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
+    if optim.name == "adamw":
+        steps.append(optax.scale_by_adam(b1=optim.b1, b2=optim.b2, eps=optim.eps))
+    else:
+        steps.append(optax.trace(decay=optim.momentum))
+    if optim.weight_decay:
+        mask = decay_mask(params) if optim.decay_kernels_only else None
+        steps.append(optax.add_decayed_weights(optim.weight_decay, mask))
+    if optim.layer_decay != 1.0:
+        steps.append(_scale_by(layer_scales(model, optim.layer_decay)))
+    if trainable:
+        steps.append(_scale_by({k: _fill(v, float(k == trainable)) for k, v in params.items()}))
+    return optax.chain(*steps, optax.scale_by_learning_rate(lr))
+
+
+def decay_mask(params: Any) -> Any:
+    """True for the matrices: every parameter whose path ends in `kernel`."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: sharding.path_name(path).endswith("kernel"), params
+    )
+
+
+def layer_scales(model: nnx.Module, decay: float) -> dict[str, Any]:
+    """Learning-rate factor of every parameter: decay^(depth + 1 - layer), as in BEiT and MAE.
+
+    Embeddings, modality tokens, class tokens and positions are layer 0, transformer layer k is
+    k + 1, everything else (heads, final norms, bottlenecks) is depth + 1 and keeps the full rate.
+    Stacked blocks get one factor a layer, broadcast over their other axes.
+    """
+    encoders = {
+        "/".join(map(str, path)): module.first_layer
+        for path, module in nnx.iter_modules(model)
+        if isinstance(module, vit.Encoder) and path[0] == "encoders"
+    }
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    named = [(sharding.path_name(path), leaf) for path, leaf in leaves]
+    layers = [_layers(name, leaf.shape, encoders) for name, leaf in named]
+    depth = max((int(jnp.max(k)) for k in layers if k is not None), default=0)
+    factors = [
+        jnp.float32(1.0) if k is None else jnp.float32(decay) ** (depth + 1 - k) for k in layers
+    ]
+    return jax.tree_util.tree_unflatten(treedef, factors)
+
+
+_LOWEST = ("embed", "modality_token", "class_token", "positions")
+
+
+def _layers(name: str, shape: tuple[int, ...], encoders: dict[str, int]) -> jax.Array | None:
+    """Layer numbers of a parameter, shaped to broadcast over it; None = the top group."""
+    for prefix, first in encoders.items():
+        if name.startswith(f"{prefix}/blocks/"):
+            return (first + 1 + jnp.arange(shape[0])).reshape(-1, *(1,) * (len(shape) - 1))
+    return jnp.zeros(()) if name.split("/")[0] in _LOWEST else None
+
+
+def _scale_by(factors: Any) -> optax.GradientTransformation:
+    return optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors))
+
+
+def _fill(tree: Any, value: float) -> Any:
+    return jax.tree.map(lambda _: value, tree)

@@ -1,0 +1,152 @@
+"""Media files to records: decoded once, checked, in parallel; a killed run goes on where it was.
+
+python -m av_mae.prepare --dataset=folder --source=VIDEOS --out=records/mine
+python -m av_mae.prepare --dataset=csv --source=list.csv --out=records/mine
+python -m av_mae.prepare --dataset=sample --out=records/sample
+"""
+
+import os
+import pathlib
+import re
+import sys
+
+from absl import app, flags
+
+from av_mae.prepare import build, container, datasets, plan, report
+
+_DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
+    "dataset", None, "Kind of source.\n" + "\n".join(map(datasets.summary, datasets.names()))
+)
+_SOURCE = flags.DEFINE_string("source", "", "The folder or csv file to read; sample needs none.")
+_OUT: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
+    "out", None, "Folder to write; the same command goes on after a kill."
+)
+_NAME = flags.DEFINE_string("name", None, "Name of the data set; default: the name of --out.")
+_MEDIA = flags.DEFINE_string("media", None, "csv: folder that its paths are relative to.")
+_IGNORE = flags.DEFINE_list("ignore_columns", [], "csv: columns that are not read.")
+_LABELS = flags.DEFINE_string(
+    "labels", None, "File with one label name a line, in index order; default: sorted."
+)
+_VAL_SHARE = flags.DEFINE_float(
+    "val_share", 0.1, "Share of the clips for validation where the source has no splits."
+)
+_FPS = flags.DEFINE_float("fps", 12.5, "Frames a second in the records.")
+_SHORT_SIDE = flags.DEFINE_integer(
+    "short_side", 256, "Pixels of the short side; smaller pictures are not enlarged."
+)
+_QUALITY = flags.DEFINE_integer("jpeg_quality", 90, "JPEG quality of the frames, 1 to 95.")
+_CLIPS = flags.DEFINE_integer("clips_per_shard", 64, "Clips in one file; the unit of resuming.")
+_SECONDS = flags.DEFINE_float(
+    "max_seconds", 600.0, "Clips longer than this are rejected.", lower_bound=0.1
+)
+_PIXELS = flags.DEFINE_integer(
+    "max_pixels", 8192 * 8192, "Clips with larger frames are rejected.", lower_bound=1
+)
+_PATIENCE = flags.DEFINE_float(
+    "patience", 300.0, "Seconds after which a file is given up.", lower_bound=1.0
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Decoding processes; default: one a core.", lower_bound=1
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the data set in --out.")
+
+# Exit codes: EX_CONFIG, and what a shell calls an interrupt from the keyboard.
+_BAD_REQUEST = 78
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the program; exits with 78 where a request cannot be met, and says why."""
+    # Only the statistics of the sound use JAX; no accelerator is worth waiting for.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it greets the user with a warning
+    flags.mark_flags_as_required(["dataset", "out"])
+    app.run(_main)
+
+
+def _main(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        _leave(f"unexpected argument {arguments[1]!r}; options are written --name=value")
+    try:
+        _prepare(pathlib.Path(_OUT.value))
+    except (ValueError, OSError) as error:
+        _leave(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+
+
+def _prepare(out: pathlib.Path) -> None:
+    workers = _WORKERS.value or _cores()
+    options = datasets.Options(
+        out=str(out),
+        media=_MEDIA.value,
+        val_share=_VAL_SHARE.value,
+        ignore_columns=tuple(_IGNORE.value),
+        workers=workers,
+    )
+    listing = datasets.find(_DATASET.value).clips(_SOURCE.value, options)
+    untrained = plan.untrained(listing.entries)
+    if untrained:
+        print(
+            f"warning: {len(untrained)} labels occur in no training clip: "
+            f"{', '.join(untrained[:5])}",
+            file=sys.stderr,
+        )
+    settings = plan.Settings(
+        name=_NAME.value or _name(out),
+        fps=_FPS.value,
+        short_side=_SHORT_SIDE.value,
+        jpeg_quality=_QUALITY.value,
+        clips_per_shard=_CLIPS.value,
+        limits=container.Limits(_PIXELS.value, _SECONDS.value, _PATIENCE.value),
+    )
+    result = build.build(
+        listing,
+        out,
+        settings,
+        labels=_label_names(_LABELS.value),
+        workers=workers,
+        overwrite=_OVERWRITE.value,
+    )
+    from av_mae.input import records  # loads TensorFlow, which `build` put off as long as it could
+
+    print(result)
+    print(report.closing(out, records.Info.load(out)))
+    if not result.clips:
+        _leave(f"none of the clips could be prepared; the reasons are in {out / 'rejected.csv'}")
+
+
+def _cores() -> int:
+    """Cores that this process may use, which in a container are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _label_names(file: str | None) -> list[str] | None:
+    if file is None:
+        return None
+    try:
+        lines = pathlib.Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(f"--labels={file} cannot be read: {error.strerror}") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise ValueError(f"--labels={file} is empty; expected one label name a line")
+    return names
+
+
+def _name(out: pathlib.Path) -> str:
+    name = re.sub(r"[^a-z0-9]+", "_", out.resolve().name.lower()).strip("_")
+    return name if name[:1].isalpha() else f"data_{name}".rstrip("_")
+
+
+def _leave(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(_BAD_REQUEST)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Opens one media file by its content and finds in it what a clip is made of."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import pathlib
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import av.error
+from av.stream import Disposition
+
+from av_mae.prepare import clock
+
+_COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+
+# Formats of libavformat that draw pictures from text, follow references to other files, or are
+# one still picture.
+_NO_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash", "imf", "sdp", "image2"}
+# Rates above this are the tick of a container, not frames a second.
+_FASTEST = 240.0
+_USUAL_FPS = 25.0
+
+
+class UnreadableError(ValueError):
+    """A file that gives no clip; the message is the reason, its kind before the first colon."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one file may cost.
+
+    Attributes:
+        pixels: of one decoded frame.
+        seconds: length of the clip.
+        patience: wall-clock seconds spent on it.
+    """
+
+    pixels: int = 8192 * 8192
+    seconds: float = 600.0
+    patience: float = 300.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@contextlib.contextmanager
+def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
+    """Opens by content; nothing but this one file can be reached from it.
+
+    Raises:
+        UnreadableError: no such file, not a media file, or (from inside) longer than the limit.
+    """
+    _check_file(path)
+    container = _open(path, limits)
+    try:
+        formats = set(container.format.name.split(","))
+        if formats & _NO_VIDEO or container.format.name.endswith("_pipe"):
+            raise UnreadableError(f"not a video: {container.format.name}")
+        yield container
+    except clock.TooLongError as error:
+        raise UnreadableError(
+            f"too long: {error}; raise the limit or give start and end"
+        ) from error
+    except av.error.ExitError as error:
+        raise too_slow(limits) from error
+    finally:
+        container.close()
+
+
+def video_stream(container: Any, limits: Limits) -> Any:
+    """The best video stream that is no cover picture, ready to decode within the limits."""
+    stream = _best(container, "video")
+    if stream is None:
+        raise UnreadableError("no video stream")
+    context = stream.codec_context
+    check_pixels(context.width, context.height, limits)
+    # Clips are decoded in parallel; threads inside one would multiply the frames in memory.
+    context.thread_count = 1
+    context.options = {"max_pixels": str(limits.pixels)}
+    return stream
+
+
+def audio_stream(container: Any) -> Any | None:
+    """The best audio stream; None without one that can be decoded."""
+    return _best(container, "audio")
+
+
+def frame_rate(stream: Any) -> float:
+    """Frames a second of a video stream, for where its frames do not say how long they are."""
+    # Streams without time stamps have a made-up average; there the codec's own rate comes first.
+    rates = (stream.average_rate, stream.guessed_rate)
+    if stream.start_time is None:
+        rates = (stream.codec_context.framerate, *rates)
+    return next((float(r) for r in rates if r and 0 < r <= _FASTEST), _USUAL_FPS)
+
+
+def announced_seconds(container: Any, stream: Any) -> float:
+    """Length that the file's header promises; infinity where it promises nothing."""
+    duration = (container.duration or 0) / av.time_base
+    if container.format.name == "avi":
+        # libavformat shortens the duration of a cut AVI; the header still counts its frames.
+        duration = max(duration, stream.frames / frame_rate(stream))
+    return duration if duration > 0 else math.inf
+
+
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise UnreadableError(f"too many pixels: {width}x{height}, limit {limits.pixels:,}")
+
+
+def too_slow(limits: Limits) -> UnreadableError:
+    return UnreadableError(f"took too long: more than {limits.patience:g} s")
+
+
+def _check_file(path: str | os.PathLike[str]) -> None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableError(f"file not found: {reason}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableError("not a regular file")
+    if not status.st_size:
+        raise UnreadableError("empty file")
+
+
+def _open(path: str | os.PathLike[str], limits: Limits) -> Any:
+    name = "file:" + os.fspath(pathlib.Path(path))
+    options = {"protocol_whitelist": "file", "max_pixels": str(limits.pixels)}
+    try:
+        return av.open(name, options=options, metadata_errors="replace", timeout=limits.patience)
+    except av.error.ExitError as error:
+        raise too_slow(limits) from error
+    except (av.error.FFmpegError, OSError) as error:
+        raise UnreadableError(f"not a media file: {error.strerror or error}") from error
+
+
+def _best(container: Any, kind: str) -> Any:
+    streams = [s for s in container.streams if s.type == kind and not s.disposition & _COVER]
+    streams = [s for s in streams if s.codec_context is not None]
+    best = container.streams.best(kind)
+    return best if best in streams else next(iter(streams), None)

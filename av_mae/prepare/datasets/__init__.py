@@ -1,0 +1,126 @@
+"""Where clips come from: every module of this package lists the clips of one kind of source.
+
+A data set is one file here: its name is the value of `--dataset`, its docstring says what it takes,
+and it has a function `clips(source: str, options: Options) -> Listing`.
+"""
+
+import collections
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import os
+import pkgutil
+import types
+from collections.abc import Iterable, Sequence
+
+SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One clip to prepare.
+
+    Attributes:
+        id: unique in the data set.
+        path: the media file.
+        source: the path as the user gave it, kept in the record.
+        labels: names; empty for an unlabelled clip.
+        start, end: the part of the file, seconds; None is its beginning or end.
+    """
+
+    id: str
+    path: str
+    source: str
+    split: str
+    labels: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """A clip that is rejected before anything is decoded."""
+
+    id: str
+    path: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    entries: tuple[Entry, ...]
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the command line says about a source.
+
+    Attributes:
+        out: the folder that is written.
+        media: folder that the paths of a list are relative to; None is the list's own.
+        val_share: share of the clips that goes to `val` where the source has no splits.
+        ignore_columns: columns of a csv that are not read.
+        workers: processes that may be used.
+    """
+
+    out: str = ""
+    media: str | None = None
+    val_share: float = 0.1
+    ignore_columns: tuple[str, ...] = ()
+    workers: int = 1
+
+
+def names() -> list[str]:
+    """The values of `--dataset`."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def find(name: str) -> types.ModuleType:
+    """The module of a data set.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names())}"
+        raise ValueError(f"--dataset={name} is not known; {hint}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def summary(name: str) -> str:
+    """`name: ` and what the data set takes, in one line."""
+    return f"{name}: {(find(name).__doc__ or '').partition(chr(10))[0]}"
+
+
+def readable(name: str) -> str:
+    """A file name as text that any file and terminal takes; bytes that are no text are escaped."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def order(id: str) -> bytes:
+    """A sort key that shuffles clips in the same way everywhere."""
+    return hashlib.sha256(id.encode()).digest()
+
+
+def split_off(entries: Iterable[Entry], share: float) -> list[Entry]:
+    """Moves a share of every label's clips from `train` to `val`, the same clips every time.
+
+    A label with two clips or more keeps at least one of them in each, if `share` is above 0.
+    """
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"--val_share is {share}, expected 0 <= share < 1")
+    groups: dict[Sequence[str], list[Entry]] = collections.defaultdict(list)
+    for entry in entries:
+        groups[entry.labels].append(entry)
+    moved = []
+    for group in groups.values():
+        group.sort(key=lambda entry: order(entry.id))
+        count = round(share * len(group))
+        if share > 0 and len(group) > 1:
+            count = min(max(count, 1), len(group) - 1)
+        moved += [dataclasses.replace(entry, split="val") for entry in group[:count]]
+        moved += group[count:]
+    return moved

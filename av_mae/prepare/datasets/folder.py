@@ -1,0 +1,79 @@
+"""Class directories: SOURCE/<class>/<clip>, with SOURCE/{train,val,test}/<class>/<clip> if split.
+
+Every file is tried, whatever its extension; names that begin with a dot are not. Without class
+directories the clips are unlabelled.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+from av_mae.prepare import datasets
+
+
+def clips(source: str, options: datasets.Options) -> datasets.Listing:
+    """Lists the clips below a folder.
+
+    Raises:
+        ValueError: there is no such folder, or no file in it.
+    """
+    if not source:
+        raise ValueError("--source is missing; give the folder with the class folders")
+    root = pathlib.Path(source)
+    if not root.is_dir():
+        raise ValueError(f"--source={source} is not a folder; give the one with the class folders")
+    splits = _split_folders(root)
+    if splits:
+        entries = [e for name, split in splits.items() for e in _split(root, name, split)]
+    else:
+        entries = datasets.split_off(_split(root, ".", "train"), options.val_share)
+    if not entries:
+        raise ValueError(f"no file in --source={source}; expected SOURCE/<class>/<clip>")
+    return _labelled(entries)
+
+
+def _split_folders(root: pathlib.Path) -> dict[str, str]:
+    """{folder name: split} if every folder in `root` is named after a split, else {}."""
+    names = [path.name for path in _visible(root) if path.is_dir()]
+    if not names or any(name not in datasets.SPLITS for name in names):
+        return {}
+    return {name: datasets.SPLITS[name] for name in sorted(names)}
+
+
+def _split(root: pathlib.Path, name: str, split: str) -> list[datasets.Entry]:
+    entries = []
+    for path in _files(root / name):
+        below = path.relative_to(root / name).parts
+        source = path.relative_to(root).as_posix()
+        labels = (datasets.readable(below[0]),) if len(below) > 1 else ()
+        id = datasets.readable(source)
+        entries.append(datasets.Entry(id, str(path), source, split, labels))
+    return entries
+
+
+def _labelled(entries: list[datasets.Entry]) -> datasets.Listing:
+    """Where there are class folders, files outside of them belong to no class."""
+    if not any(entry.labels for entry in entries):
+        return datasets.Listing(tuple(entries))
+    return datasets.Listing(
+        tuple(entry for entry in entries if entry.labels),
+        tuple(
+            datasets.Refused(entry.id, entry.source, "no label: not in a class folder")
+            for entry in entries
+            if not entry.labels
+        ),
+    )
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
+
+
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    # Sorted as bytes: names that are no valid UTF-8 have no other order.
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return sorted(paths, key=lambda path: os.fsencode(path.name))

@@ -1,0 +1,22 @@
+"""The embedded data set, rendered into OUT/media: nine classes of moving shapes with sounds."""
+
+import pathlib
+
+from av_mae.prepare import datasets, sample
+from av_mae.prepare.datasets import folder
+
+
+def clips(source: str, options: datasets.Options) -> datasets.Listing:
+    """Renders what is not there yet, and lists it.
+
+    Raises:
+        ValueError: a source is given.
+        OSError: the folder cannot be written.
+    """
+    if source:
+        raise ValueError(f"--dataset=sample is rendered; leave out --source={source}")
+    media = pathlib.Path(options.out) / "media"
+    sample.render(media, options.workers)
+    # Its own stamp lies beside the folders of the splits.
+    listing = folder.clips(str(media), options)
+    return datasets.Listing(listing.entries)

@@ -1,0 +1,219 @@
+"""Renders the embedded data set: a shape that moves in one of three ways, to one of three sounds.
+
+A class is a pair (motion, sound). Pictures alone tell three motions apart and sound alone three
+sounds, so that one modality sees half of the answer and both see all of it. Neither a single frame
+nor the average spectrum gives the answer away: all motions share one distribution of shapes, sizes,
+places and angles, and rising and falling tones pass through the same pitches.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+
+import av
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from av_mae.prepare import pool
+
+MOTIONS = ("moving", "turning", "breathing")
+SOUNDS = ("rising", "falling", "beeping")
+CLASSES = tuple(f"{motion}+{sound}" for motion in MOTIONS for sound in SOUNDS)
+CLIPS = {"train": 50, "val": 10, "test": 15}  # of each class
+
+SIZE = 64
+FPS = 25
+SECONDS = 2.0
+RATE = 44_100
+
+# Changes when the same clip would look or sound different.
+_REVISION = 1
+_STAMP = "rendered.json"
+_PATIENCE = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One file to render, from random numbers of its own."""
+
+    path: str
+    motion: str
+    sound: str
+    seed: tuple[int, ...]
+
+
+def render(folder: pathlib.Path, workers: int, clips: Mapping[str, int] = CLIPS) -> None:
+    """Renders `folder/<split>/<motion>+<sound>/<number>.mp4`; files that are there are kept.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    stamp = folder / _STAMP
+    missing = list(_tasks(folder, clips))
+    if stamp.is_file() and json.loads(stamp.read_text()) == {"revision": _REVISION}:
+        missing = [task for task in missing if not os.path.exists(task.path)]
+    for path in {os.path.dirname(task.path) for task in missing}:
+        os.makedirs(path, exist_ok=True)
+    if not stamp.is_file() and missing:
+        stamp.write_text(json.dumps({"revision": _REVISION}))
+    outcomes = pool.ordered(
+        render_clip, missing, workers=min(workers, len(missing)), patience=_PATIENCE
+    )
+    for task, lost in zip(missing, outcomes, strict=True):
+        if lost is not None:
+            raise OSError(f"cannot render {task.path}: {lost.reason}")
+    stamp.write_text(json.dumps({"revision": _REVISION}))
+
+
+def render_clip(task: Task) -> None:
+    """Writes one file, under another name until it is whole."""
+    rng = np.random.default_rng(task.seed)
+    temporary = f"{task.path}.tmp"
+    write(temporary, draw(task.motion, rng), FPS, play(task.sound, rng), RATE)
+    os.replace(temporary, task.path)
+
+
+def draw(motion: str, rng: np.random.Generator) -> UInt8[np.ndarray, "t h w 3"]:
+    """Frames of a shape that keeps its colour on a shaded, noisy ground."""
+    seconds_t = np.arange(round(SECONDS * FPS)) / FPS
+    place_t2, angle_t, radius_t = (
+        np.asarray(x, np.float32) for x in _MOTIONS[motion](seconds_t, rng)
+    )
+    axis_s = np.arange(SIZE, dtype=np.float32) + np.float32(0.5)
+    x_thw = axis_s[None, None, :] - place_t2[:, 0, None, None]
+    y_thw = axis_s[None, :, None] - place_t2[:, 1, None, None]
+    cos, sin = np.cos(angle_t)[:, None, None], np.sin(angle_t)[:, None, None]
+    radius = radius_t[:, None, None]
+    u_thw, v_thw = (cos * x_thw + sin * y_thw) / radius, (cos * y_thw - sin * x_thw) / radius
+    outline = _OUTLINES[rng.integers(len(_OUTLINES))]
+    inside_thw = np.clip((1.0 - outline(u_thw, v_thw)) * radius + 0.5, 0.0, 1.0)
+    colour_3, ground_hw3 = (np.asarray(x, np.float32) for x in _colours(rng))
+    frames = ground_hw3 + inside_thw[..., None] * (colour_3 - ground_hw3)
+    frames += np.float32(rng.uniform(2.0, 8.0)) * rng.standard_normal(frames.shape, np.float32)
+    return np.clip(frames, 0, 255).astype(np.uint8)
+
+
+def play(sound: str, rng: np.random.Generator) -> Float[np.ndarray, " s"]:
+    """A waveform in [-1, 1]: a tone with overtones, in noise, after a moment of silence."""
+    seconds_s = np.arange(round(SECONDS * RATE)) / RATE
+    pitch_s, loudness_s = _SOUNDS[sound](seconds_s, rng)
+    phase_s = 2 * np.pi * np.cumsum(pitch_s) / RATE
+    overtones = rng.uniform(0.0, 0.6, 2)
+    tone_s = np.sin(phase_s)
+    for i, strength in enumerate(overtones, start=2):
+        tone_s += strength * np.sin(i * phase_s)
+    tone_s *= loudness_s * (seconds_s > rng.uniform(0.0, 0.3)) / (1 + overtones.sum())
+    noise_s = rng.normal(0.0, 10 ** rng.uniform(-2.5, -1.3), len(seconds_s))
+    return np.clip(rng.uniform(0.15, 0.8) * (tone_s + noise_s), -1.0, 1.0).astype(np.float32)
+
+
+def write(
+    path: str | os.PathLike[str],
+    frames: UInt8[np.ndarray, "t h w 3"],
+    fps: int,
+    wave: Float[np.ndarray, " s"] | None,
+    rate: int = RATE,
+) -> None:
+    """Writes an mp4 file with H.264 video and, if there is a waveform, AAC sound."""
+    options = {"fflags": "+bitexact", "movflags": "+faststart"}
+    with av.open(os.fspath(path), "w", format="mp4", options=options) as file:
+        video = file.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "20"})
+        video.height, video.width = frames.shape[1:3]
+        video.pix_fmt = "yuv420p"
+        video.thread_count = 1  # the same bytes on any number of cores
+        audio = None
+        if wave is not None:
+            audio = file.add_stream("aac", rate=rate, layout="mono", options={"aac_coder": "fast"})
+        for frame in frames:
+            # Left to the encoder, the conversion's last bits differ from one run to the next.
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+            file.mux(video.encode(picture))
+        file.mux(video.encode(None))
+        if audio is not None and wave is not None:
+            sound = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            sound.sample_rate = rate
+            file.mux(audio.encode(sound))
+            file.mux(audio.encode(None))
+
+
+def _tasks(folder: pathlib.Path, clips: Mapping[str, int]) -> Iterator[Task]:
+    for s, (split, count) in enumerate(clips.items()):
+        for c, name in enumerate(CLASSES):
+            motion, sound = name.split("+")
+            for i in range(count):
+                path = folder / split / name / f"{i:04d}.mp4"
+                yield Task(str(path), motion, sound, (_REVISION, s, c, i))
+
+
+def _still(seconds_t: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Place [t, 2], angle [t] and radius [t] of a shape that does nothing."""
+    ones_t = np.ones_like(seconds_t)
+    place = rng.uniform(0.3 * SIZE, 0.7 * SIZE, 2)
+    return ones_t[:, None] * place, ones_t * rng.uniform(0, 2 * np.pi), ones_t * rng.uniform(13, 18)
+
+
+def _moving(seconds_t: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    place_t2, angle_t, radius_t = _still(seconds_t, rng)
+    direction = rng.uniform(0, 2 * np.pi)
+    way = rng.uniform(40.0, 60.0) * np.array([np.cos(direction), np.sin(direction)])
+    low, high = 0.15 * SIZE, 0.85 * SIZE
+    # A triangle wave turns a straight way into one that bounces off the borders.
+    turned = (place_t2 + seconds_t[:, None] * way - low) % (2 * (high - low))
+    return low + np.minimum(turned, 2 * (high - low) - turned), angle_t, radius_t
+
+
+def _turning(seconds_t: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    place_t2, angle_t, radius_t = _still(seconds_t, rng)
+    speed = rng.choice([-1, 1]) * np.radians(rng.uniform(90.0, 200.0))
+    return place_t2, angle_t + speed * seconds_t, radius_t
+
+
+def _breathing(seconds_t: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    place_t2, angle_t, radius_t = _still(seconds_t, rng)
+    phase_t = 2 * np.pi * (seconds_t / rng.uniform(0.9, 1.5) + rng.uniform())
+    return place_t2, angle_t, radius_t * np.exp(0.5 * np.sin(phase_t))
+
+
+def _rising(seconds_s: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Pitch [s] in hertz and loudness [s] of a tone that climbs again and again."""
+    climbed_s = (seconds_s / rng.uniform(0.45, 0.8) + rng.uniform()) % 1.0
+    pitch_s = _middle(rng) * np.exp2(rng.uniform(0.9, 1.5) * (climbed_s - 0.5))
+    return pitch_s, np.minimum(1.0, 20 * np.minimum(climbed_s, 1.0 - climbed_s))
+
+
+def _falling(seconds_s: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    pitch_s, loudness_s = _rising(seconds_s, rng)
+    return pitch_s[::-1], loudness_s[::-1]
+
+
+def _beeping(seconds_s: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    beat_s = (seconds_s / rng.uniform(0.25, 0.45) + rng.uniform()) % 1.0
+    loudness_s = np.clip(20 * np.minimum(beat_s, 0.55 - beat_s), 0.0, 1.0)
+    return np.full_like(seconds_s, _middle(rng)), loudness_s
+
+
+def _middle(rng: np.random.Generator) -> float:
+    return 500.0 * 4 ** rng.uniform()
+
+
+def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The shape's colour [3], and a darker ground [h, w, 3]."""
+    colour_3, ground_3 = rng.uniform(150.0, 250.0, 3), rng.uniform(10.0, 80.0, 3)
+    slope_23 = rng.uniform(-15.0, 15.0, (2, 3))
+    axis_s = np.linspace(-1.0, 1.0, SIZE)
+    shade_hw3 = axis_s[:, None, None] * slope_23[0] + axis_s[None, :, None] * slope_23[1]
+    return colour_3, ground_3 + shade_hw3
+
+
+# Shapes whose turning can be seen: below 1 inside, in units of the radius.
+_OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
+    lambda u, v: np.maximum(np.abs(u), 2.5 * np.abs(v)),  # bar
+    lambda u, v: np.hypot(u, 2.0 * v),  # ellipse
+    lambda u, v: 2.0 * np.maximum(v, np.abs(u) * math.sqrt(0.75) - 0.5 * v),  # triangle
+)
+
+_MOTIONS = {"moving": _moving, "turning": _turning, "breathing": _breathing}
+_SOUNDS = {"rising": _rising, "falling": _falling, "beeping": _beeping}

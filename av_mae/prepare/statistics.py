@@ -1,0 +1,86 @@
+"""Mean and deviation of the log-mel spectrograms of a data set, for normalising its sound."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from av_mae.input import records
+
+# The published recipes normalise 128 mel bands.
+_MELS = 128
+_HOP = 160
+# Longest piece of sound that is transformed at once, and pieces in a batch.
+_COLUMNS = 1000
+_BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    mean: float
+    std: float
+
+
+def log_mel(
+    folder: pathlib.Path, info: records.Info, split: str, *, most: int = 1000
+) -> Sound | None:
+    """Statistics over all values of up to `most` clips, evenly spread over a split.
+
+    None if the split does not exist or has no sound, or if its sound is all the same.
+    """
+    waves = list(_waves(folder, info.splits[split], most)) if split in info.splits else []
+    if not waves:
+        return None
+    count, total, squares = 0, 0.0, 0.0
+    for values in _spectra(waves):
+        count += values.size
+        total += float(values.sum(dtype=np.float64))
+        squares += float(np.square(values, dtype=np.float64).sum())
+    mean = total / count
+    variance = squares / count - mean**2
+    # Nothing but digital silence has no scale to normalise with.
+    return Sound(mean, math.sqrt(variance)) if variance > 1e-6 else None
+
+
+def _waves(folder: pathlib.Path, split: records.Split, most: int) -> Iterator[np.ndarray]:
+    """int16 `[s]` of evenly spread clips, without those that are shorter than a column."""
+    count = min(most, split.clips)
+    chosen = {i * split.clips // count for i in range(count)}
+    first = 0
+    for shard in split.shards:
+        offsets = records.read_index(folder, shard)
+        ends = np.append(offsets[1:], shard.bytes)
+        with open(folder / shard.file, "rb") as file:
+            for i in range(shard.clips):
+                if first + i in chosen:
+                    file.seek(int(offsets[i]))
+                    wave = records.decode(_payload(file.read(int(ends[i] - offsets[i])))).audio
+                    if wave is not None and len(wave) >= _HOP:
+                        yield wave
+        first += shard.clips
+
+
+def _payload(framed: bytes) -> bytes:
+    """The record inside TFRecord's length, checksum and checksum."""
+    return framed[12:-4]
+
+
+def _spectra(waves: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Log-mel values `[columns, mels]` of whole columns, in pieces of one size for the compiler."""
+    # Loads JAX, which nothing else here needs.
+    import jax.numpy as jnp
+
+    from av_mae.preprocess import audio
+
+    columns = min(_COLUMNS, max(len(wave) // _HOP for wave in waves))
+    size = columns * _HOP
+    pieces = [wave[i : i + size] for wave in waves for i in range(0, len(wave), size)]
+    for i in range(0, len(pieces), _BATCH):
+        batch_bs = np.zeros((_BATCH, size), np.float32)
+        for row, piece in zip(batch_bs, pieces[i : i + _BATCH], strict=False):
+            row[: len(piece)] = piece / np.float32(32768)
+        values_btm = np.asarray(audio.log_mel(jnp.asarray(batch_bs), _MELS, columns))
+        for x_tm, piece in zip(values_btm, pieces[i : i + _BATCH], strict=False):
+            yield x_tm[: len(piece) // _HOP]

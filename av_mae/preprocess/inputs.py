@@ -1,0 +1,104 @@
+"""The one door from batches to model inputs, for training, evaluation and single files alike."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float, Key, Shaped
+
+from av_mae import config, modality
+from av_mae.preprocess import audio, video
+
+
+def prepare(
+    batch: Mapping[str, Shaped[Array, "b ..."]],
+    modalities: Mapping[str, modality.Modality],
+    *,
+    augment: config.Augment | None = None,
+    keys_b: Key[Array, " b"] | None = None,
+) -> dict[str, Float[Array, "b ..."]]:
+    """Turns `video` uint8 `[b f h w 3]` and `audio` int16 `[b s]` into normalised float32 inputs.
+
+    Prepares the modalities that the batch holds; other entries of the batch are not looked at.
+
+    Args:
+        augment: what is done to training examples; needs `keys_b`. Mixing is `mix.mix`.
+        keys_b: one key an example; None = no augmentation.
+
+    Returns:
+        `video` `[b f h w 3]`, `audio` log-mel `[b t m]`, in the order of `modalities`.
+
+    Raises:
+        ValueError: the batch holds none of the modalities, a shape is wrong, or the sound's
+            statistics are not known yet.
+    """
+    names = [name for name in modalities if name in batch]
+    if not names:
+        raise ValueError(
+            f"the batch holds {', '.join(sorted(batch)) or 'nothing'}, expected at least one of "
+            f"{', '.join(modalities)}"
+        )
+    if keys_b is None:
+        augment = None
+    inputs = {}
+    for name in names:
+        keys = None if keys_b is None else _fold(keys_b, name)
+        inputs[name] = _PREPARE[name](batch[name], modalities[name], augment, keys)
+    return inputs
+
+
+def _video(
+    frames: jax.Array, spec: modality.Video, augment: config.Augment | None, keys: Any
+) -> jax.Array:
+    if frames.shape[1:] != spec.input_shape:
+        raise ValueError(
+            f"batch['video'] has shape {frames.shape}, expected (batch, "
+            f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
+        )
+    x = video.to_unit(frames)
+    if augment:
+        x = video.augment(x, keys, flip=augment.flip, color=augment.color, gray=augment.gray)
+    return video.normalise(x, spec.mean, spec.std)
+
+
+def _audio(
+    wave: jax.Array, spec: modality.Audio, augment: config.Augment | None, keys: Any
+) -> jax.Array:
+    if spec.mean is None or spec.std is None:
+        raise ValueError(
+            "modalities.audio.mean and modalities.audio.std are None; set them, or take those of "
+            "the data set (audio_mean and audio_std in its av_mae.json)"
+        )
+    if wave.shape[1:] != (spec.samples,):
+        raise ValueError(
+            f"batch['audio'] has shape {wave.shape}, expected (batch, {spec.samples}) for "
+            f"{spec.seconds} seconds; fold views into the batch first"
+        )
+    x = audio.log_mel(audio.to_float(wave), spec.mels, spec.axes[0])
+    x = audio.normalise(x, spec.mean, spec.std)
+    return _augment_audio(x, augment, keys) if augment else x
+
+
+def _augment_audio(x: jax.Array, augment: config.Augment, keys: jax.Array) -> jax.Array:
+    if augment.audio_roll:
+        x = audio.roll(x, _fold(keys, "roll"))
+    if augment.freq_masks or augment.time_masks:
+        x = audio.spec_augment(
+            x,
+            _fold(keys, "spec_augment"),
+            freq_masks=augment.freq_masks,
+            freq_mask_bins=augment.freq_mask_bins,
+            time_masks=augment.time_masks,
+            time_mask_columns=augment.time_mask_columns,
+        )
+    return x
+
+
+_PREPARE: dict[str, Callable[..., jax.Array]] = {"video": _video, "audio": _audio}
+
+# Constants folded into an example's key, one a draw; the numbers mean nothing but must not change.
+_FOLDS = {"video": 101, "audio": 102, "roll": 103, "spec_augment": 104}
+
+
+def _fold(keys_b: jax.Array, name: str) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (0, None))(keys_b, _FOLDS[name])

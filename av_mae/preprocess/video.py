@@ -1,0 +1,131 @@
+"""Pixels on the device: normalisation, flips and colour augmentation of uint8 frames."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, UInt8
+
+BRIGHTNESS = 32.0 / 255.0
+SATURATION = (0.6, 1.4)
+CONTRAST = (0.6, 1.4)
+HUE = 0.2
+LUMA = (0.2989, 0.5870, 0.1140)
+
+
+def to_unit(frames_bfhwc: UInt8[Array, "b f h w 3"]) -> Float[Array, "b f h w 3"]:
+    """uint8 RGB -> float32 in [0, 1]."""
+    return frames_bfhwc.astype(jnp.float32) / 255.0
+
+
+def normalise(
+    x_bfhwc: Float[Array, "b f h w 3"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Array, "b f h w 3"]:
+    """(x - mean) / std per channel, x in [0, 1]."""
+    return (x_bfhwc - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+
+
+def denormalise(
+    x_bfhwc: Float[Array, "*b f h w 3"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Array, "*b f h w 3"]:
+    """Inverse of `normalise`; predictions may leave [0, 1]."""
+    return x_bfhwc * np.asarray(std, np.float32) + np.asarray(mean, np.float32)
+
+
+def augment(
+    x_bfhwc: Float[Array, "b f h w 3"],
+    keys_b: Key[Array, " b"],
+    *,
+    flip: float = 0.0,
+    color: float = 0.0,
+    gray: float = 0.0,
+) -> Float[Array, "b f h w 3"]:
+    """Flips and recolours clips in [0, 1]; every frame of a clip is treated alike.
+
+    Args:
+        keys_b: one key a clip, so that the draws do not depend on how the batch is laid out.
+        flip: probability of a horizontal flip.
+        color: probability of colour jitter (`jitter`).
+        gray: probability of replacing colour by luma.
+    """
+
+    def one(x_fhwc: jax.Array, key: jax.Array) -> jax.Array:
+        flip_key, color_key, jitter_key, gray_key = jax.random.split(key, 4)
+        if flip:
+            x_fhwc = jnp.where(_chance(flip_key, flip), x_fhwc[:, :, ::-1], x_fhwc)
+        if color:
+            x_fhwc = jnp.where(_chance(color_key, color), jitter(x_fhwc, jitter_key), x_fhwc)
+        if gray:
+            x_fhwc = jnp.where(_chance(gray_key, gray), _luma(x_fhwc), x_fhwc)
+        return x_fhwc
+
+    return jax.vmap(one)(x_bfhwc, keys_b)
+
+
+def jitter(x_fhwc: Float[Array, "f h w 3"], key: Key[Array, ""]) -> Float[Array, "f h w 3"]:
+    """Brightness, saturation, contrast and hue, in this order, by one draw for the whole clip.
+
+    Strengths and order of Scenic's av_mae (Georgescu et al. 2023).
+    """
+    brightness, saturation, contrast, hue = jax.random.split(key, 4)
+    # Whole planes of a colour are several times faster than interleaved pixels.
+    x = jnp.moveaxis(x_fhwc, -1, 0)
+    x = x + jax.random.uniform(brightness, minval=-BRIGHTNESS, maxval=BRIGHTNESS)
+    x = jnp.clip(x, 0.0, 1.0)  # saturation and hue have no meaning outside
+    factor = jax.random.uniform(saturation, minval=SATURATION[0], maxval=SATURATION[1])
+    x = adjust_saturation(x, factor)
+    x = adjust_contrast(x, jax.random.uniform(contrast, minval=CONTRAST[0], maxval=CONTRAST[1]))
+    x = rotate_hue(x, jax.random.uniform(hue, minval=-HUE, maxval=HUE))
+    return jnp.moveaxis(jnp.clip(x, 0.0, 1.0), 0, -1)
+
+
+def adjust_saturation(
+    x_cfhw: Float[Array, "3 f h w"], factor: Float[Array, ""]
+) -> Float[Array, "3 f h w"]:
+    """Multiplies the HSV saturation, at most up to 1.
+
+    HSV keeps the largest channel v and moves the others along v - x, so no conversion is needed.
+    """
+    v = x_cfhw.max(0)
+    chroma = v - x_cfhw.min(0)
+    limit = jnp.where(chroma > 0, v / jnp.where(chroma > 0, chroma, 1.0), 1.0)
+    return v - jnp.minimum(factor, limit) * (v - x_cfhw)
+
+
+def adjust_contrast(
+    x_cfhw: Float[Array, "3 f h w"], factor: Float[Array, ""]
+) -> Float[Array, "3 f h w"]:
+    """Scales the distance to the mean of each frame and channel."""
+    mean = x_cfhw.mean((2, 3), keepdims=True)
+    return mean + factor * (x_cfhw - mean)
+
+
+def rotate_hue(x_cfhw: Float[Array, "3 f h w"], turns: Float[Array, ""]) -> Float[Array, "3 f h w"]:
+    """Adds `turns` of the colour circle to the HSV hue; value and saturation stay."""
+    r, g, b = x_cfhw
+    v = x_cfhw.max(0)
+    chroma = v - x_cfhw.min(0)
+    scale = 1.0 / jnp.where(chroma > 0, chroma, 1.0)
+    # Not v == r: a compiler may compute either side twice and round differently. At ties the
+    # three forms agree, so it does not matter which one an inequality chooses.
+    sixth = jnp.where(
+        (r >= g) & (r >= b),
+        (g - b) * scale,
+        jnp.where(g >= b, 2.0 + (b - r) * scale, 4.0 + (r - g) * scale),
+    )
+    sixth = sixth + 6.0 * turns
+
+    def channel(offset: int) -> jax.Array:
+        k = offset + sixth
+        k = k - 6.0 * jnp.floor(k / 6.0)
+        return v - chroma * jnp.clip(jnp.minimum(k, 4.0 - k), 0.0, 1.0)
+
+    return jnp.stack([channel(5), channel(3), channel(1)])
+
+
+def _luma(x_fhwc: jax.Array) -> jax.Array:
+    luma = (x_fhwc * np.asarray(LUMA, np.float32)).sum(-1, keepdims=True)
+    return jnp.broadcast_to(luma, x_fhwc.shape)
+
+
+def _chance(key: jax.Array, probability: float) -> jax.Array:
+    return jax.random.bernoulli(key, probability)

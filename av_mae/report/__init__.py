@@ -1,0 +1,1 @@
+"""What a run shows of itself: progress lines, metrics.jsonl, TensorBoard, pictures, report.html."""

@@ -1,0 +1,128 @@
+"""Arrays as pictures: frames side by side, film strips, coloured spectrograms, encoded images."""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+KINDS = ("original", "masked", "predicted")
+
+_GAP = 4  # pixels between pictures
+_BACKGROUND = 24
+_UNKNOWN = 128  # grey level of spectrogram values that are not finite
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One clip's reconstruction; each dict is keyed by `KINDS` and empty without that modality.
+
+    Attributes:
+        frames: uint8 `[f h w 3]`, shown at `fps`.
+        spectrograms: natural-log mel energies `[t m]`, 100 columns a second; NaN = hidden.
+        waves: float `[s]` in [-1, 1] at 16 kHz.
+        seconds: length of the clip.
+    """
+
+    title: str
+    frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]]
+    fps: float
+    spectrograms: Mapping[str, Float[np.ndarray, "t m"]]
+    waves: Mapping[str, Float[np.ndarray, " s"]]
+    seconds: float
+
+    def __post_init__(self) -> None:
+        for field in ("frames", "spectrograms", "waves"):
+            unknown = set(getattr(self, field)) - set(KINDS)
+            if unknown:
+                raise ValueError(
+                    f"Example.{field} has {', '.join(sorted(unknown))}; expected keys of {KINDS}"
+                )
+        if self.frames and not self.fps > 0:
+            raise ValueError(f"Example.fps is {self.fps}, expected frames a second above 0")
+
+
+def side_by_side(
+    frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]],
+) -> UInt8[np.ndarray, "f h w3 3"]:
+    """The kinds next to each other, left to right, as one video."""
+    videos = [frames[kind] for kind in KINDS if kind in frames]
+    shapes = {v.shape for v in videos}
+    if len(shapes) != 1:
+        raise ValueError(f"frames of one example have shapes {sorted(shapes)}, expected one shape")
+    f, h, _, c = videos[0].shape
+    gap = np.full((f, h, _GAP, c), _BACKGROUND, np.uint8)
+    return np.concatenate(_between(videos, gap), axis=2)
+
+
+def film(
+    frames_fhwc: UInt8[np.ndarray, "f h w 3"], columns: int = 8
+) -> UInt8[np.ndarray, "h columns_w 3"]:
+    """Up to `columns` evenly spaced frames in a row."""
+    count = min(columns, len(frames_fhwc))
+    chosen = np.linspace(0, len(frames_fhwc) - 1, count).round().astype(int)
+    gap = np.full((frames_fhwc.shape[1], _GAP, 3), _BACKGROUND, np.uint8)
+    return np.concatenate(_between([frames_fhwc[i] for i in chosen], gap), axis=1)
+
+
+def films(
+    frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]], columns: int = 8
+) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
+    """The film strips of all kinds, one below the other."""
+    return _stack([film(frames[kind], columns) for kind in KINDS if kind in frames])
+
+
+def value_range(spectrograms: Mapping[str, Float[np.ndarray, "t m"]]) -> tuple[float, float]:
+    """Common (low, high) for a comparable colour scale, from the original where there is one."""
+    reference = spectrograms.get("original", next(iter(spectrograms.values())))
+    finite = reference[np.isfinite(reference)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, (1.0, 99.8))
+    return float(low), float(max(high, low + 1e-6))
+
+
+def spectrogram(
+    log_mel_tm: Float[np.ndarray, "t m"], low: float, high: float
+) -> UInt8[np.ndarray, "m t 3"]:
+    """Time to the right, low frequencies at the bottom, `low` dark and `high` bright."""
+    unit = np.clip((log_mel_tm - low) / (high - low), 0.0, 1.0)
+    rgb = matplotlib.colormaps["magma"](np.nan_to_num(unit), bytes=True)[..., :3]
+    rgb = np.where(np.isfinite(log_mel_tm)[..., None], rgb, np.uint8(_UNKNOWN))
+    return np.ascontiguousarray(rgb.transpose(1, 0, 2)[::-1], dtype=np.uint8)
+
+
+def spectrograms(
+    by_kind: Mapping[str, Float[np.ndarray, "t m"]],
+) -> UInt8[np.ndarray, "rows_m t 3"]:
+    """The spectrograms of all kinds on one colour scale, one below the other."""
+    low, high = value_range(by_kind)
+    return _stack([spectrogram(by_kind[kind], low, high) for kind in KINDS if kind in by_kind])
+
+
+def png(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Lossless; for spectrograms and figures."""
+    return _encoded(image_hwc, "PNG", optimize=True)
+
+
+def jpeg(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Small; for frames."""
+    return _encoded(image_hwc, "JPEG", quality=88, subsampling=0)
+
+
+def _encoded(image_hwc: np.ndarray, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image_hwc).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def _stack(images: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((_GAP, images[0].shape[1], 3), _BACKGROUND, np.uint8)
+    return np.concatenate(_between(images, gap), axis=0)
+
+
+def _between(parts: list[np.ndarray], gap: np.ndarray) -> list[np.ndarray]:
+    return [piece for part in parts for piece in (part, gap)][:-1]

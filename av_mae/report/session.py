@@ -1,0 +1,83 @@
+"""run.json: what ran, on which machine, with which versions, started when and by which command."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import sys
+from typing import Any
+
+import jax
+
+from av_mae import config, version
+from av_mae.report import history
+
+_PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy", "tensorflow-cpu",
+    "tensorflow", "av",
+)  # fmt: skip
+
+
+def record(
+    workdir: pathlib.Path,
+    experiment: config.Experiment,
+    *,
+    total_steps: int,
+    flops_per_step: float,
+    peak_flops: float | None,
+    resume_step: int | None,
+) -> None:
+    """Writes run.json, with this process as one more session of the run."""
+    path = workdir / history.RUN
+    sessions = [] if resume_step == 0 else _sessions(path)
+    info = {
+        "digest": experiment.digest(),
+        "total_steps": total_steps,
+        "flops_per_step": flops_per_step,
+        "peak_flops": peak_flops,
+        "sessions": [*sessions, _session(resume_step)],
+    }
+    history.write_whole(path, json.dumps(info, indent=1) + "\n")
+
+
+def _session(resume_step: int | None) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "start": now.isoformat(timespec="seconds"),
+        "time": now.timestamp(),
+        "resume_step": resume_step,
+        "command": _command(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "device_kind": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "packages": {"av_mae": version.__version__} | _versions(),
+    }
+
+
+def _command() -> str:
+    """As typed: `python -m av_mae.main ...`, whatever folder the interpreter lies in."""
+    return shlex.join([pathlib.Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an optional one
+    return found
+
+
+def _sessions(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The earlier sessions; none where a kill or a hand left no readable file."""
+    try:
+        return json.loads(path.read_bytes())["sessions"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return []

@@ -1,0 +1,172 @@
+"""An experiment made concrete on this machine: data set, mesh, task, optimizer, step counts."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from absl import logging
+from flax import nnx
+from jax.sharding import Mesh
+
+from av_mae import config, flops, hardware, optim, sharding, state, tasks
+from av_mae.input import records
+from av_mae.modality import Audio
+from av_mae.report import writer
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What training and evaluation both need, built once from an experiment.
+
+    Attributes:
+        total: number of training steps.
+        abstract: shapes, types and layout of the whole training state.
+        flops_per_step: floating-point operations of one training step, all devices together.
+    """
+
+    experiment: config.Experiment
+    info: records.Info
+    mesh: Mesh
+    task: state.Task
+    graphdef: Any
+    tx: optax.GradientTransformation
+    lr: optax.Schedule
+    total: int
+    steps_per_epoch: float
+    abstract: state.TrainState
+    flops_per_step: float
+
+    def steps(self, duration: str) -> int:
+        """A duration such as "5 epochs" in steps of this run."""
+        e = self.experiment
+        return config.steps(
+            duration,
+            steps_per_epoch=self.steps_per_epoch,
+            batch_size=e.batch_size,
+            total=self.total,
+        )
+
+    def init(self) -> state.TrainState:
+        """A fresh training state, created directly in its layout."""
+        e = self.experiment
+        make = functools.partial(state.init_state, self.task, self.tx, e.seed, e.optim.ema > 0)
+        return jax.jit(make, out_shardings=self.shardings)()
+
+    @property
+    def shardings(self) -> Any:
+        return jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+
+    def reporter(self, workdir: pathlib.Path, resume_step: int | None) -> writer.Reporter:
+        """The writer of this run's numbers; entries after `resume_step` are dropped first."""
+        return writer.Reporter(
+            workdir,
+            self.experiment,
+            total_steps=self.total,
+            flops_per_step=self.flops_per_step,
+            peak_flops=hardware.peak_flops(),
+            primary=jax.process_index() == 0,
+            resume_step=resume_step,
+        )
+
+    def train_step(self) -> Callable[..., tuple[state.TrainState, state.Metrics]]:
+        """The jitted step; it consumes (donates) the state it is given."""
+        e = self.experiment
+        step = state.make_train_step(
+            self.task,
+            self.graphdef,
+            self.tx,
+            seed=e.seed,
+            accumulate=e.optim.accumulate,
+            ema=e.optim.ema,
+        )
+        return jax.jit(
+            step,
+            donate_argnums=0,
+            in_shardings=(self.shardings, sharding.batch_sharding(self.mesh)),
+            out_shardings=(self.shardings, sharding.replicated(self.mesh)),
+        )
+
+
+def build(experiment: config.Experiment) -> Run:
+    """Reads the data set's info, checks that everything fits together and plans the run.
+
+    Raises:
+        ConfigError, ValueError: no data set at dataset.path, unknown split, a batch size that the
+            devices do not divide, durations that contradict each other.
+    """
+    info = records.Info.load(experiment.dataset.path)
+    experiment = with_statistics(experiment, info)
+    mesh = sharding.make_mesh(experiment.compute.fsdp)
+    sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)
+    steps_per_epoch = _steps_per_epoch(experiment, info)
+    total, warmup = _durations(experiment, steps_per_epoch)
+    task = tasks.make(experiment, info.labels)
+    model = nnx.eval_shape(lambda: task.init(nnx.Rngs(experiment.seed)))
+    lr = optim.schedule(experiment.optim, experiment.lr, total=total, warmup=warmup)
+    trainable = "head" if experiment.model.linear_probe else ""
+    tx = optim.make(experiment.optim, model, lr, trainable=trainable)
+    return Run(
+        experiment=experiment,
+        info=info,
+        mesh=mesh,
+        task=task,
+        graphdef=nnx.split(model, nnx.Param, ...)[0],
+        tx=tx,
+        lr=lr,
+        total=total,
+        steps_per_epoch=steps_per_epoch,
+        abstract=_abstract(task, tx, experiment, mesh),
+        flops_per_step=_flops(experiment, len(info.labels)),
+    )
+
+
+def with_statistics(experiment: config.Experiment, info: records.Info) -> config.Experiment:
+    """Fills modalities.audio.mean and std, where None, from the data set's own statistics."""
+    audio = experiment.modalities.get("audio")
+    if not isinstance(audio, Audio) or (audio.mean is not None and audio.std is not None):
+        return experiment
+    if info.audio_mean is None or info.audio_std is None:
+        raise config.ConfigError(
+            f"modalities.audio.mean is None and {experiment.dataset.path} has no sound statistics; "
+            "set modalities.audio.mean and modalities.audio.std, or leave audio out"
+        )
+    logging.info("log-mel statistics of the data set: %.3f %.3f", info.audio_mean, info.audio_std)
+    audio = dataclasses.replace(audio, mean=info.audio_mean, std=info.audio_std)
+    return dataclasses.replace(experiment, modalities=experiment.modalities | {"audio": audio})
+
+
+def _steps_per_epoch(experiment: config.Experiment, info: records.Info) -> float:
+    clips = info.split(experiment.dataset.train).clips
+    return clips * experiment.dataset.repeat / experiment.batch_size
+
+
+def _durations(e: config.Experiment, steps_per_epoch: float) -> tuple[int, int]:
+    convert = functools.partial(
+        config.steps, steps_per_epoch=steps_per_epoch, batch_size=e.batch_size
+    )
+    total = convert(e.total)
+    if total < 1:
+        raise config.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
+    return total, convert(e.optim.warmup, total=total)
+
+
+def _abstract(
+    task: state.Task, tx: optax.GradientTransformation, e: config.Experiment, mesh: Mesh
+) -> state.TrainState:
+    shapes = jax.eval_shape(functools.partial(state.init_state, task, tx, e.seed, e.optim.ema > 0))
+    layout = sharding.tree_shardings(shapes, mesh)
+    return jax.tree.map(
+        lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, layout
+    )
+
+
+def _flops(e: config.Experiment, classes: int) -> float:
+    if e.task == "pretrain":
+        count = flops.pretrain_flops(e.modalities, e.model)
+    else:
+        count = flops.classify_flops(e.modalities, e.model, classes)
+    return count.train * e.batch_size

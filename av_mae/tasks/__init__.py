@@ -1,0 +1,15 @@
+"""What one training step optimises: `pretrain` and `classify`."""
+
+from collections.abc import Sequence
+
+from av_mae import config
+from av_mae.tasks import classify, pretrain
+
+
+def make(
+    experiment: config.Experiment, labels: Sequence[str]
+) -> pretrain.Pretrain | classify.Classify:
+    """The task of an experiment on a data set with these label names."""
+    if experiment.task == "pretrain":
+        return pretrain.Pretrain(experiment)
+    return classify.Classify(experiment, len(labels))

@@ -1,0 +1,96 @@
+"""Classification: finetuning, training from scratch, and linear probes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from av_mae import config, losses, metrics
+from av_mae.models import classifier
+from av_mae.preprocess import inputs as inputs_lib
+from av_mae.preprocess import mix
+from av_mae.tasks import presence
+
+
+@dataclasses.dataclass(frozen=True)
+class Classify:
+    """The classification task of an experiment with `classes` labels."""
+
+    experiment: config.Experiment
+    classes: int
+
+    def init(self, rngs: nnx.Rngs) -> classifier.Classifier:
+        e = self.experiment
+        return classifier.Classifier(
+            e.modalities, e.model, e.compute, classes=self.classes, rngs=rngs
+        )
+
+    def loss(
+        self,
+        model: classifier.Classifier,
+        batch: dict[str, jax.Array],
+        key: jax.Array,
+        keys_b: jax.Array,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Cross entropy of the (mixed) clips, and the share of them that is recognised."""
+        e = self.experiment
+        present = presence.of(batch)
+        inputs = inputs_lib.prepare(batch, e.modalities, augment=e.augment, keys_b=keys_b)
+        inputs, labels = mix.mix(
+            inputs,
+            batch["label"],
+            key,
+            mixup=e.augment.mixup,
+            cutmix=e.augment.cutmix,
+            per_modality=e.augment.mix_per_modality,
+            valid_b=batch["valid"],
+            present=present,
+        )
+        logits = model(inputs, present=present, keys_b=keys_b, train=True)
+        everything = jnp.mean(jnp.stack(list(labels.values())), axis=0)
+        targets = {name: labels.get(name, everything) for name in logits}
+        loss, _ = losses.classification(
+            logits,
+            targets,
+            multilabel=e.dataset.multilabel,
+            smoothing=e.optim.label_smoothing,
+            valid_b=batch["valid"],
+            present=present,
+        )
+        return loss, {"loss": loss, **self._train_accuracy(logits, everything, batch["valid"])}
+
+    def predict(self, model: classifier.Classifier, batch: dict[str, jax.Array]) -> jax.Array:
+        """Logits `[b k]`, averaged over the modalities that a clip has."""
+        inputs = inputs_lib.prepare(batch, self.experiment.modalities)
+        return model.predict(inputs, present=presence.of(batch))
+
+    def features(
+        self, model: classifier.Classifier, batch: dict[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        """Encoder output of all tokens, `{modality: [b n d]}`."""
+        inputs = inputs_lib.prepare(batch, self.experiment.modalities)
+        return model.features(inputs, present=presence.of(batch))
+
+    def measure(
+        self, scores_bk: np.ndarray, labels_bk: np.ndarray, valid_b: np.ndarray
+    ) -> dict[str, metrics.Accuracy | metrics.MeanAveragePrecision | metrics.Mean]:
+        """Mergeable metrics of a batch of scores (logits or log-probabilities)."""
+        multilabel = self.experiment.dataset.multilabel
+        cross_entropy = losses.sigmoid_cross_entropy if multilabel else losses.softmax_cross_entropy
+        error_b = cross_entropy(jnp.asarray(scores_bk), jnp.asarray(labels_bk))
+        kind = metrics.MeanAveragePrecision if multilabel else metrics.Accuracy
+        return {
+            "score": kind.of(scores_bk, labels_bk, valid_b),
+            "loss": metrics.Mean.of("loss", error_b, jnp.asarray(valid_b)),
+        }
+
+    def _train_accuracy(
+        self, logits: dict[str, jax.Array], labels_bk: jax.Array, valid_b: jax.Array
+    ) -> dict[str, jax.Array]:
+        if self.experiment.dataset.multilabel:
+            return {}
+        merged_bk = jnp.mean(jnp.stack(list(logits.values())), axis=0)
+        right_b = merged_bk.argmax(1) == labels_bk.argmax(1)
+        return {"accuracy": (right_b & valid_b).sum() / jnp.maximum(valid_b.sum(), 1)}

@@ -1,0 +1,294 @@
+"""The training loop, the same for every task."""
+
+import contextlib
+import json
+import math
+import pathlib
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from av_mae import checkpoint, config, evaluate, evaluators, init_from, run, sharding, state
+from av_mae.input import pipeline
+from av_mae.report import page
+
+# EX_TEMPFAIL: stopped by SIGTERM after saving; running the same command again continues.
+PREEMPTED = 75
+
+
+class Diverged(RuntimeError):
+    """The loss or the gradient is not a number any more."""
+
+
+def train(experiment: config.Experiment, workdir: pathlib.Path) -> int:
+    """Trains to the end, or to a SIGTERM, continuing from the newest checkpoint in `workdir`.
+
+    Returns:
+        0 when the run is complete, `PREEMPTED` when it was told to stop and has saved.
+
+    Raises:
+        Diverged: the loss became NaN or infinite; names the step and the last good checkpoint.
+    """
+    workdir = pathlib.Path(workdir)
+    plan = run.build(experiment)
+    saved = checkpoint.Checkpoints(
+        workdir / "checkpoints", plan.experiment, plan.info.labels, plan.experiment.checkpoint.keep
+    )
+    current = start(plan, saved, workdir)
+    begin = int(current.step)
+    if begin >= plan.total:
+        logging.warning("nothing to do: step %s >= total %s", f"{begin:,}", f"{plan.total:,}")
+        saved.close()
+        return 0
+    _write_config(workdir, plan)
+    with Loop(plan, saved, workdir, begin) as loop:
+        finished = loop.run(current)
+    return 0 if finished else PREEMPTED
+
+
+def start(plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -> state.TrainState:
+    """The newest checkpoint of this run, else fresh parameters, inherited ones where asked."""
+    restored = saved.restore(plan.abstract)
+    if restored:
+        logging.info("continuing at step %d", restored[1]["step"])
+        return restored[0]
+    fresh = plan.init()
+    return init_from.apply(fresh, plan, workdir) if plan.experiment.init_from.path else fresh
+
+
+class Loop:
+    """Steps, and what happens between them: metrics, evaluations, checkpoints, stopping."""
+
+    def __init__(
+        self, plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path, begin: int
+    ):
+        self._plan, self._saved, self._begin = plan, saved, begin
+        self._step = plan.train_step()
+        self._reporter = plan.reporter(workdir, resume_step=begin)
+        self._workdir = workdir
+        self._evaluators = evaluators.make(plan, self._reporter)
+        self._best = BestCheckpoint(plan, workdir)
+        self._clock = Clock(begin)
+        self._stop = StopSignal(saved)
+
+    def __enter__(self) -> "Loop":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._saved.close()
+        self._best.close()
+        self._reporter.close()
+
+    def run(self, current: state.TrainState) -> bool:
+        """Runs to the last step; False when a SIGTERM ended it early."""
+        plan = self._plan
+        every = Schedule(plan)
+        batches = self._batches()
+        batch = self._next(batches)
+        train_step = self._compile(current, batch)
+        pending: tuple[int, state.Metrics] | None = None
+        for step in range(self._begin + 1, plan.total + 1):
+            current, metrics = train_step(current, batch)
+            stop = self._stop.now(step)
+            if step < plan.total and not stop:
+                batch = self._next(batches)  # while the devices work on this step
+            if pending:
+                self._read(*pending)
+            pending = (step, metrics)
+            if stop or every.due(step):
+                self._read(*pending)
+                pending = None
+            if every.log(step):
+                self._log(step, metrics)
+            if every.evaluate(step) or stop:
+                self._evaluate(step, current, [] if stop else every.evaluators(step))
+            if every.checkpoint(step) or stop:
+                with self._clock.paused():
+                    self._saved.save(step, current)
+            if stop:
+                logging.warning("told to stop: saved step %d; run again to continue", step)
+                return False
+        return True
+
+    def _compile(self, current: state.TrainState, batch: state.Batch) -> Any:
+        """Compiles ahead of the first step, so that no step time contains it."""
+        begin = time.perf_counter()
+        compiled = self._step.lower(current, batch).compile()
+        logging.info("compiled the step in %.1f s", time.perf_counter() - begin)
+        self._clock = Clock(self._begin)
+        return compiled
+
+    def _batches(self) -> Iterator[dict[str, np.ndarray]]:
+        e = self._plan.experiment
+        host, hosts = sharding.host_share(self._plan.mesh, e.batch_size)
+        return pipeline.train_batches(
+            e.dataset.path,
+            e.modalities,
+            e.dataset,
+            e.augment,
+            batch_size=e.batch_size,
+            seed=e.seed,
+            start=self._begin,
+            host=host,
+            hosts=hosts,
+        )
+
+    def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> state.Batch:
+        with self._clock.waiting():
+            rows = next(batches)
+        return sharding.to_devices(rows, self._plan.mesh)
+
+    def _read(self, step: int, metrics: state.Metrics) -> None:
+        """Waits for a step's numbers; they are read one step late, so the devices stay busy."""
+        loss, norm = float(metrics["loss"]), float(metrics["grad_norm"])
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        self._saved.wait()
+        good = self._saved.latest()
+        after = f"the last good checkpoint is step {good}" if good else "no checkpoint was written"
+        raise Diverged(
+            f"step {step}: loss {loss}, gradient norm {norm}; {after} in {self._workdir}. "
+            "Lower lr, lengthen optim.warmup or set optim.clip=1.0, and run again"
+        )
+
+    def _log(self, step: int, metrics: state.Metrics) -> None:
+        numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        numbers["lr"] = float(np.asarray(self._plan.lr(step - 1)))
+        seconds, waited, steps = self._clock.lap(step)
+        self._reporter.train(
+            step, numbers, step_seconds=seconds, input_wait=waited, steps_since=steps
+        )
+
+    def _evaluate(self, step: int, current: state.TrainState, names: list[str]) -> None:
+        if not names:
+            return
+        with self._clock.paused():
+            results = evaluators.evaluate(
+                self._evaluators, names, step, current.eval_params, current.rest
+            )
+            self._reporter.evaluation(step, results)
+            self._best.offer(step, current, results)
+            if jax.process_index() == 0 and step == self._plan.total:
+                evaluate.write(self._workdir, step, results)
+            if jax.process_index() == 0:
+                page.write(self._workdir)
+
+
+class Schedule:
+    """Which things are due after which step."""
+
+    def __init__(self, plan: run.Run):
+        e = plan.experiment
+        self._total = plan.total
+        self._log = max(plan.steps(e.log_every), 1)
+        self._checkpoint = max(plan.steps(e.checkpoint.every), 1)
+        self._evaluators = {
+            name: plan.total if c.every == "end" else max(plan.steps(c.every), 1)
+            for name, c in e.evaluators.items()
+        }
+
+    def due(self, step: int) -> bool:
+        return self.log(step) or self.evaluate(step) or self.checkpoint(step)
+
+    def log(self, step: int) -> bool:
+        return step % self._log == 0 or step == self._total
+
+    def checkpoint(self, step: int) -> bool:
+        return step % self._checkpoint == 0 or step == self._total
+
+    def evaluate(self, step: int) -> bool:
+        return bool(self.evaluators(step))
+
+    def evaluators(self, step: int) -> list[str]:
+        return [n for n, k in self._evaluators.items() if step % k == 0 or step == self._total]
+
+
+class BestCheckpoint:
+    """Keeps the checkpoint with the highest value of `checkpoint.best`, across restarts."""
+
+    def __init__(self, plan: run.Run, workdir: pathlib.Path):
+        self._metric = plan.experiment.checkpoint.best
+        self._saved: checkpoint.Checkpoints | None = None
+        self._value = -math.inf
+        if self._metric:
+            _check_best(self._metric, plan.experiment)
+            self._saved = checkpoint.Checkpoints(
+                workdir / "best", plan.experiment, plan.info.labels, keep=1
+            )
+            step = self._saved.latest()
+            if step is not None:
+                self._value = self._saved.note(step)["value"]
+
+    def offer(self, step: int, current: state.TrainState, results: dict[str, float]) -> None:
+        value = results.get(self._metric, -math.inf)
+        if self._saved and value > self._value:
+            self._value = value
+            self._saved.save(step, current, {"metric": self._metric, "value": value})
+
+    def close(self) -> None:
+        if self._saved:
+            self._saved.close()
+
+
+class Clock:
+    """Step time and the share of it spent waiting for input; evaluations do not count."""
+
+    def __init__(self, begin: int):
+        self._step, self._start, self._waited, self._paused = begin, time.perf_counter(), 0.0, 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent inside counts as waiting for input."""
+        begin = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - begin
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside does not count as training."""
+        begin = time.perf_counter()
+        yield
+        self._paused += time.perf_counter() - begin
+
+    def lap(self, step: int) -> tuple[float, float, int]:
+        """(seconds a step, share spent waiting for input, steps) since the last lap."""
+        now, steps = time.perf_counter(), step - self._step
+        spent = max(now - self._start - self._paused, 1e-9)
+        waited = self._waited / spent
+        self._step, self._start, self._waited, self._paused = step, now, 0.0, 0.0
+        return spent / max(steps, 1), min(waited, 1.0), steps
+
+
+class StopSignal:
+    """Turns SIGTERM into a stop after the current step, the same step on every process."""
+
+    def __init__(self, saved: checkpoint.Checkpoints):
+        self._saved, self._told = saved, False
+        if jax.process_count() == 1:
+            signal.signal(signal.SIGTERM, self._tell)
+
+    def _tell(self, *_: object) -> None:
+        self._told = True
+
+    def now(self, step: int) -> bool:
+        return self._told if jax.process_count() == 1 else self._saved.reached_preemption(step)
+
+
+def _check_best(metric: str, e: config.Experiment) -> None:
+    if metric.split("/")[0] not in e.evaluators:
+        known = ", ".join(f"{name}/..." for name in e.evaluators) or "none"
+        raise config.ConfigError(
+            f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
+        )
+
+
+def _write_config(workdir: pathlib.Path, plan: run.Run) -> None:
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(plan.experiment.to_dict(), indent=1)
+        (workdir / "config.json").write_text(text)

@@ -1,0 +1,42 @@
+"""Which digit is spoken? Ten classes of the GRID corpus, from lips, voice, or both, on a CPU.
+
+    python -m av_mae.main --config=configs/grid/finetune.py --workdir=runs/grid_finetune \
+        --config.init_from.path=runs/grid_pretrain
+
+Arguments: `modalities=audio`, `modalities=video`, `modalities=audio,video`. Without
+`init_from.path` the same training is from scratch. Data: data/grid/README.md. A linear model on
+crude features gets .457 from sound, .367 from video and .610 from both. Results and hours:
+docs/results/.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    c = common.finetune(
+        common.options(arg, variant="Ti/16x2"),
+        records="grid",
+        video={"frames": 36, "stride": 2, "size": 96},
+        audio={"seconds": 2.88, "mels": 80, "patch": (4, 80)},
+    )
+    c.total, c.batch_size = "60 epochs", 32
+    c.lr = common.per_256(c, 4e-3)
+    c.model.update(depth=6, fusion="mid", fusion_layers=2, drop_path=0.1)
+    c.augment.update(
+        crop="jitter",
+        jitter_scale=(0.9, 1.1),
+        flip=0.5,
+        freq_masks=1,
+        freq_mask_bins=16,
+        time_masks=2,
+        time_mask_columns=20,
+    )
+    c.optim.update(b2=0.999, warmup="5 epochs", clip=1.0, layer_decay=0.75, label_smoothing=0.1)
+    c.checkpoint.update(every="5 epochs", best="val/accuracy")
+    c.evaluators = common.evaluators(
+        val={"split": "val", "every": "5 epochs"},
+        test={"split": "test", "every": "end"},
+    )
+    return c

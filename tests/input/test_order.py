@@ -1,0 +1,93 @@
+"""The order of a run depends on its seed and its counters alone, and records are read at random."""
+
+import input_clips
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from av_mae.input import order, records
+
+
+def _counters(count: int, **kwargs) -> list[int]:
+    dataset = order.counters(8, **({"start": 0, "host": 0, "hosts": 1} | kwargs))
+    return list(dataset.take(count).as_numpy_iterator())
+
+
+def _positions(clips: int, seed: int, epochs: int) -> np.ndarray:
+    dataset = tf.data.Dataset.range(clips * epochs).map(lambda c: order.shuffled(c, clips, seed))
+    return np.array(list(dataset.as_numpy_iterator())).reshape(epochs, clips)
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+def test_hosts_share_every_batch_in_contiguous_rows(hosts):
+    shares = [_counters(24 // hosts, host=h, hosts=hosts) for h in range(hosts)]
+    batches = np.concatenate([np.reshape(share, (3, -1)) for share in shares], axis=1)
+    assert np.array_equal(batches, np.arange(24).reshape(3, 8))
+
+
+def test_starting_later_gives_the_tail():
+    for hosts in (1, 2):
+        whole = _counters(40 // hosts, host=hosts - 1, hosts=hosts)
+        late = _counters(24 // hosts, host=hosts - 1, hosts=hosts, start=2)
+        assert late == whole[16 // hosts :]
+
+
+@pytest.mark.parametrize("clips", [1, 2, 7, 100])
+def test_every_clip_comes_once_an_epoch(clips):
+    positions = _positions(clips, seed=3, epochs=4)
+    assert np.array_equal(np.sort(positions), np.tile(np.arange(clips), (4, 1)))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    one, other = _positions(50, seed=0, epochs=2), _positions(50, seed=1, epochs=2)
+    orders = {tuple(row) for row in np.concatenate([one, other])}
+    assert len(orders) == 4 and tuple(range(50)) not in orders
+
+
+def test_large_and_negative_seeds_work():
+    for seed in (2**40 + 1, -5):
+        assert sorted(_positions(5, seed, epochs=1)[0]) == [0, 1, 2, 3, 4]
+
+
+def test_the_order_and_the_draws_are_those_of_earlier_versions():
+    """A run continued by a newer version must see what the older one would have."""
+    assert _positions(10, seed=42, epochs=1)[0].tolist() == [3, 9, 4, 2, 0, 6, 7, 8, 1, 5]
+    key = order.fold(order.key(42, tf.constant(7, tf.int64)), 1)
+    assert order.uniform(key).numpy() == pytest.approx(0.90413511, abs=1e-7)
+    assert order.integer(key, tf.constant(1000)).numpy() == 302
+
+
+def test_examples_and_purposes_draw_apart():
+    keys = [order.key(5, tf.constant(c, tf.int64)) for c in range(20)]
+    draws = {float(order.uniform(order.fold(key, p))) for key in keys for p in range(3)}
+    assert len(draws) == 60
+
+
+def test_any_record_is_read_without_its_neighbours(tmp_path):
+    """Every other record of the split is overwritten: only the asked bytes can be right."""
+    info = input_clips.write(tmp_path, clips=7, frames=2, shards=3)
+    split = info.split("train")
+    table = order.Table.load(tmp_path, split)
+    ids = [records.decode(table.read(tf.constant(i, tf.int64)).numpy()).id for i in range(7)]
+    assert ids == [f"clip{i}" for i in range(7)] and table.clips == 7
+    middle = tmp_path / split.shards[1].file
+    offsets = records.read_index(tmp_path, split.shards[1])
+    content = bytearray(middle.read_bytes())
+    content[: offsets[1]] = bytes(int(offsets[1]))
+    for path in tmp_path.glob("*.tfrecord*"):
+        if path != middle and not path.name.endswith(".index"):
+            path.write_bytes(bytes(path.stat().st_size))
+    middle.write_bytes(content)
+    assert records.decode(table.read(tf.constant(4, tf.int64)).numpy()).id == "clip4"
+    with pytest.raises(tf.errors.DataLossError):
+        table.read(tf.constant(3, tf.int64))
+
+
+def test_empty_shards_are_skipped(tmp_path):
+    shards = (
+        records.write_shard(tmp_path / "a", []),
+        records.write_shard(tmp_path / "b", [input_clips.clip(4, frames=1)]),
+        records.write_shard(tmp_path / "c", []),
+    )
+    table = order.Table.load(tmp_path, records.Split("train", shards))
+    assert records.decode(table.read(tf.constant(0, tf.int64)).numpy()).id == "clip4"

@@ -1,0 +1,95 @@
+"""Work in processes that may hang, die or fail."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from av_mae.prepare import pool
+
+
+def double(number):
+    time.sleep(0.02 * (number % 3))  # later tasks end before earlier ones
+    return 2 * number
+
+
+def obstinate(task):
+    if task == "hang":
+        time.sleep(600)
+    if task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task == "fail":
+        raise KeyError("of the work's own making")
+    if task.startswith("die once") and not os.path.exists(task.split()[-1]):
+        open(task.split()[-1], "w").close()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return os.getpid() if task == "who" else task
+
+
+def results(tasks, workers=2, patience=60.0, work=obstinate):
+    return list(pool.ordered(work, tasks, workers=workers, patience=patience))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_tasks(workers):
+    assert results(range(40), workers, work=double) == [2 * i for i in range(40)]
+
+
+def test_nothing_to_do_starts_nothing():
+    assert results([], workers=0) == []
+
+
+def test_a_hung_task_costs_itself_only():
+    found = results(["a", "hang", "b", "c"], patience=1.0)
+    assert found == ["a", pool.Lost("took too long: more than 1 s"), "b", "c"]
+
+
+def test_a_task_that_kills_its_process_costs_itself_only():
+    found = results(["a", "die", "b", "c"])
+    assert found == [
+        "a",
+        pool.Lost("decoder crashed: its process ended with SIGKILL"),
+        "b",
+        "c",
+    ]
+
+
+def test_a_task_whose_process_was_killed_by_chance_is_done_again(tmp_path):
+    task = f"die once {tmp_path / 'dead'}"
+    assert results(["a", task, "b"]) == ["a", task, "b"]
+
+
+def test_an_error_of_the_work_is_raised_with_its_traceback():
+    with pytest.raises(pool.WorkError, match="of the work's own making"):
+        results(["a", "fail", "b"])
+
+
+def test_tasks_are_not_begun_far_ahead():
+    begun = []
+
+    def tasks():
+        for i in range(1000):
+            begun.append(i)
+            yield i
+
+    taking = pool.ordered(double, tasks(), workers=1, patience=60.0)
+    next(taking)
+    assert len(begun) < 10
+    taking.close()
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_leaving_early_leaves_no_process():
+    taking = pool.ordered(obstinate, ["who", *["hang"] * 10], workers=1, patience=60.0)
+    worker = next(taking)
+    assert alive(worker)
+    taking.close()
+    assert not alive(worker)

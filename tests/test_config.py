@@ -1,0 +1,183 @@
+"""The config schema: what is accepted, what is refused and with which sentence."""
+
+import json
+
+import ml_collections
+import pytest
+
+from av_mae import config
+
+
+def values(**changes) -> dict:
+    return {"modalities": {"video": {}, "audio": {}}} | changes
+
+
+def refusal(**changes) -> str:
+    with pytest.raises(config.ConfigError) as error:
+        config.parse(values(**changes))
+    return str(error.value)
+
+
+def test_an_experiment_survives_being_written_and_read():
+    before = config.parse(
+        values(
+            task="classify",
+            lr=1,
+            modalities={"audio": {"mean": -6.5, "std": 3}, "video": {"patch": [4, 8, 8]}},
+            model={"fusion": "bottleneck", "drop_path": 0.1},
+            evaluators={"test": {"split": "test", "modalities": ["audio"]}},
+        )
+    )
+    after = config.parse(json.loads(json.dumps(before.to_dict())))
+    assert after == before
+    assert after.digest() == before.digest()
+
+
+def test_any_change_changes_the_digest():
+    assert config.parse(values(seed=1)).digest() != config.parse(values(seed=2)).digest()
+
+
+def test_a_config_dict_reads_as_a_plain_dict_does():
+    assert config.parse(ml_collections.ConfigDict(values())) == config.parse(values())
+
+
+def test_modalities_are_ordered_whatever_the_file_says():
+    e = config.parse(values(modalities={"audio": {}, "video": {}}))
+    assert list(e.modalities) == ["video", "audio"]
+
+
+def test_numbers_are_read_as_the_schema_wants_them():
+    e = config.parse(values(lr=1, optim={"clip": 2}))
+    assert isinstance(e.lr, float)
+    assert isinstance(e.optim.clip, float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "near"),
+    [
+        ({"batchsize": 1}, "batch_size"),
+        ({"model": {"widht": 1}}, "width"),
+        ({"modalities": {"video": {"strides": 2}}}, "stride"),
+        ({"modalities": {"vidio": {}}}, "video"),
+        ({"evaluators": {"val": {"splits": "val"}}}, "split"),
+    ],
+)
+def test_an_unknown_key_is_answered_by_the_nearest(changes, near):
+    message = refusal(**changes)
+    assert "unknown key" in message
+    assert f"did you mean '{near}'" in message
+
+
+def test_an_unknown_key_like_no_other_lists_the_known_ones():
+    assert "known keys: path, train" in refusal(dataset={"zzzz": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "kind"),
+    [
+        ({"batch_size": 1.5}, "batch_size", "int"),
+        ({"batch_size": True}, "batch_size", "int"),
+        ({"lr": "fast"}, "lr", "float"),
+        ({"total": 100}, "total", "str"),
+        ({"dataset": {"multilabel": 1}}, "dataset.multilabel", "bool"),
+        ({"model": 3}, "model", "dict"),
+        ({"modalities": {"video": {"patch": 16}}}, "modalities.video.patch", "tuple"),
+        ({"modalities": {"video": {"patch": (2, 16.0, 16)}}}, "video.patch[1]", "int"),
+        ({"modalities": ("video",)}, "modalities", "dict"),
+        ({"augment": {"crop_area": (0.1, 0.5, 1.0)}}, "augment.crop_area", "2 values"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_names_its_key_and_the_right_kind(changes, where, kind):
+    message = refusal(**changes)
+    assert where in message
+    assert kind in message
+
+
+@pytest.mark.parametrize("key", sorted(config.CHOICES))
+def test_a_choice_outside_the_list_is_answered_by_the_list(key):
+    *path, name = key.split(".")
+    message = refusal(**({path[0]: {name: "zzz"}} if path else {name: "zzz"}))
+    assert f"{key} is 'zzz'" in message
+    assert all(choice in message for choice in config.CHOICES[key])
+
+
+@pytest.mark.parametrize(
+    ("video", "words"),
+    [
+        ({"mask_ratio": 1.0}, ["mask_ratio is 1.0", "ratio < 1"]),
+        ({"mask_ratio": -0.1}, ["mask_ratio is -0.1"]),
+        ({"masking": "time"}, ["masking is 'time'", "random, tube"]),
+        ({"size": 225}, ["225", "patch size 16", "use 224 or 240"]),
+        ({"frames": 15}, ["frames 15", "use 14 or 16"]),
+        ({"patch": (2, 16)}, ["expected 3 positive sizes"]),
+        ({"patch": (2, 0, 16)}, ["expected 3 positive sizes"]),
+    ],
+)
+def test_a_video_that_cannot_be_cut_says_which_sizes_can(video, words):
+    message = refusal(modalities={"video": video})
+    assert "modalities.video" in message
+    assert all(word in message for word in words)
+
+
+def test_a_sound_shorter_than_a_patch_is_refused():
+    message = refusal(modalities={"audio": {"seconds": 0.1}})
+    assert "no whole patch" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"modalities": {}}, ["modalities is empty"]),
+        ({"batch_size": 0}, ["batch_size 0"]),
+        ({"batch_size": 10, "optim": {"accumulate": 4}}, ["10", "accumulate 4"]),
+        ({"batch_size": 9, "dataset": {"repeat": 2}}, ["9", "repeat 2"]),
+        ({"model": {"width": 100}}, ["width 100", "12 heads"]),
+        ({"model": {"decoder_heads": 5}}, ["model.decoder", "5 heads"]),
+        ({"model": {"fusion": "bottleneck"}}, ["bottleneck is for finetuning"]),
+        ({"model": {"fusion": "mid", "fusion_layers": 13}}, ["fusion_layers is 13", "(12)"]),
+        (
+            {"model": {"inpainting": True}, "modalities": {"audio": {}}},
+            ["inpainting needs two modalities"],
+        ),
+        ({"total": "many epochs"}, ["'many epochs'", "5 epochs"]),
+        ({"log_every": "5 parsecs"}, ["'5 parsecs'"]),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(changes, words):
+    message = refusal(**changes)
+    assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"),
+    [
+        ("200 steps", 200),
+        ("1 step", 1),
+        ("3 epochs", 30),
+        ("2.5 epochs", 25),
+        ("640 examples", 10),
+        ("5 %", 50),
+        ("5 percent", 50),
+        ("1e2 steps", 100),
+    ],
+)
+def test_durations_are_steps(duration, steps):
+    assert config.steps(duration, steps_per_epoch=10, batch_size=64, total=1000) == steps
+
+
+@pytest.mark.parametrize("duration", ["", "5", "epochs", "5 furlongs", "-1 steps", "5 epochs!"])
+def test_what_is_no_duration_says_what_is(duration):
+    with pytest.raises(config.ConfigError, match="expected a number and steps, epochs"):
+        config.steps(duration, steps_per_epoch=1, batch_size=1)
+
+
+def test_a_variant_names_widths_and_patch():
+    sizes, patch = config.variant("L/16x2")
+    assert sizes == {"width": 1024, "depth": 24, "heads": 16, "mlp": 4096}
+    assert patch == (2, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["L", "L/16", "XL/16x2", "l/16x2", "L/16x2x3"])
+def test_what_is_no_variant_says_what_is(name):
+    with pytest.raises(config.ConfigError, match="as in B/16x2"):
+        config.variant(name)

@@ -1,0 +1,161 @@
+"""Every config file: it builds for every argument, names its records, and takes a step."""
+
+import importlib.util
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from av_mae import config, run, sharding, tasks
+from av_mae.input import pipeline
+from configs import common
+
+FILES = sorted((tiny.ROOT / "configs").glob("*/*.py"))
+NAMES = [f"{file.parent.name}/{file.stem}" for file in FILES]
+MODALITIES = ("video", "audio", "audio,video")
+
+
+def load(file: pathlib.Path, arg: str = ""):
+    spec = importlib.util.spec_from_file_location(f"config_{file.parent.name}_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(arg)
+
+
+def test_every_data_set_can_be_pretrained_on_and_finetuned():
+    for folder in {file.parent for file in FILES}:
+        assert {file.stem for file in FILES if file.parent == folder} == {"pretrain", "finetune"}
+
+
+@pytest.mark.parametrize("modalities", MODALITIES)
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_a_config_builds_a_model_for_every_choice_of_modalities(file, modalities):
+    e = config.parse(load(file, f"modalities={modalities}"))
+    assert sorted(e.modalities) == sorted(modalities.split(","))
+    assert list(e.modalities) == sorted(e.modalities, reverse=True)  # video first
+    assert e.task == {"pretrain": "pretrain", "finetune": "classify"}[file.stem]
+    assert e.dataset.path.startswith(f"records/{file.parent.name}")
+    model = nnx.eval_shape(lambda: tasks.make(e, ["a", "b"]).init(nnx.Rngs(0)))
+    assert jax.tree.leaves(nnx.state(model, nnx.Param))
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_a_config_states_its_command_and_what_to_expect(file):
+    text = file.read_text().split('"""')[1]
+    assert f"--config=configs/{file.parent.name}/{file.stem}.py" in text
+    assert len(file.read_text().splitlines()) <= 90
+
+
+def test_finetuning_sees_what_pretraining_saw():
+    for file in FILES:
+        if file.stem == "pretrain":
+            before = config.parse(load(file)).modalities
+            after = config.parse(load(file.with_name("finetune.py"))).modalities
+            for name in before:
+                assert before[name].patch == after[name].patch
+                assert before[name].axes[1:] == after[name].axes[1:]
+
+
+def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
+    file = tiny.ROOT / "configs/audioset/pretrain.py"
+    e = config.parse(load(file, "variant=B/8x4,modalities=video"))
+    assert (e.model.width, e.model.depth, e.model.decoder_width) == (768, 12, 384)
+    assert e.modalities["video"].patch == (4, 8, 8)
+    assert set(common.DECODERS) == set(config.VARIANTS)
+
+
+def test_the_learning_rate_follows_the_batch_size_until_it_is_set_itself():
+    c = load(tiny.ROOT / "configs/audioset/pretrain.py")
+    assert c.lr == pytest.approx(6e-4)
+    c.batch_size = 64
+    assert config.parse(c).lr == pytest.approx(6e-4 / 8)
+    c.lr = 0.5
+    c.batch_size = 128
+    assert config.parse(c).lr == 0.5
+
+
+def test_every_key_of_the_schema_can_be_overridden():
+    c = load(tiny.ROOT / "configs/sample/finetune.py")
+    assert set(c) == set(config.Experiment().to_dict())
+    assert set(c.model) == set(config.Experiment().to_dict()["model"])
+    c.modalities.audio.mean = -6.5
+    assert config.parse(c).modalities["audio"].mean == -6.5
+
+
+@pytest.mark.parametrize(
+    ("arg", "message"),
+    [
+        ("modality=audio", "expected modalities=... or variant=..."),
+        ("audio", "as in modalities=audio,video"),
+        ("modalities=adio", "one or more of video, audio"),
+        ("modalities=audio,audio", "each once"),
+        ("modalities=", "one or more of video, audio"),
+        ("variant=XL/16x2", "expected <Ti, S, B, L, H>"),
+    ],
+)
+def test_a_wrong_argument_is_a_sentence(arg, message):
+    with pytest.raises(config.ConfigError) as error:
+        common.pretrain(common.options(arg), records="x", video={}, audio={})
+    assert message in str(error.value)
+
+
+def test_a_misspelt_key_is_an_error_at_its_own_line():
+    c = common.pretrain(common.options(""), records="x", video={}, audio={})
+    with pytest.raises(KeyError, match="fusion"):
+        c.model.update(fussion="mid")
+    with pytest.raises(TypeError, match="strid"):
+        common.pretrain(common.options(""), records="x", video={"strid": 2}, audio={})
+    with pytest.raises(TypeError, match="vews"):
+        common.evaluators(test={"vews": 4})
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> pathlib.Path:
+    return tiny.write_records(tmp_path_factory.mktemp("records"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_a_shrunk_config_takes_a_step(file, records):
+    e = config.parse(shrink(load(file), records))
+    plan = run.build(e)
+    rows = next(
+        pipeline.train_batches(
+            records, e.modalities, e.dataset, e.augment, batch_size=e.batch_size, seed=e.seed
+        )
+    )
+    batch = sharding.to_devices(rows, plan.mesh)
+    step = plan.train_step().lower(plan.abstract, batch)
+    # Compiling is most of the time here, and what it would gain is not wanted.
+    after, metrics = step.compile({"xla_backend_optimization_level": 0})(some_state(plan), batch)
+    assert int(after.step) == 1
+    assert np.isfinite(float(metrics["loss"]))
+    assert float(metrics["grad_norm"]) > 0
+
+
+def some_state(plan: run.Run):
+    """A training state of small random parameters, made without compiling their initialisers."""
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), plan.abstract)
+    params = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(x.dtype), state.params)
+    layout = jax.tree.map(lambda x: x.sharding, plan.abstract)
+    return jax.device_put(state.replace(params=params), layout)
+
+
+def shrink(c, folder: pathlib.Path):
+    """The same recipe on a model, an input and a data set that a CPU steps through at once."""
+    c.dataset.path = str(folder)
+    c.dataset.workers = 1
+    c.batch_size, c.total = 8 * c.dataset.repeat, "4 steps"
+    c.optim.warmup = "1 steps"
+    c.model.update(width=16, depth=2, heads=2, mlp=32)
+    c.model.update(decoder_width=16, decoder_depth=1, decoder_heads=2, decoder_mlp=32)
+    c.model.fusion_layers = 1
+    c.compute.scan = False
+    c.modalities.video.update(frames=4, stride=2, size=32)
+    c.modalities.audio.seconds = 0.64
+    for evaluator in c.evaluators.values():
+        evaluator.split = "val"
+    return c

@@ -1,0 +1,71 @@
+"""One device, eight devices and two processes give the same run."""
+
+import dataclasses
+import json
+import pathlib
+import socket
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from av_mae import checkpoint
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> pathlib.Path:
+    return tiny.write_records(tmp_path_factory.mktemp("records"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    losses: list[float]
+    params: dict
+
+
+def _outcome(workdir: pathlib.Path) -> Outcome:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    entries = [e for e in map(json.loads, lines) if e["kind"] == "train"]
+    return Outcome([e["loss"] for e in entries], checkpoint.read(workdir).params)
+
+
+def _run(workdir: pathlib.Path, data: pathlib.Path, *flags: str, **kwargs) -> Outcome:
+    tiny.run(workdir, data, *flags, **kwargs)
+    return _outcome(workdir)
+
+
+def _assert_close(a: Outcome, b: Outcome) -> None:
+    np.testing.assert_allclose(a.losses, b.losses, rtol=2e-4)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-4), a.params, b.params)
+
+
+@pytest.fixture(scope="module", params=["pretrain", "classify"])
+def task(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def eight(task, data, tmp_path_factory) -> Outcome:
+    return _run(tmp_path_factory.mktemp(f"eight_{task}"), data, task=task, devices=8)
+
+
+def test_one_device_equals_eight(task, data, eight, tmp_path):
+    _assert_close(_run(tmp_path, data, task=task, devices=1), eight)
+
+
+def test_fsdp_equals_data_parallel(task, data, eight, tmp_path):
+    _assert_close(_run(tmp_path, data, "--config.compute.fsdp=8", task=task, devices=8), eight)
+
+
+def test_two_processes_equal_one(task, data, eight, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    flags = (f"--coordinator=localhost:{port}", "--processes=2", "--config.compute.fsdp=4")
+    both = [
+        tiny.start(tmp_path, data, *flags, f"--process={i}", task=task, devices=4) for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
+    _assert_close(_outcome(tmp_path), eight)

@@ -1,0 +1,165 @@
+"""Imports point one way, TensorFlow and JAX stay apart, and `import av_mae` costs nothing."""
+
+import ast
+import functools
+import graphlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+LEAVES = {"modality", "config", "version"}
+MODELS = {"models.mae", "models.classifier"}
+
+# What a package or module may import of ours besides itself and the leaves. A module takes the
+# rule of its longest prefix here; one without a rule only has to keep out of circles.
+MAY_IMPORT: dict[str, set[str]] = {
+    "input": set(),
+    "preprocess": set(),
+    "metrics": set(),
+    "losses": set(),
+    "models": set(),
+    "models.masking": set(),
+    "tasks": {"models", "losses", "metrics", "preprocess"},
+    "prepare": {"input.records", "preprocess"},
+    "evaluators": {
+        "tasks", "metrics", "losses", "input", "run", "sharding", "state", "report",
+        "reconstruction", "models.masking",
+    },
+    "clip": {"prepare"},
+    "views": {"clip"},
+}  # fmt: skip
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package by its name within it; the package itself is ""."""
+    found = {}
+    for file in sorted((ROOT / "av_mae").rglob("*.py")):
+        parts = file.relative_to(ROOT / "av_mae").with_suffix("").parts
+        found[".".join(p for p in parts if p != "__init__")] = ast.parse(file.read_text())
+    return found
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Full names of what a module imports anywhere, save for type checkers alone."""
+    names = set()
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        nodes += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@functools.cache
+def ours(name: str) -> frozenset[str]:
+    """Modules of the package that a module imports; a name in a module stands for the module."""
+    found = set()
+    for full in imported(modules()[name]):
+        if full.startswith("av_mae."):
+            inner = full.removeprefix("av_mae.")
+            found.add(inner if inner in modules() else inner.rpartition(".")[0])
+    return frozenset(found - {name, ""})
+
+
+def outside(name: str) -> set[str]:
+    return {full.split(".")[0] for full in imported(modules()[name])} - {"av_mae"}
+
+
+def everything_behind(name: str) -> set[str]:
+    """A module and all that it imports of ours, with the packages they lie in."""
+    seen, todo = set(), [name]
+    while todo:
+        here = todo.pop()
+        if here not in seen and here in modules():
+            seen.add(here)
+            todo += [*ours(here), here.rpartition(".")[0]]
+    return seen
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def test_leaves_import_nothing_but_leaves():
+    for leaf in LEAVES:
+        assert ours(leaf) <= LEAVES - {"config"}
+
+
+@pytest.mark.parametrize("rule", sorted(MAY_IMPORT))
+def test_a_layer_imports_only_what_lies_below_it(rule):
+    covered = [
+        name
+        for name in modules()
+        if within(name, rule)
+        and not any(within(name, r) for r in MAY_IMPORT if r.startswith(rule + "."))
+    ]
+    assert covered
+    own = set() if rule == "models.masking" else {rule}
+    allowed = LEAVES | own | MAY_IMPORT[rule]
+    for name in covered:
+        wrong = {o for o in ours(name) if not any(within(o, a) for a in allowed)}
+        assert not wrong, f"av_mae.{name} imports {sorted(wrong)}"
+
+
+def test_the_two_models_do_not_know_each_other_and_nothing_below_knows_them():
+    for name in modules():
+        if within(name, "models") and name not in MODELS:
+            assert not ours(name) & MODELS, name
+    for model in MODELS:
+        assert not ours(model) & MODELS, model
+
+
+def test_there_is_no_circle():
+    tuple(graphlib.TopologicalSorter({n: ours(n) for n in modules()}).static_order())
+
+
+def test_nothing_imports_the_entry_point_or_what_lies_outside_the_package():
+    for name in modules():
+        assert "main" not in ours(name), name
+        assert not outside(name) & {"configs", "data", "tests", "benchmarks"}, name
+
+
+def test_no_module_touches_both_tensorflow_and_jax():
+    for name in modules():
+        assert not {"jax", "flax"} & outside(name) or not tensorflows(name), name
+
+
+@pytest.mark.parametrize("door", ["models.mae", "models.classifier", "tasks", "preprocess", "api"])
+def test_models_and_inference_run_without_tensorflow(door):
+    for name in everything_behind(door):
+        assert not tensorflows(name), f"av_mae.{door} imports TensorFlow through av_mae.{name}"
+
+
+@pytest.mark.parametrize("door", ["input.pipeline", "prepare.media"])
+def test_input_and_decoding_run_without_jax(door):
+    for name in everything_behind(door):
+        assert not {"jax", "flax"} & outside(name), f"through av_mae.{name}"
+
+
+def tensorflows(name: str) -> set[str]:
+    return outside(name) & {"tensorflow", "tensorflow_datasets", "clu"}
+
+
+def test_configs_import_the_schema_only():
+    for file in (ROOT / "configs").rglob("*.py"):
+        names = {n for n in imported(ast.parse(file.read_text())) if n.startswith("av_mae")}
+        assert names <= {"av_mae.config", "av_mae.modality"}, file
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    script = "import sys, av_mae; av_mae.__version__; print(*sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    heavy = {"jax", "flax", "tensorflow", "numpy", "absl", "ml_collections", "av", "matplotlib"}
+    assert not heavy & set(out.stdout.split())

@@ -1,0 +1,89 @@
+"""A command line that cannot work is answered by one sentence and exit status 78."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SAMPLE = "--config=configs/sample/pretrain.py"
+
+WRONG = {
+    "argument": ([f"{SAMPLE}:modalities=adio"], "config argument modalities=adio: expected one or"),
+    "key": (
+        [SAMPLE, "--config.model.widht=3"],
+        "unknown config key 'widht'; did you mean 'width'?",
+    ),
+    "far key": ([SAMPLE, "--config.zzz=3"], "unknown config key 'zzz'"),
+    "value": ([SAMPLE, "--config.lr=fast"], "flag --config.lr=fast: could not convert string"),
+    "file": (["--config=configs/simple.py"], "config configs/simple.py does not exist"),
+    "flag": (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config ?"),
+    "mode": (["--mode=tain"], "flag --mode=tain: value should be one of <train|evaluate>"),
+}
+MISTAKES = {
+    "c.model.update(fussion=3)": "unknown config key 'fussion'; did you mean 'fusion'?",
+    "common.evaluators(a={'vews': 3})": "raises TypeError: Evaluator.__init__() got an unexpected",
+    "return (": "was never closed",
+}
+
+# Flags of a config can be parsed once in a process, and importing the program takes seconds.
+SCRIPT = """
+import json, os, sys
+from av_mae import main
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        sys.stderr = open(f"{sys.argv[2]}/{number}", "w")
+        try:
+            sys.argv = ["main", *arguments]
+            main._parse_flags(sys.argv)
+            code = 0
+        except SystemExit as left:
+            code = left.code
+        sys.stderr.close()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> dict[str, str]:
+    """What the program says to each of the above, before anything else happens."""
+    folder = tmp_path_factory.mktemp("answers")
+    lines = {name: arguments for name, (arguments, _) in WRONG.items()}
+    for number, body in enumerate(MISTAKES):
+        (folder / f"mine{number}.py").write_text(config_file(body))
+        lines[body] = [f"--config={folder}/mine{number}.py"]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(list(lines.values())), str(folder)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["78"] * len(lines)
+    return {name: (folder / str(number)).read_text() for number, name in enumerate(lines)}
+
+
+def config_file(body: str) -> str:
+    return (
+        "from configs import common\n"
+        "def get_config(arg=''):\n"
+        "    c = common.pretrain(common.options(arg), records='x', video={}, audio={})\n"
+        f"    {body}\n"
+        "    return c\n"
+    )
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_flag_is_answered_by_a_sentence(name, answers):
+    assert answers[name].startswith("error: ")
+    assert WRONG[name][1] in answers[name]
+    assert answers[name].count("\n") == 1
+
+
+@pytest.mark.parametrize("body", MISTAKES)
+def test_a_mistake_in_a_config_file_is_named(body, answers):
+    assert answers[body].startswith("error: ")
+    assert MISTAKES[body] in answers[body]
+    assert "Traceback" not in answers[body]

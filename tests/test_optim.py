@@ -1,0 +1,123 @@
+"""Schedules, decay masks and layer-wise learning rates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from av_mae import config, optim, state
+from av_mae.models import vit
+
+SIZES = config.Model(width=8, depth=4, heads=2, mlp=16)
+
+
+class Toy(nnx.Module):
+    """Two encoders that follow one another, an embedding below and a head above."""
+
+    def __init__(self):
+        spec = vit.encoder_spec(SIZES, config.Compute())
+        rngs = nnx.Rngs(0)
+        self.embed = vit.Dense(3, 8, dtype="float32", rngs=rngs)
+        self.encoders = nnx.Dict(
+            low=vit.Encoder(3, spec, norm=1e-6, rngs=rngs),
+            high=vit.Encoder(1, spec, norm=1e-6, first_layer=3, rngs=rngs),
+        )
+        self.head = vit.Dense(8, 2, dtype="float32", rngs=rngs)
+
+
+@pytest.fixture(scope="module")
+def model() -> Toy:
+    """Shapes only: rules look at nothing else."""
+    return nnx.eval_shape(Toy)
+
+
+@pytest.fixture(scope="module")
+def params(model):
+    rng = np.random.default_rng(0)
+    draw = lambda s: rng.normal(size=s.shape).astype(np.float32)  # noqa: E731
+    return jax.tree.map(draw, state.split(model)[1])
+
+
+def test_warm_up_then_cosine():
+    lr = optim.schedule(config.Optim(min_lr=0.1), 1.0, total=110, warmup=10)
+    values = np.array([lr(s) for s in range(111)])
+    assert values[0] == 0.0 and values[5] == pytest.approx(0.5) and values[10] == 1.0
+    assert values[60] == pytest.approx(0.55) and values[110] == pytest.approx(0.1)
+    assert (np.diff(values[10:]) < 0).all()
+
+
+def test_constant_and_linear():
+    assert optim.schedule(config.Optim(schedule="constant"), 2.0, total=9, warmup=0)(8) == 2.0
+    linear = optim.schedule(config.Optim(schedule="linear"), 2.0, total=10, warmup=0)
+    assert linear(5) == pytest.approx(1.0)
+
+
+def test_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(config.ConfigError, match="optim.warmup is 20 steps of 10"):
+        optim.schedule(config.Optim(), 1.0, total=10, warmup=20)
+
+
+def test_only_matrices_decay(params):
+    mask = optim.decay_mask(params)
+    assert mask["head"] == {"kernel": True, "bias": False}
+    assert not any(jax.tree.leaves(mask["encoders"]["low"]["norm"]))
+
+
+def test_layer_scales_count_across_encoders(model):
+    scales = optim.layer_scales(model, 0.5)
+    low = scales["encoders"]["low"]["blocks"]["mlp"]["up"]["kernel"]
+    np.testing.assert_allclose(low.ravel(), [0.5**4, 0.5**3, 0.5**2])
+    assert low.shape == (3, 1, 1)
+    high = scales["encoders"]["high"]["blocks"]["mlp"]["up"]["kernel"]
+    np.testing.assert_allclose(high.ravel(), [0.5])
+    assert scales["embed"]["kernel"] == 0.5**5
+    assert scales["head"]["kernel"] == 1.0 and scales["encoders"]["high"]["norm"]["scale"] == 1.0
+
+
+def test_layer_decay_scales_the_update(model, params):
+    plain = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0)
+    decayed = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0, layer_decay=0.5)
+    ones = jax.tree.map(jnp.ones_like, params)
+    updates = []
+    for settings in (plain, decayed):
+        tx = optim.make(settings, model, optax.constant_schedule(1.0))
+        updates.append(tx.update(ones, tx.init(params), params)[0])
+    ratio = jax.tree.map(lambda a, b: b / a, *updates)
+    np.testing.assert_allclose(ratio["embed"]["kernel"], 0.5**5, rtol=1e-6)
+    np.testing.assert_allclose(ratio["head"]["kernel"], 1.0)
+
+
+def test_adamw_is_the_published_rule(model, params):
+    """Against the formulas of Loshchilov & Hutter 2019, two steps by hand."""
+    settings = config.Optim(weight_decay=0.1, b1=0.9, b2=0.99, eps=1e-8)
+    tx = optim.make(settings, model, optax.constant_schedule(0.01))
+    opt_state = tx.init(params)
+    w = np.asarray(params["head"]["kernel"], np.float64)
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t in (1, 2):
+        grads = jax.tree.map(lambda x, scale=t: jnp.full_like(x, 0.3 * scale), params)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        g = 0.3 * t
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
+        adam = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
+        w = w - 0.01 * (adam + 0.1 * w)
+    np.testing.assert_allclose(params["head"]["kernel"], w, rtol=1e-5)
+
+
+def test_clipping_bounds_the_gradient_norm(model, params):
+    settings = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0, clip=1.0)
+    tx = optim.make(settings, model, optax.constant_schedule(1.0))
+    big = jax.tree.map(lambda x: jnp.full_like(x, 7.0), params)
+    updates, _ = tx.update(big, tx.init(params), params)
+    assert float(optax.tree.norm(updates)) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_frozen_groups_do_not_move(model, params):
+    tx = optim.make(config.Optim(), model, optax.constant_schedule(1.0), trainable="head")
+    ones = jax.tree.map(jnp.ones_like, params)
+    updates, _ = tx.update(ones, tx.init(params), params)
+    assert all((x == 0).all() for x in jax.tree.leaves(updates["encoders"]))
+    assert (updates["head"]["kernel"] != 0).all()

@@ -1,0 +1,213 @@
+"""Every command of the README runs, shrunk; every command of the other pages names what exists."""
+
+import ast
+import importlib.util
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import test_configs
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*/*.md")]
+CONFIGS = sorted(ROOT.glob("configs/*/*.py"))
+
+# Commands of the README that are checked but not run from here, and why.
+NOT_RUN = {
+    "make demo": "its commands are run one by one, shrunk",
+    "make test": "this is it",
+}
+
+SHRUNK = [
+    "--config.total=2 steps", "--config.batch_size=8", "--config.optim.warmup=1 steps",
+    "--config.model.width=16", "--config.model.depth=2", "--config.model.heads=2",
+    "--config.model.mlp=32", "--config.model.decoder_width=16", "--config.model.decoder_depth=1",
+    "--config.model.decoder_heads=2", "--config.model.decoder_mlp=32",
+    "--config.modalities.video.size=32", "--config.dataset.workers=1",
+]  # fmt: skip
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a page in one language, "" for those that name none."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [body for name, body in found if name == language]
+
+
+def commands(page: pathlib.Path) -> list[str]:
+    """Lines of a page's blocks without language, or of a config's docstring, that are commands."""
+    text = page.read_text()
+    if page.suffix == ".py":
+        parts = [ast.get_docstring(ast.parse(text)) or ""]
+    else:
+        parts = blocks(text, "")
+    lines = "\n".join(parts).replace("\\\n", " ").splitlines()
+    found = [line for line in lines if re.match(r" *(python|make|pip) ", line)]
+    return [shlex.join(shlex.split(line)) for line in found]
+
+
+def demo() -> list[str]:
+    """The commands of `make demo`, without making an environment."""
+    made = subprocess.run(
+        ["make", "-n", "demo", "-o", ".venv/installed", "PY=python"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [line for line in made.stdout.splitlines() if line.startswith("python ")]
+
+
+def module_file(name: str) -> pathlib.Path:
+    base = ROOT / name.replace(".", "/")
+    return base / "__main__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CONFIGS], ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_name_what_exists(page):
+    for command in commands(page):
+        check(shlex.split(command))
+
+
+def check(words: list[str]) -> None:
+    if words[0] == "make":
+        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+        assert next(w for w in words[1:] if "=" not in w) in targets, words
+    elif words[0] == "python":
+        file = module_file(words[2]) if words[1] == "-m" else ROOT / words[1]
+        assert file.is_file(), words
+        flags = [w.removeprefix("--").partition("=") for w in words if w.startswith("--")]
+        config = next((value for name, _, value in flags if name == "config"), "")
+        check_flags(file, [name for name, _, _ in flags if not name.startswith("config")])
+        if config:
+            check_keys(config, [name for name, _, _ in flags if name.startswith("config.")])
+
+
+def check_flags(file: pathlib.Path, names: list[str]) -> None:
+    source = file.read_text()
+    if file.parent.name == "tools":
+        source += (file.parent / "files.py").read_text()
+    for name in names:
+        known = (f'"{name}"', f'"--{name}"', "--help" if name == "help" else f'"{name}",')
+        assert name == "help" or any(k in source for k in known), f"{file.name} has no --{name}"
+
+
+def check_keys(config: str, names: list[str]) -> None:
+    path, _, arg = config.partition(":")
+    node = test_configs.load(ROOT / path, arg)
+    for name in names:
+        value = node
+        for key in name.split(".")[1:]:
+            assert key in value, f"{path} has no key {name}"
+            value = value[key]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", page.read_text()):
+        assert not link or (page.parent / link).exists(), link
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, todo = set(), [README]
+    while todo:
+        page = todo.pop()
+        if page not in seen:
+            seen.add(page)
+            links = re.findall(r"\]\((?!https?:)([^)#]+\.md)", page.read_text())
+            todo += [(page.parent / link).resolve() for link in links]
+    assert not [p for p in ROOT.glob("docs/*.md") if p not in seen]
+
+
+def test_the_configuration_page_is_that_of_the_schema():
+    spec = importlib.util.spec_from_file_location("configuration", ROOT / "docs/configuration.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.page(), "run python docs/configuration.py"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> pathlib.Path:
+    """A folder in which the README's paths mean what they mean in a clone."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("av_mae", "configs", "data"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def run(command: str, place: pathlib.Path) -> str:
+    words = shlex.split(command)
+    assert words[0] == "python"
+    words = words[1:]
+    if "av_mae.main" in words:
+        config = next(w for w in words if w.startswith("--config="))
+        words += [flag for flag in SHRUNK if applies(flag, config)]
+    elif words[:2] == ["-m", "av_mae.prepare"]:
+        words = [str(ROOT / "tests" / "small_sample.py"), *words[2:]]
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
+        "PYTHONPATH": str(place),
+    }
+    done = subprocess.run(
+        [sys.executable, *words], cwd=place, env=environment, text=True, timeout=600,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+def applies(flag: str, config: str) -> bool:
+    """Whether the config has the modality that a flag is about."""
+    chosen = config.partition("modalities=")[2]
+    return not chosen or "video" in chosen or ".video." not in flag
+
+
+@pytest.fixture(scope="module")
+def demonstrated(place) -> str:
+    """What the last command of the demo printed, all of them run on a tiny model."""
+    for command in demo():
+        printed = run(command, place)
+    return printed
+
+
+def test_the_demo_ends_with_a_table_of_its_three_runs(demonstrated, place):
+    lines = demonstrated.splitlines()
+    assert "test/accuracy" in lines[0]
+    assert [line.split()[0] for line in lines[2:5]] == [
+        "finetune_audio_video", "finetune_audio", "finetune_video",
+    ]  # fmt: skip
+    assert (place / "runs/demo/pretrain/report.html").stat().st_size > 10_000
+    assert (place / "runs/demo/comparison.html").exists()
+
+
+def test_the_demo_is_what_the_readme_says():
+    stages = [c for c in commands(README) if "av_mae.prepare" in c or "--workdir" in c]
+    assert [c for c in stages if "--mode" not in c] == demo()[: len(stages) - 1]
+
+
+def test_the_other_commands_of_the_readme_run(demonstrated, place):
+    clip = next((place / "records/sample/media/test").rglob("*.mp4"))
+    shutil.copy(clip, place / "clip.mp4")
+    others = [c for c in commands(README) if c not in NOT_RUN and c not in demo()]
+    assert len(others) == 4
+    for command in others:
+        run(command, place)
+    assert (place / "features.npz").exists()
+    assert (place / "shown" / "index.html").exists()
+
+
+def test_the_python_of_the_readme_runs(demonstrated, place, monkeypatch, capsys):
+    clip = next((place / "records/sample/media/test").rglob("*.mp4"))
+    shutil.copy(clip, place / "clip.mp4")
+    monkeypatch.chdir(place)
+    for code in blocks(README.read_text(), "python"):
+        exec(compile(code, "README.md", "exec"), {})
+    assert "+" in capsys.readouterr().out  # the sample's labels are pairs
+
+
+def test_what_is_not_run_is_in_the_readme():
+    assert set(NOT_RUN) <= set(commands(README))
+    assert len(commands(README)) == 9

@@ -1,0 +1,62 @@
+"""Meshes, layout rules and batch assembly."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from av_mae import config, sharding
+
+
+def _shapes(**shapes):
+    return {k.replace("__", "/"): jax.ShapeDtypeStruct(s, np.float32) for k, s in shapes.items()}
+
+
+def test_mesh_has_all_devices():
+    mesh = sharding.make_mesh(fsdp=4)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
+
+
+def test_mesh_refuses_a_size_that_does_not_divide():
+    with pytest.raises(
+        config.ConfigError, match="compute.fsdp is 3 with 8 devices; use one of 1, 2"
+    ):
+        sharding.make_mesh(fsdp=3)
+
+
+def test_batch_must_be_divisible():
+    with pytest.raises(
+        config.ConfigError, match="batch_size 10 is not divisible by 8 devices; use 8 or 16"
+    ):
+        sharding.check_batch(10, sharding.make_mesh())
+
+
+def test_matrices_are_split_and_vectors_are_not():
+    mesh = sharding.make_mesh(fsdp=4)
+    tree = {"mlp": {"kernel": np.zeros((6, 8)), "bias": np.zeros(8)}}
+    layout = sharding.tree_shardings(tree, mesh)
+    assert layout["mlp"]["kernel"].spec == PartitionSpec(None, "fsdp")
+    assert layout["mlp"]["bias"].spec == PartitionSpec()
+
+
+def test_stacked_layers_keep_their_first_axis():
+    mesh = sharding.make_mesh(fsdp=4)
+    tree = {"encoder": {"blocks": {"kernel": np.zeros((12, 8, 3))}}}
+    spec = sharding.tree_shardings(tree, mesh)["encoder"]["blocks"]["kernel"].spec
+    assert spec == PartitionSpec(None, "fsdp")
+    tree = {"encoder": {"blocks": {"kernel": np.zeros((12, 3, 3))}}}
+    assert (
+        sharding.tree_shardings(tree, mesh)["encoder"]["blocks"]["kernel"].spec == PartitionSpec()
+    )
+
+
+def test_batch_is_split_over_both_axes_in_row_order():
+    mesh = sharding.make_mesh(fsdp=2)
+    batch = {"x": np.arange(16)}
+    x = sharding.to_devices(batch, mesh)["x"]
+    np.testing.assert_array_equal(np.asarray(x), batch["x"])
+    assert {s.data.shape for s in x.addressable_shards} == {(2,)}
+
+
+def test_single_host_feeds_everything():
+    assert sharding.host_share(sharding.make_mesh(fsdp=2), 16) == (0, 1)
