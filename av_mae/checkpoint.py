@@ -22,7 +22,7 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
-from av_mae import config, sharding
+from av_mae import config, parse, sharding
 from av_mae.state import TrainState
 from av_mae.version import __version__
 
@@ -175,7 +175,7 @@ def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
     return Saved(
         params=tree["ema"] or tree["params"],
         rest=tree["rest"],
-        experiment=config.parse(meta["experiment"]),
+        experiment=parse.experiment(meta["experiment"]),
         labels=tuple(meta["labels"]),
         step=meta["step"],
     )

@@ -1,20 +1,14 @@
 """The schema of an experiment: every key a config may set, its type, its default and its meaning.
 
-A config file returns an `ml_collections.ConfigDict`; `parse` turns it, once, into the frozen
-dataclasses below. An unknown key or a value of the wrong kind stops there with the nearest key.
+A config file returns an `ml_collections.ConfigDict`; `av_mae.parse` turns it, once, into the frozen
+dataclasses below.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
-import types
-import typing
-from collections.abc import Mapping
 from typing import Any
-
-import ml_collections
 
 from av_mae import modality as modality_lib
 
@@ -193,7 +187,7 @@ class Experiment:
     log_every: str = "50 steps"  # line, metrics.jsonl, TensorBoard
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dict; `parse` reads it back to an equal experiment."""
+        """Plain nested dict; `av_mae.parse` reads it back to an equal experiment."""
         return dataclasses.asdict(self)
 
     def digest(self) -> str:
@@ -218,7 +212,12 @@ CHOICES = {
     "optim.schedule": ("cosine", "constant", "linear"),
     "compute.dtype": ("float32", "bfloat16"),
     "compute.remat": ("none", "dots", "full"),
+    "evaluators.*.kind": ("classification", "reconstruction", "knn"),
+    "evaluators.*.merge": ("logits", "softmax"),
 }
+
+# Keys whose text is a length of time; an evaluator may also wait for the "end".
+DURATIONS = ("total", "log_every", "optim.warmup", "checkpoint.every", "evaluators.*.every")
 
 
 def variant(name: str) -> tuple[dict[str, int], tuple[int, int, int]]:
@@ -231,155 +230,3 @@ def variant(name: str) -> tuple[dict[str, int], tuple[int, int, int]]:
     frames, pixels = int(match[3]), int(match[2])
     sizes = {"width": width, "depth": depth, "heads": heads, "mlp": mlp}
     return sizes, (frames, pixels, pixels)
-
-
-def parse(config: Mapping[str, Any] | ml_collections.ConfigDict) -> Experiment:
-    """Checks a config mapping (ConfigDict or dict) key by key and returns the experiment.
-
-    Raises:
-        ConfigError: unknown key, wrong type, unknown choice, or values that contradict each other.
-    """
-    plain = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
-    experiment = _build(Experiment, plain, "")
-    _check(experiment)
-    return experiment
-
-
-_UNITS = {"step": "steps", "epoch": "epochs", "example": "examples", "percent": "%"}
-
-
-def steps(duration: str, *, steps_per_epoch: float, batch_size: int, total: int = 0) -> int:
-    """`"5 epochs"`, `"200 steps"`, `"10000 examples"` or `"5 %"` (of `total` steps) in steps."""
-    match = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([a-z]+|%)", duration.strip())
-    unit = _UNITS.get(match[2].rstrip("s"), match[2]) if match else ""
-    if not match or unit not in ("steps", "epochs", "examples", "%"):
-        raise ConfigError(
-            f"duration {duration!r}: expected a number and steps, epochs, examples or %, "
-            'as in "5 epochs"'
-        )
-    size = {"steps": 1.0, "epochs": steps_per_epoch, "examples": 1 / batch_size, "%": total / 100}
-    return round(float(match[1]) * size[unit])
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} is {values!r}, expected a dict of {_names(kind)}")
-    hints = typing.get_type_hints(kind)
-    known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
-    for key in values:
-        if key not in known:
-            raise ConfigError(_unknown(f"{where}{key}", key, known))
-    try:
-        return kind(**{k: _value(known[k], v, f"{where}{k}") for k, v in values.items()})
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _value(next(a for a in args if a is not type(None)), value, where)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _build(hint, value, where + ".")
-    if origin is dict:
-        return _mapping(args[1], value, where)
-    if origin is tuple:
-        return _tuple(args, value, where)
-    return _scalar(hint, value, where)
-
-
-def _mapping(kind: type, value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} is {value!r}, expected a dict by name")
-    if kind is modality_lib.Modality:
-        for name in value:
-            if name not in modality_lib.KINDS:
-                raise ConfigError(_unknown(f"{where}.{name}", name, modality_lib.KINDS))
-        order = [name for name in modality_lib.KINDS if name in value]
-        return {n: _build(modality_lib.KINDS[n], value[n], f"{where}.{n}.") for n in order}
-    return {name: _build(kind, sub, f"{where}.{name}.") for name, sub in value.items()}
-
-
-def _tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, (tuple, list)):
-        raise ConfigError(f"{where} is {value!r}, expected a tuple, as in (1, 2)")
-    if args[-1] is Ellipsis:
-        args = (args[0],) * len(value)
-    if len(value) != len(args):
-        raise ConfigError(f"{where} is {tuple(value)}, expected {len(args)} values")
-    pairs = enumerate(zip(args, value, strict=True))
-    return tuple(_scalar(a, v, f"{where}[{i}]") for i, (a, v) in pairs)
-
-
-def _scalar(kind: type, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(
-            f"{where} is {value!r} ({type(value).__name__}), expected {kind.__name__}"
-        )
-    return value
-
-
-def _unknown(where: str, key: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-    return f"unknown key {where!r}; {hint}"
-
-
-def _names(kind: type) -> str:
-    return ", ".join(f.name for f in dataclasses.fields(kind))
-
-
-def _check(e: Experiment) -> None:
-    for path, choices in CHOICES.items():
-        value: Any = e
-        for name in path.split("."):
-            value = getattr(value, name)
-        if value not in choices:
-            raise ConfigError(f"{path} is {value!r}, expected one of {', '.join(choices)}")
-    _check_sizes(e)
-    _check_fusion(e)
-    for name in ("total", "log_every"):
-        steps(getattr(e, name), steps_per_epoch=1.0, batch_size=1)
-
-
-def _check_sizes(e: Experiment) -> None:
-    if not e.modalities:
-        raise ConfigError("modalities is empty, expected video, audio or both")
-    if e.batch_size < 1 or e.batch_size % e.optim.accumulate:
-        raise ConfigError(
-            f"batch_size {e.batch_size} is not divisible by optim.accumulate {e.optim.accumulate}"
-        )
-    if e.batch_size % e.dataset.repeat:
-        raise ConfigError(
-            f"batch_size {e.batch_size} is not divisible by dataset.repeat {e.dataset.repeat}"
-        )
-    m = e.model
-    for key, width, heads in (
-        ("model", m.width, m.heads),
-        ("model.decoder", m.decoder_width, m.decoder_heads),
-    ):
-        if width % heads:
-            raise ConfigError(f"{key}: width {width} is not divisible by {heads} heads")
-
-
-def _check_fusion(e: Experiment) -> None:
-    m = e.model
-    if e.task == "pretrain" and m.fusion == "bottleneck":
-        raise ConfigError("model.fusion bottleneck is for finetuning; pretrain with mid or early")
-    if m.fusion in ("mid", "bottleneck") and not 0 <= m.fusion_layers <= m.depth:
-        raise ConfigError(
-            f"model.fusion_layers is {m.fusion_layers}, expected 0 to model.depth ({m.depth})"
-        )
-    if not 0 <= m.fusion_norm_layer < m.depth:
-        raise ConfigError(
-            f"model.fusion_norm_layer is {m.fusion_norm_layer}, expected 0 (where fusion begins) "
-            f"or less than model.depth ({m.depth})"
-        )
-    if m.inpainting and len(e.modalities) < 2:
-        raise ConfigError("model.inpainting needs two modalities; add one or turn it off")

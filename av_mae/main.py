@@ -11,7 +11,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import config, evaluate, train
+from av_mae import config, evaluate, parse, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and the report.")
@@ -39,7 +39,7 @@ def _main(_: list[str]) -> None:
     logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
     logging.get_absl_handler().addFilter(_ours_or_serious)
     try:
-        experiment = config.parse(_CONFIG.value)
+        experiment = parse.experiment(_CONFIG.value)
         _start_devices()
         workdir = pathlib.Path(_WORKDIR.value or "")
         if _MODE.value == "evaluate":

@@ -3,6 +3,7 @@
 The one place where video and audio differ; models, masking and losses see only this interface.
 """
 
+import abc
 import dataclasses
 import math
 from typing import ClassVar
@@ -16,7 +17,7 @@ MASKINGS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Modality:
+class Modality(abc.ABC):
     """An n-dimensional input `[b, *axes, channels]` cut into a grid of patches.
 
     Attributes:
@@ -34,18 +35,19 @@ class Modality:
     weight: float
 
     @property
+    @abc.abstractmethod
     def axes(self) -> tuple[int, ...]:
         """Extent of one input along each axis, without batch and channels."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def channels(self) -> int:
-        raise NotImplementedError
+        """Values at one place of the input."""
 
     @property
+    @abc.abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one model input, without the batch axis."""
-        raise NotImplementedError
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from av_mae import config, flops, hardware, optim, sharding, state, tasks
+from av_mae import config, durations, flops, hardware, optim, sharding, state, tasks
 from av_mae.input import records
 from av_mae.modality import Audio
 from av_mae.report import writer
@@ -43,7 +43,7 @@ class Run:
     def steps(self, duration: str) -> int:
         """A duration such as "5 epochs" in steps of this run."""
         e = self.experiment
-        return config.steps(
+        return durations.steps(
             duration,
             steps_per_epoch=self.steps_per_epoch,
             batch_size=e.batch_size,
@@ -146,7 +146,7 @@ def _steps_per_epoch(experiment: config.Experiment, info: records.Info) -> float
 
 def _durations(e: config.Experiment, steps_per_epoch: float) -> tuple[int, int]:
     convert = functools.partial(
-        config.steps, steps_per_epoch=steps_per_epoch, batch_size=e.batch_size
+        durations.steps, steps_per_epoch=steps_per_epoch, batch_size=e.batch_size
     )
     total = convert(e.total)
     if total < 1:

@@ -29,7 +29,7 @@ import tensorflow as tf
 from absl import app, flags
 from PIL import Image
 
-from av_mae import config
+from av_mae import config, parse
 from av_mae.input import example, order, pipeline, records
 from configs.audioset import pretrain as audioset
 from configs.ucf101 import pretrain as ucf101
@@ -56,8 +56,10 @@ class Case:
 def cases() -> dict[str, Case]:
     """AudioSet: 10 s, 16:9 to 4:3 pictures; UCF101: 7 s of 320x240, both at short side 256."""
     return {
-        "audioset_pretrain": Case(config.parse(audioset.get_config().to_dict()), 10.0, 256, 400),
-        "ucf101_pretrain": Case(config.parse(ucf101.get_config().to_dict()), 7.0, 256, 341),
+        "audioset_pretrain": Case(
+            parse.experiment(audioset.get_config().to_dict()), 10.0, 256, 400
+        ),
+        "ucf101_pretrain": Case(parse.experiment(ucf101.get_config().to_dict()), 7.0, 256, 341),
     }
 
 

@@ -20,7 +20,7 @@ from absl import app, flags
 from flax import nnx
 from ml_collections import config_flags
 
-from av_mae import config, flops, optim, state, tasks
+from av_mae import config, flops, optim, parse, state, tasks
 from av_mae.modality import Audio, Video
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to take a step of.")
@@ -33,7 +33,7 @@ PRODUCT = 2048
 
 
 def main(_: list[str]) -> None:
-    experiment = dataclasses.replace(config.parse(_CONFIG.value), batch_size=_BATCH.value)
+    experiment = dataclasses.replace(parse.experiment(_CONFIG.value), batch_size=_BATCH.value)
     experiment = _with_sound_statistics(experiment)
     result = measure(experiment, _CLASSES.value, _STEPS.value)
     text = json.dumps(result, indent=1)

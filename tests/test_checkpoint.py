@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import checkpoint, config, sharding, state
+from av_mae import checkpoint, config, parse, sharding, state
 
-EXPERIMENT = config.parse({"modalities": {"video": {}}})
+EXPERIMENT = parse.experiment({"modalities": {"video": {}}})
 
 
 def _state(step: int, fsdp: int = 1) -> state.TrainState:

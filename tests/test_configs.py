@@ -9,7 +9,7 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import config, run, sharding, tasks
+from av_mae import config, parse, run, sharding, tasks
 from av_mae.input import pipeline
 from configs import common
 
@@ -33,7 +33,7 @@ def test_every_data_set_can_be_pretrained_on_and_finetuned():
 @pytest.mark.parametrize("modalities", MODALITIES)
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_a_config_builds_a_model_for_every_choice_of_modalities(file, modalities):
-    e = config.parse(load(file, f"modalities={modalities}"))
+    e = parse.experiment(load(file, f"modalities={modalities}"))
     assert sorted(e.modalities) == sorted(modalities.split(","))
     assert list(e.modalities) == sorted(e.modalities, reverse=True)  # video first
     assert e.task == {"pretrain": "pretrain", "finetune": "classify"}[file.stem]
@@ -52,8 +52,8 @@ def test_a_config_states_its_command_and_what_to_expect(file):
 def test_finetuning_sees_what_pretraining_saw():
     for file in FILES:
         if file.stem == "pretrain":
-            before = config.parse(load(file)).modalities
-            after = config.parse(load(file.with_name("finetune.py"))).modalities
+            before = parse.experiment(load(file)).modalities
+            after = parse.experiment(load(file.with_name("finetune.py"))).modalities
             for name in before:
                 assert before[name].patch == after[name].patch
                 assert before[name].axes[1:] == after[name].axes[1:]
@@ -61,7 +61,7 @@ def test_finetuning_sees_what_pretraining_saw():
 
 def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
     file = tiny.ROOT / "configs/audioset/pretrain.py"
-    e = config.parse(load(file, "variant=B/8x4,modalities=video"))
+    e = parse.experiment(load(file, "variant=B/8x4,modalities=video"))
     assert (e.model.width, e.model.depth, e.model.decoder_width) == (768, 12, 384)
     assert e.modalities["video"].patch == (4, 8, 8)
     assert set(common.DECODERS) == set(config.VARIANTS)
@@ -71,10 +71,10 @@ def test_the_learning_rate_follows_the_batch_size_until_it_is_set_itself():
     c = load(tiny.ROOT / "configs/audioset/pretrain.py")
     assert c.lr == pytest.approx(6e-4)
     c.batch_size = 64
-    assert config.parse(c).lr == pytest.approx(6e-4 / 8)
+    assert parse.experiment(c).lr == pytest.approx(6e-4 / 8)
     c.lr = 0.5
     c.batch_size = 128
-    assert config.parse(c).lr == 0.5
+    assert parse.experiment(c).lr == 0.5
 
 
 def test_every_key_of_the_schema_can_be_overridden():
@@ -82,7 +82,7 @@ def test_every_key_of_the_schema_can_be_overridden():
     assert set(c) == set(config.Experiment().to_dict())
     assert set(c.model) == set(config.Experiment().to_dict()["model"])
     c.modalities.audio.mean = -6.5
-    assert config.parse(c).modalities["audio"].mean == -6.5
+    assert parse.experiment(c).modalities["audio"].mean == -6.5
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def records(tmp_path_factory) -> pathlib.Path:
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_a_shrunk_config_takes_a_step(file, records):
-    e = config.parse(shrink(load(file), records))
+    e = parse.experiment(shrink(load(file), records))
     plan = run.build(e)
     rows = next(
         pipeline.train_batches(

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from av_mae import config, optim, state
-from av_mae.models import vit
+from av_mae.models import primitives, vit
 
 SIZES = config.Model(width=8, depth=4, heads=2, mlp=16)
 
@@ -19,12 +19,12 @@ class Toy(nnx.Module):
     def __init__(self):
         spec = vit.encoder_spec(SIZES, config.Compute())
         rngs = nnx.Rngs(0)
-        self.embed = vit.Dense(3, 8, dtype="float32", rngs=rngs)
+        self.embed = primitives.Dense(3, 8, dtype="float32", rngs=rngs)
         self.encoders = nnx.Dict(
             low=vit.Encoder(3, spec, norm=1e-6, rngs=rngs),
             high=vit.Encoder(1, spec, norm=1e-6, first_layer=3, rngs=rngs),
         )
-        self.head = vit.Dense(8, 2, dtype="float32", rngs=rngs)
+        self.head = primitives.Dense(8, 2, dtype="float32", rngs=rngs)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 import tiny
 
-from av_mae import config, evaluate, run, train
+from av_mae import config, evaluate, parse, run, train
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def data(tmp_path_factory) -> pathlib.Path:
 
 
 def _build(data, task="pretrain", **changes) -> run.Run:
-    return run.build(config.parse(tiny.experiment(data, task, **changes)))
+    return run.build(parse.experiment(tiny.experiment(data, task, **changes)))
 
 
 def test_plan_counts_steps_and_takes_the_data_sets_statistics(data):
@@ -38,7 +38,7 @@ def test_unknown_split(data):
 def test_unknown_evaluation_split(data, tmp_path):
     changes = {"evaluators": {"test": {"kind": "reconstruction", "split": "test"}}}
     with pytest.raises(ValueError, match="no split 'test'"):
-        train.train(config.parse(tiny.experiment(data, **changes)), tmp_path)
+        train.train(parse.experiment(tiny.experiment(data, **changes)), tmp_path)
 
 
 def test_batch_that_the_devices_do_not_divide(data):
@@ -55,36 +55,38 @@ def test_unknown_evaluator_kind_and_task(data, tmp_path):
     for kind, sentence in (("clasification", "expected one of"), ("classification", "the task is")):
         values = tiny.experiment(data, evaluators={"val": {"kind": kind, "split": "val"}})
         with pytest.raises(config.ConfigError, match=sentence):
-            train.train(config.parse(values), tmp_path)
+            train.train(parse.experiment(values), tmp_path)
 
 
 def test_evaluator_of_a_modality_that_is_not_there(data, tmp_path):
     evaluator = {"kind": "reconstruction", "split": "val", "modalities": ("depth",)}
     with pytest.raises(config.ConfigError, match="'depth'; this model knows video, audio"):
-        train.train(config.parse(tiny.experiment(data, evaluators={"val": evaluator})), tmp_path)
+        train.train(
+            parse.experiment(tiny.experiment(data, evaluators={"val": evaluator})), tmp_path
+        )
 
 
 def test_best_metric_of_no_evaluator(data, tmp_path):
     values = tiny.experiment(data, checkpoint={"every": "2 steps", "best": "test/accuracy"})
     with pytest.raises(config.ConfigError, match="checkpoint.best is 'test/accuracy'"):
-        train.train(config.parse(values), tmp_path)
+        train.train(parse.experiment(values), tmp_path)
 
 
 def test_init_from_nothing(data, tmp_path):
     values = tiny.experiment(data, "classify", init_from={"path": str(tmp_path / "none")})
     with pytest.raises(config.ConfigError, match="none does not exist"):
-        train.train(config.parse(values), tmp_path)
+        train.train(parse.experiment(values), tmp_path)
 
 
 def test_evaluating_without_a_checkpoint(data, tmp_path):
     with pytest.raises(config.ConfigError, match="no checkpoint in"):
-        evaluate.evaluate(config.parse(tiny.experiment(data)), tmp_path)
+        evaluate.evaluate(parse.experiment(tiny.experiment(data)), tmp_path)
 
 
 def test_evaluating_with_another_architecture(data, tmp_path):
     short = tiny.experiment(data, total="1 steps", evaluators={})
-    assert train.train(config.parse(short), tmp_path) == 0
+    assert train.train(parse.experiment(short), tmp_path) == 0
     wider = tiny.experiment(data)
     wider["model"]["mlp"] = 64
     with pytest.raises(config.ConfigError, match="does not fit the config"):
-        evaluate.evaluate(config.parse(wider), tmp_path)
+        evaluate.evaluate(parse.experiment(wider), tmp_path)

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from av_mae import config
+from av_mae import parse
 
 ROOT = pathlib.Path(__file__).parents[1]
 LABELS = ("left", "right")
@@ -41,7 +41,7 @@ def write_records(folder: pathlib.Path, train: int = 24, val: int = 10) -> pathl
 
 
 def experiment(records_folder: pathlib.Path | str, task: str = "pretrain", **changes: Any) -> dict:
-    """Config of a two-layer model with both modalities, eight rows a step."""
+    """Config of a three-layer model with both modalities, eight rows a step."""
     values = {
         "task": task,
         "total": "8 steps",
@@ -54,7 +54,7 @@ def experiment(records_folder: pathlib.Path | str, task: str = "pretrain", **cha
             "audio": {"seconds": 0.64, "mels": 32, "mask_ratio": 0.5},
         },
         "model": {
-            "width": 16, "depth": 2, "heads": 2, "mlp": 32, "fusion": "mid", "fusion_layers": 1,
+            "width": 16, "depth": 3, "heads": 2, "mlp": 32, "fusion": "mid", "fusion_layers": 2,
             "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2, "decoder_mlp": 32,
         },
         "checkpoint": {"every": "2 steps"},
@@ -73,7 +73,7 @@ def evaluator(task: str) -> dict:
 
 def config_dict(values: dict) -> ml_collections.ConfigDict:
     """All keys of the experiment, so that any of them can be overridden by a flag."""
-    return ml_collections.ConfigDict(config.parse(values).to_dict())
+    return ml_collections.ConfigDict(parse.experiment(values).to_dict())
 
 
 def start(

@@ -9,7 +9,7 @@ import numpy as np
 import tiny
 from flax import nnx
 
-from av_mae import api, checkpoint, config, state, tasks
+from av_mae import api, checkpoint, config, parse, state, tasks
 from av_mae.clip import Clip
 
 
@@ -57,7 +57,7 @@ def _module(task: str, seed: int, changes: dict[str, Any]) -> tuple[nnx.Module, 
     values = tiny.experiment("", task)
     audio = values["modalities"]["audio"] | {"mean": -6.0, "std": 3.0}
     values["modalities"] |= {"audio": audio}
-    experiment = config.parse(values | changes)
+    experiment = parse.experiment(values | changes)
     module = tasks.make(experiment, tiny.LABELS).init(nnx.Rngs(seed))
     draw = np.random.default_rng(seed)
     params = nnx.state(module, nnx.Param)

@@ -41,10 +41,6 @@ def evaluate(
 
 
 def _kind(name: str, evaluator: config.Evaluator, task: str) -> type:
-    if evaluator.kind not in KINDS:
-        raise config.ConfigError(
-            f"evaluators.{name}.kind is {evaluator.kind!r}, expected one of {', '.join(KINDS)}"
-        )
     kind = KINDS[evaluator.kind]
     if task not in kind.tasks:
         raise config.ConfigError(

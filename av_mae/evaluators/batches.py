@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import jax
-import numpy as np
 
 from av_mae import config, sharding, state
 from av_mae.input import pipeline
@@ -62,8 +61,3 @@ def fold_views(batch: state.Batch) -> state.Batch:
         else:
             folded[key] = jax.numpy.repeat(x, views, axis=0)
     return folded
-
-
-def to_host(tree: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-    """Fully replicated outputs of a jitted step as numpy arrays."""
-    return jax.device_get(tree)

@@ -20,15 +20,11 @@ class Classification:
     tasks = ("classify",)
 
     def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, _: writer.Reporter):
-        if evaluator.merge not in ("logits", "softmax"):
-            raise config.ConfigError(
-                f"evaluators.{name}.merge is {evaluator.merge!r}, expected logits or softmax"
-            )
         self._name, self._evaluator, self._plan = name, evaluator, plan
         self._task: Any = plan.task  # a classify task, as `tasks` above makes sure
         batches.modalities(name, evaluator, plan)
         self._step = jax.jit(
-            functools.partial(_scores, plan.task, plan.graphdef, evaluator.merge),
+            functools.partial(scores, plan.task, plan.graphdef, evaluator.merge),
             out_shardings=sharding.replicated(plan.mesh),
         )
 
@@ -45,7 +41,7 @@ class Classification:
             yield from metric.compute().items()
 
 
-def _scores(
+def scores(
     task: Any, graphdef: Any, merge: str, params: Any, rest: Any, batch: state.Batch
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(scores `[b k]`, labels `[b k]`, valid `[b]`) of a batch of clips with views."""

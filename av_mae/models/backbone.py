@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from av_mae import config
 from av_mae import modality as modality_lib
-from av_mae.models import fusion, masking, positions, vit
+from av_mae.models import fusion, masking, positions, primitives
 
 Inputs = Mapping[str, Float[Array, "b ..."]]
 
@@ -116,8 +116,8 @@ def _embedding(
     compute: config.Compute,
     *,
     rngs: nnx.Rngs,
-) -> vit.Dense:
-    return vit.Dense(
+) -> primitives.Dense:
+    return primitives.Dense(
         modality.patch_dim,
         model.width,
         dtype=compute.dtype,

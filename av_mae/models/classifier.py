@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from av_mae import config
 from av_mae import modality as modality_lib
-from av_mae.models import attention, backbone, fusion, vit
+from av_mae.models import attention, backbone, fusion, primitives, vit
 
 _POOLS = {
     "mean": lambda x_btd: x_btd.mean(1),
@@ -40,7 +40,7 @@ class Classifier(backbone.Backbone):
         self.dropout = model.head_dropout
         self.linear_probe = model.linear_probe
         eps = model.outer_norm_eps or model.norm_eps
-        self.head_norm = vit.LayerNorm(model.width, eps) if model.head_norm else None
+        self.head_norm = primitives.LayerNorm(model.width, eps) if model.head_norm else None
         names = tuple(modalities)
         self.standardise = nnx.Dict(
             {name: Standardise(model.width) for name in names if model.linear_probe}
@@ -121,7 +121,9 @@ class Head(nnx.Module):
         init = nnx.initializers.normal(0.02 * model.head_scale)
         width = model.head_width or model.width
         wide = model.head_width > 0
-        self.hidden = vit.Dense(model.width, width, dtype="float32", rngs=rngs) if wide else None
+        self.hidden = (
+            primitives.Dense(model.width, width, dtype="float32", rngs=rngs) if wide else None
+        )
         self.kernel = nnx.Param(init(rngs.params(), (width, classes)))
         self.bias = nnx.Param(jnp.zeros(classes))
 

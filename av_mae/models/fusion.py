@@ -6,7 +6,9 @@ attended to, so they change nothing for the others. Encoders use all classes; de
 `Shared` and `Separate`.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +16,14 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from av_mae import config
-from av_mae.models import vit
+from av_mae.models import primitives, vit
 
 Tokens = dict[str, Float[Array, "b _ d"]]
 Present = Mapping[str, Bool[Array, "b"]]
 
 
-class Fusion(nnx.Module):
-    """Interface of the classes below."""
+class Fusion(Protocol):
+    """What the classes below have in common."""
 
     def __call__(
         self,
@@ -39,69 +41,39 @@ class Fusion(nnx.Module):
             keys_b: one key an example for dropout and drop path; None turns them off.
             train: whether this is a training step (`bottlenecks_at_test` acts only outside one).
         """
-        raise NotImplementedError
+        ...
 
 
-class Joint(Fusion):
+class Joint(nnx.Module):
     """One stack over the concatenation of all modalities (early fusion, joint decoder)."""
 
-    def __init__(
-        self,
-        layers: int,
-        spec: vit.Spec,
-        *,
-        norm: float | None,
-        first_layer: int = 0,
-        rngs: nnx.Rngs,
-    ):
-        self.joint = vit.Encoder(layers, spec, norm=norm, first_layer=first_layer, rngs=rngs)
+    def __init__(self, stack: vit.Encoder):
+        self.joint = stack
 
     def __call__(self, tokens, *, present=None, keys_b=None, train=False):
         del train
         return _jointly(self.joint, tokens, present, keys_b)
 
 
-class Shared(Fusion):
+class Shared(nnx.Module):
     """One stack applied to each modality on its own."""
 
-    def __init__(
-        self,
-        layers: int,
-        spec: vit.Spec,
-        *,
-        norm: float | None,
-        first_layer: int = 0,
-        rngs: nnx.Rngs,
-    ):
-        self.shared = vit.Encoder(layers, spec, norm=norm, first_layer=first_layer, rngs=rngs)
+    def __init__(self, stack: vit.Encoder):
+        self.shared = stack
 
     def __call__(self, tokens, *, present=None, keys_b=None, train=False):
         del present, train
-        return {
-            name: self.shared(x_btd, keys_b=vit.fold(keys_b, number))
-            for number, (name, x_btd) in enumerate(tokens.items())
-        }
+        stacks = dict.fromkeys(tokens, self.shared)
+        return _separately(stacks, tokens, keys_b)
 
 
-class Separate(Fusion):
-    """One stack for each modality, under its name; `shared_norm` gives them one final norm."""
+class Separate(nnx.Module):
+    """One stack for each modality, under its name; `norm` is a final norm that all share."""
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        layers: int,
-        spec: vit.Spec,
-        *,
-        norm: float | None,
-        shared_norm: bool = False,
-        first_layer: int = 0,
-        rngs: nnx.Rngs,
-    ):
-        own = None if shared_norm else norm
-        for name in names:
-            stack = vit.Encoder(layers, spec, norm=own, first_layer=first_layer, rngs=rngs)
+    def __init__(self, stacks: Mapping[str, vit.Encoder], norm: primitives.LayerNorm | None = None):
+        for name, stack in stacks.items():
             setattr(self, name, stack)
-        self.norm = _norm(spec, norm if shared_norm else None)
+        self.norm = norm
 
     def __call__(self, tokens, *, present=None, keys_b=None, train=False):
         del present, train
@@ -109,7 +81,7 @@ class Separate(Fusion):
         return _normed(self.norm, _separately(stacks, tokens, keys_b))
 
 
-class Mid(Fusion):
+class Mid(nnx.Module):
     """Separate stacks, then `fusion_layers` layers over the concatenation."""
 
     def __init__(
@@ -131,7 +103,7 @@ class Mid(Fusion):
         return _jointly(self.joint, _separately(stacks, tokens, keys_b), present, keys_b)
 
 
-class Bottleneck(Fusion):
+class Bottleneck(nnx.Module):
     """MBT (Nagrani et al. 2021): modalities exchange what fits through a few bottleneck tokens.
 
     In each fused layer every modality encodes [its tokens; the bottleneck] with its own weights;
@@ -205,14 +177,15 @@ def encoders(
     """The encoders of `model.fusion`."""
     spec = vit.encoder_spec(model, compute)
     norm = model.norm_eps if model.final_norm else None
+    stack = functools.partial(vit.Encoder, model.depth, spec, rngs=rngs)
     match model.fusion:
         case "early":
-            return Joint(model.depth, spec, norm=norm, rngs=rngs)
+            return Joint(stack(norm=norm))
         case "shared":
-            return Shared(model.depth, spec, norm=norm, rngs=rngs)
+            return Shared(stack(norm=norm))
         case "separate":
-            shared = model.shared_norm
-            return Separate(names, model.depth, spec, norm=norm, shared_norm=shared, rngs=rngs)
+            own, common = (None, norm) if model.shared_norm else (norm, None)
+            return Separate({name: stack(norm=own) for name in names}, _norm(spec, common))
         case "mid":
             return Mid(names, model, spec, norm=norm, rngs=rngs)
         case _:
@@ -223,16 +196,22 @@ def decoders(
     names: Sequence[str], model: config.Model, compute: config.Compute, *, rngs: nnx.Rngs
 ) -> Fusion:
     """The decoders of `model.decoder`; their layers are numbered after the encoder's."""
-    spec = vit.decoder_spec(model, compute)
-    layers, first = model.decoder_depth, model.depth
     norm = (model.outer_norm_eps or model.norm_eps) if model.decoder_norm else None
+    stack = functools.partial(
+        vit.Encoder,
+        model.decoder_depth,
+        vit.decoder_spec(model, compute),
+        norm=norm,
+        first_layer=model.depth,
+        rngs=rngs,
+    )
     match model.decoder:
         case "joint":
-            return Joint(layers, spec, norm=norm, first_layer=first, rngs=rngs)
+            return Joint(stack())
         case "shared":
-            return Shared(layers, spec, norm=norm, first_layer=first, rngs=rngs)
+            return Shared(stack())
         case _:
-            return Separate(names, layers, spec, norm=norm, first_layer=first, rngs=rngs)
+            return Separate({name: stack() for name in names})
 
 
 def keep_tokens(tokens: Tokens, present: Present | None) -> jax.Array | None:
@@ -331,13 +310,13 @@ def mean_over(values: Mapping[str, jax.Array], present: Present | None) -> jax.A
     return (stacked * here).sum(0) / jnp.maximum(here.sum(0), 1)
 
 
-def _norm(spec: vit.Spec, eps: float | None) -> vit.LayerNorm | None:
-    return None if eps is None else vit.LayerNorm(spec.width, eps)
+def _norm(spec: vit.Spec, eps: float | None) -> primitives.LayerNorm | None:
+    return None if eps is None else primitives.LayerNorm(spec.width, eps)
 
 
-def _optional(norm: vit.LayerNorm | None, x_btd: jax.Array) -> jax.Array:
+def _optional(norm: primitives.LayerNorm | None, x_btd: jax.Array) -> jax.Array:
     return x_btd if norm is None else norm(x_btd)
 
 
-def _normed(norm: vit.LayerNorm | None, tokens: Tokens) -> Tokens:
+def _normed(norm: primitives.LayerNorm | None, tokens: Tokens) -> Tokens:
     return {name: _optional(norm, x_btd) for name, x_btd in tokens.items()}

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from av_mae import config
 from av_mae import modality as modality_lib
-from av_mae.models import backbone, fusion, masking, positions, vit
+from av_mae.models import backbone, fusion, masking, positions, primitives, vit
 
 Masks = Mapping[str, Bool[Array, "b n"] | masking.Mask]
 
@@ -60,7 +60,9 @@ class MaskedAutoencoder(backbone.Backbone):
         width, dtype = model.decoder_width, compute.dtype
         for name, modality in modalities.items():
             bias = model.project_bias
-            self.project[name] = vit.Dense(model.width, width, dtype=dtype, bias=bias, rngs=rngs)
+            self.project[name] = primitives.Dense(
+                model.width, width, dtype=dtype, bias=bias, rngs=rngs
+            )
             self.mask_token[name] = nnx.Param(jnp.zeros(width))
             if model.decoder_positions == "learned":
                 self.decoder_positions[name] = positions.learned(modality, width, rngs=rngs)
@@ -68,7 +70,7 @@ class MaskedAutoencoder(backbone.Backbone):
                 self.decoder_modality_token[name] = nnx.Param(jnp.zeros(width))
             zeros = nnx.initializers.zeros
             sizes = (width, modality.patch_dim)
-            self.predict[name] = vit.Dense(*sizes, dtype=dtype, kernel_init=zeros, rngs=rngs)
+            self.predict[name] = primitives.Dense(*sizes, dtype=dtype, kernel_init=zeros, rngs=rngs)
         self.decoders = fusion.decoders(tuple(modalities), model, compute, rngs=rngs)
         if self.inpainting:
             _check_inpainting(self.modalities)

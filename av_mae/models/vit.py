@@ -1,4 +1,4 @@
-"""The Vision Transformer (Dosovitskiy et al. 2021): dense layer, norm, block and stack of blocks.
+"""The Vision Transformer (Dosovitskiy et al. 2021): attention, perceptron, block, stack of blocks.
 
 Parameters are float32; products run in `Spec.dtype`; norms, softmax and dropout scales in float32.
 The families this package reads differ in small ways, each a field of `config.Model`. Initialisers
@@ -7,7 +7,6 @@ where VideoMAE's take the packed query-key-value matrix as one.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from av_mae import config
-from av_mae.models import attention
-
-xavier = nnx.initializers.xavier_uniform()
+from av_mae.models import attention, primitives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,54 +63,6 @@ def decoder_spec(model: config.Model, compute: config.Compute) -> Spec:
     )
 
 
-class Dense(nnx.Module):
-    """x @ kernel + bias, in `dtype`."""
-
-    def __init__(
-        self,
-        width_in: int,
-        width_out: int,
-        *,
-        dtype: str,
-        rngs: nnx.Rngs,
-        bias: bool = True,
-        kernel_init: Callable[..., jax.Array] = xavier,
-        bias_init: Callable[..., jax.Array] = nnx.initializers.zeros,
-    ):
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (width_in, width_out)))
-        self.bias = nnx.Param(bias_init(rngs.params(), (width_out,))) if bias else None
-        self.dtype = dtype
-
-    def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
-        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
-
-
-class LayerNorm(nnx.Module):
-    """(x - mean) / sqrt(var + eps) * scale + bias over the last axis, in float32."""
-
-    def __init__(self, width: int, eps: float):
-        self.scale = nnx.Param(jnp.ones(width))
-        self.bias = nnx.Param(jnp.zeros(width))
-        self.eps = eps
-
-    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        norm = functools.partial(_layer_norm, eps=self.eps)
-        return _cheaply(norm)(x, self.scale[...], self.bias[...])
-
-
-def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
-    y = x.astype(jnp.float32)
-    mean = y.mean(-1, keepdims=True)
-    variance = jnp.square(y - mean).mean(-1, keepdims=True)
-    return ((y - mean) * (jax.lax.rsqrt(variance + eps) * scale) + bias).astype(x.dtype)
-
-
-def _cheaply(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Keeps only the arguments for the backward pass: less to store than elementwise steps are."""
-    return jax.checkpoint(function, prevent_cse=False)
-
-
 class QueryKeyValue(nnx.Module):
     """The three projections of attention as one product.
 
@@ -122,7 +71,7 @@ class QueryKeyValue(nnx.Module):
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
         d, h = spec.width, spec.heads
-        each = [xavier(rngs.params(), (d, d)).reshape(d, h, d // h) for _ in range(3)]
+        each = [primitives.xavier(rngs.params(), (d, d)).reshape(d, h, d // h) for _ in range(3)]
         self.kernel = nnx.Param(jnp.stack(each, axis=1))
         biases = {"qkv": 3, "qv": 2, "none": 0}[spec.qkv_bias]
         self.bias = nnx.Param(jnp.zeros((biases, h, d // h))) if biases else None
@@ -144,7 +93,7 @@ class Output(nnx.Module):
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
         d, h = spec.width, spec.heads
-        self.kernel = nnx.Param(xavier(rngs.params(), (d, d)).reshape(h, d // h, d))
+        self.kernel = nnx.Param(primitives.xavier(rngs.params(), (d, d)).reshape(h, d // h, d))
         self.bias = nnx.Param(jnp.zeros(d))
         self.dtype = spec.dtype
 
@@ -179,15 +128,19 @@ class Mlp(nnx.Module):
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
         tiny = nnx.initializers.normal(1e-6)
-        self.up = Dense(spec.width, spec.mlp, dtype=spec.dtype, bias_init=tiny, rngs=rngs)
-        self.down = Dense(spec.mlp, spec.width, dtype=spec.dtype, bias_init=tiny, rngs=rngs)
+        self.up = primitives.Dense(
+            spec.width, spec.mlp, dtype=spec.dtype, bias_init=tiny, rngs=rngs
+        )
+        self.down = primitives.Dense(
+            spec.mlp, spec.width, dtype=spec.dtype, bias_init=tiny, rngs=rngs
+        )
         self.tanh = spec.gelu == "tanh"
         self.dropout = spec.dropout
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], *, keys_b: Key[Array, "b"] | None
     ) -> Float[Array, "b t d"]:
-        y = _cheaply(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
+        y = primitives.cheaply(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
         return self.down(_dropout(y, self.dropout, keys_b))
 
 
@@ -196,9 +149,9 @@ class Block(nnx.Module):
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
         self.spec = spec
-        self.norm1 = LayerNorm(spec.width, spec.norm_eps)
+        self.norm1 = primitives.LayerNorm(spec.width, spec.norm_eps)
         self.attention = Attention(spec, rngs=rngs)
-        self.norm2 = LayerNorm(spec.width, spec.norm_eps)
+        self.norm2 = primitives.LayerNorm(spec.width, spec.norm_eps)
         self.mlp = Mlp(spec, rngs=rngs)
         self.gamma1 = _layer_scale(spec)
         self.gamma2 = _layer_scale(spec)
@@ -267,9 +220,11 @@ class Encoder(nnx.Module):
         self.spec = spec
         self.first_layer = first_layer
         self.blocks = stack(layers, spec, rngs=rngs) if layers else None
-        self.norm = None if norm is None else LayerNorm(spec.width, norm)
+        self.norm = None if norm is None else primitives.LayerNorm(spec.width, norm)
         self.inner_layer = inner_norm
-        self.inner_norm = None if inner_norm is None else LayerNorm(spec.width, spec.norm_eps)
+        self.inner_norm = (
+            None if inner_norm is None else primitives.LayerNorm(spec.width, spec.norm_eps)
+        )
 
     def __call__(
         self,

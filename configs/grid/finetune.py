@@ -16,13 +16,13 @@ from configs import common
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = common.finetune(
-        common.options(arg, variant="Ti/16x2"),
+        common.options(arg, variant="Ti/32x2"),
         records="grid",
-        video={"frames": 36, "stride": 2, "size": 96},
-        audio={"seconds": 2.88, "mels": 80, "patch": (4, 80)},
+        video={"frames": 30, "stride": 2, "size": 96},
+        audio={"seconds": 2.4, "mels": 80, "patch": (4, 80)},
     )
-    c.total, c.batch_size = "60 epochs", 32
-    c.lr = common.per_256(c, 4e-3)
+    c.total, c.batch_size = "40 epochs", 32
+    c.lr = 1e-3
     c.model.update(depth=6, fusion="mid", fusion_layers=2, drop_path=0.1)
     c.augment.update(
         crop="jitter",
@@ -30,11 +30,11 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         flip=0.5,
         freq_masks=1,
         freq_mask_bins=16,
-        time_masks=2,
-        time_mask_columns=20,
+        time_masks=1,
+        time_mask_columns=15,
     )
-    c.optim.update(b2=0.999, warmup="5 epochs", clip=1.0, layer_decay=0.75, label_smoothing=0.1)
-    c.checkpoint.update(every="5 epochs", best="val/accuracy")
+    c.optim.update(b2=0.999, warmup="3 epochs", clip=1.0, label_smoothing=0.1)
+    c.checkpoint.every = "10 epochs"
     c.evaluators = common.evaluators(
         val={"split": "val", "every": "5 epochs"},
         test={"split": "test", "every": "end"},

@@ -16,20 +16,19 @@ from configs import common
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = common.pretrain(
-        common.options(arg, variant="Ti/16x2"),
+        common.options(arg, variant="Ti/32x2"),
         records="grid",
-        video={"frames": 36, "stride": 2, "size": 96, "mask_ratio": 0.85, "masking": "tube"},
-        audio={"seconds": 2.88, "mels": 80, "patch": (4, 80), "mask_ratio": 0.75},
+        video={"frames": 30, "stride": 2, "size": 96, "mask_ratio": 0.8, "masking": "tube"},
+        audio={"seconds": 2.4, "mels": 80, "patch": (4, 80), "mask_ratio": 0.6},
     )
     c.total, c.batch_size = "100 epochs", 32
-    c.lr = common.per_256(c, 1.5e-3)
+    c.lr = 1e-3
     c.model.update(depth=6, fusion="mid", fusion_layers=2, normalise_targets="patch")
     c.model.update(decoder_depth=2)
-    c.augment.update(crop="jitter", jitter_scale=(1.0, 1.0), flip=0.5)
+    c.augment.update(crop="jitter", jitter_scale=(0.9, 1.1), flip=0.5)
     c.optim.update(warmup="5 epochs", clip=1.0)
     c.checkpoint.every = "10 epochs"
     c.evaluators = common.evaluators(
-        val={"kind": "reconstruction", "split": "val", "every": "10 epochs"},
-        knn={"kind": "knn", "split": "val", "every": "25 epochs"},
+        val={"kind": "reconstruction", "split": "val", "every": "25 epochs"},
     )
     return c

@@ -3,10 +3,10 @@
 import pathlib
 from typing import Any
 
-from av_mae import config
+from av_mae import parse
 from av_mae.report import writer
 
-EXPERIMENT = config.parse(
+EXPERIMENT = parse.experiment(
     {
         "task": "pretrain",
         "batch_size": 64,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import av_mae
-from av_mae import api, config
+from av_mae import api, parse
 from av_mae.tools import features
 
 
@@ -73,7 +73,7 @@ def test_the_npz_describes_itself(pretrain_run, model, media_folder, tmp_path, c
     np.testing.assert_allclose(
         stored["pooled"][0], stored["window_pooled"][: windows[0]].mean(0), rtol=1e-5
     )
-    assert config.parse(json.loads(str(stored["config"]))) == model.experiment
+    assert parse.experiment(json.loads(str(stored["config"]))) == model.experiment
     assert str(stored["version"]) == av_mae.__version__ and int(stored["step"]) == 7
 
 
