@@ -8,10 +8,11 @@ Orbax restores flipped bytes without an error, so the digest decides whether a c
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -56,7 +57,9 @@ class Checkpoints:
         keep: number of checkpoints kept; older ones are deleted.
     """
 
-    def __init__(self, folder: pathlib.Path, experiment: config.Experiment, labels, keep: int):
+    def __init__(
+        self, folder: pathlib.Path, experiment: config.Experiment, labels: Sequence[str], keep: int
+    ):
         self._folder = pathlib.Path(folder).absolute()
         self._record = {"experiment": experiment.to_dict(), "labels": list(labels)}
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
@@ -157,6 +160,36 @@ class Checkpoints:
         self._manager.reload()
 
 
+class Best:
+    """Keeps the checkpoint with the highest value of `checkpoint.best`, across restarts.
+
+    Raises:
+        ConfigError: `checkpoint.best` names no evaluator.
+    """
+
+    def __init__(self, workdir: pathlib.Path, experiment: config.Experiment, labels: Sequence[str]):
+        self._metric = experiment.checkpoint.best
+        self._saved: Checkpoints | None = None
+        self._value = -math.inf
+        if self._metric:
+            _check_best(self._metric, experiment)
+            self._saved = Checkpoints(workdir / "best", experiment, labels, keep=1)
+            step = self._saved.latest()
+            if step is not None:
+                self._value = self._saved.note(step)["value"]
+
+    def offer(self, step: int, current: TrainState, results: Mapping[str, float]) -> None:
+        """Saves the state if it scores higher than all before."""
+        value = results.get(self._metric, -math.inf)
+        if self._saved and value > self._value:
+            self._value = value
+            self._saved.save(step, current, {"metric": self._metric, "value": value})
+
+    def close(self) -> None:
+        if self._saved:
+            self._saved.close()
+
+
 def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
     """Reads the model part of a checkpoint as numpy arrays, on any machine.
 
@@ -241,6 +274,14 @@ def _compare(found: dict[str, int], expected: dict[str, int], keys=("",)) -> Non
     wrong = [k for k, v in wanted.items() if found.get(k) != v]
     if wrong:
         raise config.ConfigError(f"{len(wrong)} arrays differ from their digest, first {wrong[0]}")
+
+
+def _check_best(metric: str, e: config.Experiment) -> None:
+    if metric.split("/")[0] not in e.evaluators:
+        known = ", ".join(f"{name}/..." for name in e.evaluators) or "none"
+        raise config.ConfigError(
+            f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
+        )
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """The training loop, the same for every task."""
 
-import contextlib
 import json
 import math
 import pathlib
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from av_mae import checkpoint, config, evaluate, evaluators, init_from, run, sharding, state
+from av_mae import checkpoint, config, evaluate, evaluators, init_from, run, sharding, state, timing
 from av_mae.input import pipeline
 from av_mae.report import page
 
@@ -72,14 +71,15 @@ class Loop:
         self._reporter = plan.reporter(workdir, resume_step=begin)
         self._workdir = workdir
         self._evaluators = evaluators.make(plan, self._reporter)
-        self._best = BestCheckpoint(plan, workdir)
-        self._clock = Clock(begin)
+        self._best = checkpoint.Best(workdir, plan.experiment, plan.info.labels)
+        self._clock = timing.Clock(begin)
         self._stop = StopSignal(saved)
 
     def __enter__(self) -> "Loop":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop.close()
         self._saved.close()
         self._best.close()
         self._reporter.close()
@@ -87,7 +87,7 @@ class Loop:
     def run(self, current: state.TrainState) -> bool:
         """Runs to the last step; False when a SIGTERM ended it early."""
         plan = self._plan
-        every = Schedule(plan)
+        every = timing.Schedule(plan)
         batches = self._batches()
         batch = self._next(batches)
         train_step = self._compile(current, batch)
@@ -120,7 +120,7 @@ class Loop:
         begin = time.perf_counter()
         compiled = self._step.lower(current, batch).compile()
         logging.info("compiled the step in %.1f s", time.perf_counter() - begin)
-        self._clock = Clock(self._begin)
+        self._clock = timing.Clock(self._begin)
         return compiled
 
     def _batches(self) -> Iterator[dict[str, np.ndarray]]:
@@ -179,112 +179,25 @@ class Loop:
                 page.write(self._workdir)
 
 
-class Schedule:
-    """Which things are due after which step."""
-
-    def __init__(self, plan: run.Run):
-        e = plan.experiment
-        self._total = plan.total
-        self._log = max(plan.steps(e.log_every), 1)
-        self._checkpoint = max(plan.steps(e.checkpoint.every), 1)
-        self._evaluators = {
-            name: plan.total if c.every == "end" else max(plan.steps(c.every), 1)
-            for name, c in e.evaluators.items()
-        }
-
-    def due(self, step: int) -> bool:
-        return self.log(step) or self.evaluate(step) or self.checkpoint(step)
-
-    def log(self, step: int) -> bool:
-        return step % self._log == 0 or step == self._total
-
-    def checkpoint(self, step: int) -> bool:
-        return step % self._checkpoint == 0 or step == self._total
-
-    def evaluate(self, step: int) -> bool:
-        return bool(self.evaluators(step))
-
-    def evaluators(self, step: int) -> list[str]:
-        return [n for n, k in self._evaluators.items() if step % k == 0 or step == self._total]
-
-
-class BestCheckpoint:
-    """Keeps the checkpoint with the highest value of `checkpoint.best`, across restarts."""
-
-    def __init__(self, plan: run.Run, workdir: pathlib.Path):
-        self._metric = plan.experiment.checkpoint.best
-        self._saved: checkpoint.Checkpoints | None = None
-        self._value = -math.inf
-        if self._metric:
-            _check_best(self._metric, plan.experiment)
-            self._saved = checkpoint.Checkpoints(
-                workdir / "best", plan.experiment, plan.info.labels, keep=1
-            )
-            step = self._saved.latest()
-            if step is not None:
-                self._value = self._saved.note(step)["value"]
-
-    def offer(self, step: int, current: state.TrainState, results: dict[str, float]) -> None:
-        value = results.get(self._metric, -math.inf)
-        if self._saved and value > self._value:
-            self._value = value
-            self._saved.save(step, current, {"metric": self._metric, "value": value})
-
-    def close(self) -> None:
-        if self._saved:
-            self._saved.close()
-
-
-class Clock:
-    """Step time and the share of it spent waiting for input; evaluations do not count."""
-
-    def __init__(self, begin: int):
-        self._step, self._start, self._waited, self._paused = begin, time.perf_counter(), 0.0, 0.0
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Time spent inside counts as waiting for input."""
-        begin = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - begin
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time spent inside does not count as training."""
-        begin = time.perf_counter()
-        yield
-        self._paused += time.perf_counter() - begin
-
-    def lap(self, step: int) -> tuple[float, float, int]:
-        """(seconds a step, share spent waiting for input, steps) since the last lap."""
-        now, steps = time.perf_counter(), step - self._step
-        spent = max(now - self._start - self._paused, 1e-9)
-        waited = self._waited / spent
-        self._step, self._start, self._waited, self._paused = step, now, 0.0, 0.0
-        return spent / max(steps, 1), min(waited, 1.0), steps
-
-
 class StopSignal:
     """Turns SIGTERM into a stop after the current step, the same step on every process."""
 
     def __init__(self, saved: checkpoint.Checkpoints):
         self._saved, self._told = saved, False
-        if jax.process_count() == 1:
-            signal.signal(signal.SIGTERM, self._tell)
+        self._alone = jax.process_count() == 1
+        if self._alone:
+            self._before = signal.signal(signal.SIGTERM, self._tell)
+
+    def close(self) -> None:
+        """Gives the signal back to whoever had it."""
+        if self._alone:
+            signal.signal(signal.SIGTERM, self._before)
 
     def _tell(self, *_: object) -> None:
         self._told = True
 
     def now(self, step: int) -> bool:
-        return self._told if jax.process_count() == 1 else self._saved.reached_preemption(step)
-
-
-def _check_best(metric: str, e: config.Experiment) -> None:
-    if metric.split("/")[0] not in e.evaluators:
-        known = ", ".join(f"{name}/..." for name in e.evaluators) or "none"
-        raise config.ConfigError(
-            f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
-        )
+        return self._told if self._alone else self._saved.reached_preemption(step)
 
 
 def _write_config(workdir: pathlib.Path, plan: run.Run) -> None:

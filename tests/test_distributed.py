@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import signal
 import socket
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import checkpoint
+from av_mae import checkpoint, train
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +59,34 @@ def test_fsdp_equals_data_parallel(task, data, eight, tmp_path):
     _assert_close(_run(tmp_path, data, "--config.compute.fsdp=8", task=task, devices=8), eight)
 
 
-def test_two_processes_equal_one(task, data, eight, tmp_path):
+def _two(workdir: pathlib.Path, data: pathlib.Path, *flags: str, task: str) -> list:
+    """Two real processes of four devices each, on one run."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    flags = (f"--coordinator=localhost:{port}", "--processes=2", "--config.compute.fsdp=4")
-    both = [
-        tiny.start(tmp_path, data, *flags, f"--process={i}", task=task, devices=4) for i in range(2)
+    flags = (f"--coordinator=localhost:{port}", "--processes=2", "--config.compute.fsdp=4", *flags)
+    return [
+        tiny.start(workdir, data, *flags, f"--process={i}", task=task, devices=4) for i in range(2)
     ]
+
+
+def test_two_processes_equal_one(task, data, eight, tmp_path):
+    both = _two(tmp_path, data, task=task)
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
     _assert_close(_outcome(tmp_path), eight)
+
+
+def test_one_process_told_to_stop_stops_both_at_the_same_step(data, tmp_path):
+    both = _two(
+        tmp_path, data, "--config.total=5000 steps", "--config.checkpoint.every=5000 steps",
+        task="pretrain",
+    )  # fmt: skip
+    log = tmp_path / "metrics.jsonl"
+    tiny.wait_for(lambda: log.exists() and log.read_text().count('"train"') >= 3, both[0])
+    both[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [train.PREEMPTED] * 2, "\n".join(outputs)
+    step = checkpoint.read(tmp_path).step
+    assert 3 <= step < 5000
+    assert all(f"saved step {step};" in output for output in outputs)

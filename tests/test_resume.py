@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import signal
-import time
 
 import jax
 import numpy as np
@@ -38,15 +37,6 @@ def _logged(workdir: pathlib.Path) -> list[int]:
     return [entry["step"] for entry in map(json.loads, whole) if entry["kind"] == "train"]
 
 
-def _wait_for(condition, process, seconds: float = 240.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        if condition():
-            return
-        time.sleep(0.01)
-    assert condition(), process.communicate()[0]
-
-
 def _equal(a: checkpoint.Saved, b: checkpoint.Saved) -> bool:
     same = jax.tree.map(np.array_equal, (a.params, a.rest), (b.params, b.rest))
     return a.step == b.step and jax.tree.all(same)
@@ -61,7 +51,7 @@ def test_killed_at_several_moments_ends_with_the_same_parameters(task, data, unb
     ]
     for moment in moments:
         process = tiny.start(tmp_path, data, task=task)
-        _wait_for(moment, process)
+        tiny.wait_for(moment, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     tiny.run(tmp_path, data, task=task)
@@ -72,7 +62,7 @@ def test_killed_at_several_moments_ends_with_the_same_parameters(task, data, unb
 
 def test_sigterm_saves_and_leaves_with_its_own_exit_code(task, data, unbroken, tmp_path):
     process = tiny.start(tmp_path, data, "--config.checkpoint.every=100 steps", task=task)
-    _wait_for(lambda: max(_logged(tmp_path), default=0) >= 2, process)
+    tiny.wait_for(lambda: max(_logged(tmp_path), default=0) >= 2, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == train.PREEMPTED, output

@@ -8,8 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted((ROOT / "av_mae").rglob("*.py"))
-# About 350 lines a file and 60 a function: one tenth more breaks no idea in two.
-FILE_LINES, FUNCTION_LINES = 385, 66
+FILE_LINES, FUNCTION_LINES = 350, 60
 IDS = [str(file.relative_to(ROOT / "av_mae")) for file in FILES]
 
 

@@ -5,6 +5,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import ml_collections
@@ -100,6 +102,18 @@ def run(workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, **kwar
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
+
+
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 240.0
+) -> None:
+    """Waits until the condition holds, at most until the process ends."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if condition():
+            return
+        time.sleep(0.01)
+    assert condition(), process.communicate()[0]
 
 
 def _write_split(folder: pathlib.Path, split: str, count: int):
