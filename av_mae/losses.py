@@ -176,11 +176,13 @@ def _statistics(
 
 
 def _split_channels(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
-    return patches.reshape(*patches.shape[:2], -1, modality.channels)
+    *rows, values = patches.shape  # spelt out: there may be no row, and -1 cannot be told then
+    return patches.reshape(*rows, values // modality.channels, modality.channels)
 
 
 def _by_channel(x_bnqc: jax.Array) -> jax.Array:
-    return x_bnqc.reshape(*x_bnqc.shape[:2], -1)
+    *rows, pixels, channels = x_bnqc.shape
+    return x_bnqc.reshape(*rows, pixels * channels)
 
 
 def _raw(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:

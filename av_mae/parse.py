@@ -116,6 +116,7 @@ def _check(e: config.Experiment) -> None:
             _check_duration(where, value)
     _check_sizes(e)
     _check_fusion(e)
+    _check_masking(e)
 
 
 def _at(e: config.Experiment, path: str) -> list[tuple[str, Any]]:
@@ -175,3 +176,13 @@ def _check_fusion(e: config.Experiment) -> None:
         )
     if m.inpainting and len(e.modalities) < 2:
         raise config.ConfigError("model.inpainting needs two modalities; add one or turn it off")
+
+
+def _check_masking(e: config.Experiment) -> None:
+    if e.task != "pretrain" or e.model.loss_on_visible:
+        return
+    if not any(modality.hidden for modality in e.modalities.values()):
+        raise config.ConfigError(
+            "nothing is hidden, so there is nothing to reconstruct: raise mask_ratio of "
+            + " or ".join(f"modalities.{n} ({m.tokens} tokens)" for n, m in e.modalities.items())
+        )

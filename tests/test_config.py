@@ -155,6 +155,10 @@ def test_a_sound_shorter_than_a_patch_is_refused():
         ({"model": {"fusion": "bottleneck"}}, ["bottleneck is for finetuning"]),
         ({"model": {"fusion": "mid", "fusion_layers": 13}}, ["fusion_layers is 13", "(12)"]),
         (
+            {"modalities": {"video": {"mask_ratio": 0.0}}},
+            ["nothing to reconstruct", "mask_ratio of modalities.video (1568 tokens)"],
+        ),
+        (
             {"model": {"inpainting": True}, "modalities": {"audio": {}}},
             ["inpainting needs two modalities"],
         ),

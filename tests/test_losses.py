@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import losses
+from av_mae import config, losses
 from av_mae import modality as modality_lib
 
 VIDEO = modality_lib.Video(
@@ -57,6 +57,13 @@ def test_denormalise_undoes_targets(normalise, name):
     y = losses.targets(patches, MODALITIES[name], normalise)
     back = losses.denormalise(y, patches, MODALITIES[name], normalise)
     np.testing.assert_allclose(back, patches, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalise", config.CHOICES["model.normalise_targets"])
+def test_a_modality_that_hides_nothing_has_no_targets(normalise):
+    """Sound that only helps has a mask ratio of 0."""
+    x = jnp.zeros((2, 0, VIDEO.patch_dim))
+    assert losses.targets(x, VIDEO, normalise).shape == x.shape
 
 
 def test_reconstruction_is_a_weighted_mean_over_what_counts():
