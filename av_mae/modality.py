@@ -112,6 +112,8 @@ class Video(Modality):
             records at another rate are stepped through accordingly.
         size: height and width in pixels.
         mean, std: normalisation of RGB in [0, 1]; the default maps to [-1, 1].
+        remove_still: whether each pixel's mean over the frames is replaced by `mean`, so that only
+            what moves is left (for a fixed camera, such as crops of a mouth).
     """
 
     name: ClassVar[str] = "video"
@@ -126,6 +128,7 @@ class Video(Modality):
     weight: float = 1.0
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    remove_still: bool = False
 
     def __post_init__(self) -> None:
         _check(self)

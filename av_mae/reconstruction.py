@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from av_mae.modality import Audio, Modality, Video
 from av_mae.preprocess import audio as audio_lib
+from av_mae.preprocess import video as video_lib
 from av_mae.report import pictures
 
 KINDS = ("original", "masked", "predicted")
@@ -36,8 +38,8 @@ def example(
 
 def to_pixels(x_fhwc: np.ndarray, video: Video) -> np.ndarray:
     """Normalised frames -> uint8 RGB; what is not a number (hidden) becomes grey."""
-    unit = x_fhwc * np.asarray(video.std) + np.asarray(video.mean)
-    unit = np.nan_to_num(unit, nan=0.5)
+    unit = video_lib.denormalise(jnp.asarray(x_fhwc), video.mean, video.std)
+    unit = np.nan_to_num(np.asarray(unit), nan=0.5)
     return (np.clip(unit, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 

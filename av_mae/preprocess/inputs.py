@@ -58,6 +58,8 @@ def _video(
     x = video.to_unit(frames)
     if augment:
         x = video.augment(x, keys, flip=augment.flip, color=augment.color, gray=augment.gray)
+    if spec.remove_still:
+        x = video.remove_still(x, spec.mean)
     return video.normalise(x, spec.mean, spec.std)
 
 

@@ -24,6 +24,13 @@ def normalise(
     return (x_bfhwc - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
+def remove_still(
+    x_bfhwc: Float[Array, "b f h w 3"], color: tuple[float, ...]
+) -> Float[Array, "b f h w 3"]:
+    """Replaces each pixel's mean over the frames by a colour: what is left is what moves."""
+    return x_bfhwc - x_bfhwc.mean(1, keepdims=True) + np.asarray(color, np.float32)
+
+
 def denormalise(
     x_bfhwc: Float[Array, "*b f h w 3"], mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Float[Array, "*b f h w 3"]:

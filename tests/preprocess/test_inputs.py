@@ -105,3 +105,12 @@ def test_wrong_shapes_name_the_modality():
         inputs.prepare(views, {"audio": AUDIO})
     with pytest.raises(ValueError, match="at least one of video, audio"):
         inputs.prepare({"label": jnp.eye(2)}, BOTH)
+
+
+def test_a_still_picture_without_what_stands_still_is_empty():
+    spec = dataclasses.replace(VIDEO, remove_still=True, mean=(0.3, 0.4, 0.5))
+    picture = np.arange(spec.size * 3, dtype=np.uint8).reshape(spec.size, 1, 3)
+    frames = np.broadcast_to(picture, (1, *spec.input_shape))
+    x = inputs.prepare({"video": jnp.asarray(frames)}, {"video": spec})["video"]
+    assert x.shape == (1, *spec.input_shape)
+    np.testing.assert_allclose(x, 0.0, atol=1e-5)

@@ -41,6 +41,15 @@ def test_denormalise_is_the_inverse_and_takes_channels_apart():
     np.testing.assert_allclose(video.denormalise(there, mean, std), x, atol=1e-6)
 
 
+def test_what_stands_still_becomes_one_colour_and_what_moves_stays():
+    still = np.random.default_rng(0).uniform(size=(1, 1, 4, 6, 3)).astype(np.float32)
+    motion = np.zeros((1, 4, 4, 6, 3), np.float32)
+    motion[0, :, 1, 2] = np.array([-0.2, 0.1, 0.3, -0.2], np.float32)[:, None]
+    color = (0.6, 0.5, 0.4)
+    moved = video.remove_still(jnp.asarray(still + motion), color)
+    np.testing.assert_allclose(moved, motion + np.asarray(color), atol=1e-6)
+
+
 def test_flip_mirrors_whole_clips():
     x = jnp.asarray(_frames(batch=64))
     found = np.asarray(_augment(x, _keys(64), flip=0.5))
