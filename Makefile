@@ -37,8 +37,9 @@ demo: venv
 	$(PY) -m av_mae.report --workdirs=runs/demo/finetune_audio_video,runs/demo/finetune_audio,runs/demo/finetune_video --metric=test/accuracy --html=runs/demo/comparison.html
 	@echo "curves and reconstructions: runs/demo/pretrain/report.html; comparison: runs/demo/comparison.html"
 
+# Two processes, a module to each: most of the time goes into compilers that use one core.
 test: venv
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses=2 --dist=loadscope
 
 lint: venv
 	$(PY) -m ruff check .
