@@ -6,14 +6,14 @@ records=${RECORDS:-records/grid}
 runs=${RUNS:-runs/grid}
 python=${PYTHON:-python}
 
-train() { "$python" -m av_mae.main --config.dataset.path="$records" "$@"; }
+train() { "$python" -m av_mae.main --config="$1" --config.dataset.path="$records" "${@:2}"; }
 
-train --config=configs/grid/pretrain.py --workdir="$runs/pretrain"
+train configs/grid/pretrain.py --workdir="$runs/pretrain"
 for modalities in audio video audio,video; do
   name=${modalities/,/_}
-  train --config=configs/grid/finetune.py:modalities="$modalities" \
+  train configs/grid/finetune.py:modalities="$modalities" \
     --workdir="$runs/${name}_pretrained" --config.init_from.path="$runs/pretrain" &
-  train --config=configs/grid/finetune.py:modalities="$modalities" \
+  train configs/grid/finetune.py:modalities="$modalities" \
     --workdir="$runs/${name}_scratch" &
   wait -n
   wait -n

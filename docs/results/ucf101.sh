@@ -8,19 +8,19 @@ runs=${RUNS:-runs/ucf101}
 python=${PYTHON:-python}
 
 train() {
-  "$python" -m av_mae.main --config.dataset.path="$records" --config.batch_size=32 \
+  "$python" -m av_mae.main --config="$1" --config.dataset.path="$records" --config.batch_size=32 \
     --config.model.width=128 --config.model.depth=4 --config.model.heads=4 --config.model.mlp=512 \
     --config.optim.warmup="3 epochs" --config.optim.min_lr=1e-6 --config.optim.clip=1.0 \
-    --config.log_every="1 epochs" --config.checkpoint.every="10 epochs" "$@"
+    --config.log_every="1 epochs" --config.checkpoint.every="10 epochs" "${@:2}"
 }
 video=(--config.modalities.video.size=64 --config.modalities.video.patch="(2, 16, 16)")
 audio=(--config.modalities.audio.mels=64)
 
-train --config=configs/ucf101/pretrain.py --workdir="$runs/pretrain" "${video[@]}" "${audio[@]}" \
+train configs/ucf101/pretrain.py --workdir="$runs/pretrain" "${video[@]}" "${audio[@]}" \
   --config.total="80 epochs" --config.lr=1e-3 --config.model.decoder_width=96 \
   --config.model.decoder_depth=2 --config.model.decoder_heads=3 --config.model.decoder_mlp=384
 finetune() {
-  train --config=configs/ucf101/finetune.py:modalities="$1" --workdir="$runs/${1/,/_}_$2" \
+  train configs/ucf101/finetune.py:modalities="$1" --workdir="$runs/${1/,/_}_$2" \
     --config.total="40 epochs" --config.lr=5e-4 --config.dataset.repeat=1 \
     --config.optim.layer_decay=0.9 --config.model.head_dropout=0.1 --config.augment.cutmix=0.0 --config.augment.mixup=0.2 \
     --config.augment.crop_area="(0.5, 1.0)" --config.evaluators.val.every="10 epochs" "${@:3}"
