@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*/*.md")]
 CONFIGS = sorted(ROOT.glob("configs/*/*.py"))
+RESULTS = sorted(ROOT.glob("docs/results/*.sh"))
 
 # Commands of the README that are checked but not run from here, and why.
 NOT_RUN = {
@@ -69,6 +70,17 @@ def module_file(name: str) -> pathlib.Path:
 def test_commands_name_what_exists(page):
     for command in commands(page):
         check(shlex.split(command))
+
+
+@pytest.mark.parametrize("script", RESULTS, ids=lambda p: p.name)
+def test_scripts_of_the_results_name_what_exists(script, tmp_path):
+    printed = subprocess.run(
+        ["bash", str(script)], cwd=tmp_path, env=os.environ | {"PYTHON": "echo"},
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert len(printed) == 8  # one pretraining, six finetunings, the table
+    for line in printed:
+        check(["python", *line.split()])
 
 
 def check(words: list[str]) -> None:

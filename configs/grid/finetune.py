@@ -8,8 +8,8 @@ Arguments: `modalities=audio`, `modalities=video`, `modalities=audio,video`. Wit
 crude features gets .457 from sound, .367 from video and .610 from both. What to expect: @FINETUNE@
 on two CPU cores; the scores are in docs/results/grid.md.
 
-A digit lasts a quarter of a second somewhere in the sentence, hence the pooling by maximum: by mean,
-sound alone had learnt half as much after 25 epochs.
+A digit lasts a quarter of a second somewhere in the sentence, hence pooling by maximum: with the
+mean, sound alone had learnt about half as much after 25 epochs.
 """
 
 import ml_collections
