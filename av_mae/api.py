@@ -11,7 +11,7 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Float, UInt8
 
-from av_mae import checkpoint, config, reconstruction, sharding, state, tasks, views
+from av_mae import checkpoint, config, fingerprint, reconstruction, state, tasks, views
 from av_mae.clip import Clip
 from av_mae.clip import read as read_clip
 from av_mae.modality import Audio, Modality
@@ -26,7 +26,8 @@ class Reconstruction:
     """What a model was given and what it filled in; keys are `original`, `masked`, `predicted`.
 
     `predicted` shows the visible patches as they are and the hidden ones as the decoder fills them
-    in; sounds but the original are made from the spectrograms.
+    in; sounds but the original are made from the spectrograms. Where the model does not see what
+    stands still (`remove_still`), pictures show only what moves, the original ones too.
 
     Attributes:
         frames: uint8 `[f h w 3]`, shown at `fps`; empty without video, like those below without
@@ -267,16 +268,10 @@ def _padded(x: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _check_fit(found: Any, abstract: Any, path: str | os.PathLike[str]) -> None:
-    shapes = [
-        {sharding.path_name(k): v.shape for k, v in jax.tree_util.tree_flatten_with_path(tree)[0]}
-        for tree in (found, abstract)
-    ]
-    have, want = shapes
-    wrong = sorted(k for k in have.keys() | want.keys() if have.get(k) != want.get(k))
-    if wrong:
+    difference = fingerprint.difference(found, abstract)
+    if difference:
         raise ValueError(
-            f"{os.fspath(path)} was written by another version of the model: {len(wrong)} arrays "
-            f"differ, first {wrong[0]}: {have.get(wrong[0])} there, {want.get(wrong[0])} wanted"
+            f"{os.fspath(path)} was written by another version of the model: {difference}"
         )
 
 

@@ -7,12 +7,12 @@ Orbax restores flipped bytes without an error, so the digest decides whether a c
 
 import dataclasses
 import functools
+import itertools
 import json
-import math
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
-from av_mae import config, parse, sharding
+from av_mae import config, fingerprint, parse
 from av_mae.state import TrainState
 from av_mae.version import __version__
 
@@ -72,8 +72,8 @@ class Checkpoints:
         meta = self._record | {
             "step": step,
             "version": __version__,
-            "digest": digest(state),
-            "shapes": shapes(state),
+            "digest": fingerprint.digest(state),
+            "shapes": fingerprint.shapes(state),
             "note": note or {},
         }
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
@@ -92,9 +92,11 @@ class Checkpoints:
         for step in steps:
             try:
                 return self._restore_step(step, abstract)
-            except OtherRunError:
+            except (OtherRunError, MemoryError, PermissionError):
                 raise
             except Exception as error:  # orbax raises bare Exceptions on damaged files
+                if "RESOURCE_EXHAUSTED" in str(error):
+                    raise
                 self._set_aside(step, error)
         if steps:
             raise config.ConfigError(
@@ -128,13 +130,20 @@ class Checkpoints:
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         # Donated buffers must belong to XLA alone, so the restored arrays are copied once.
         state = _own(self._manager.restore(step, args=items)["state"])
-        _compare(digest(state), meta["digest"])
+        fingerprint.compare(fingerprint.digest(state), meta["digest"])
         return state, meta
 
     def _compare_runs(self, meta: dict[str, Any], abstract: TrainState) -> None:
         """Another config may continue a run as long as it has the same arrays; it is told."""
         changed = _differences(meta["experiment"], self._record["experiment"])
-        if meta["shapes"] != shapes(abstract):
+        classify = self._record["experiment"]["task"] == "classify"
+        if classify and meta["labels"] != self._record["labels"]:
+            raise OtherRunError(
+                f"{self._folder} holds the checkpoints of a run with other labels, or in another "
+                f"order ({_first_difference(meta['labels'], self._record['labels'])}); use the "
+                "records that the run was started with, or another --workdir"
+            )
+        if meta["shapes"] != fingerprint.shapes(abstract):
             raise OtherRunError(
                 f"{self._folder} holds the checkpoints of another model or optimizer "
                 f"({'; '.join(changed) or 'an older version of this program'}); use another "
@@ -160,36 +169,6 @@ class Checkpoints:
         self._manager.reload()
 
 
-class Best:
-    """Keeps the checkpoint with the highest value of `checkpoint.best`, across restarts.
-
-    Raises:
-        ConfigError: `checkpoint.best` names no evaluator.
-    """
-
-    def __init__(self, workdir: pathlib.Path, experiment: config.Experiment, labels: Sequence[str]):
-        self._metric = experiment.checkpoint.best
-        self._saved: Checkpoints | None = None
-        self._value = -math.inf
-        if self._metric:
-            _check_best(self._metric, experiment)
-            self._saved = Checkpoints(workdir / "best", experiment, labels, keep=1)
-            step = self._saved.latest()
-            if step is not None:
-                self._value = self._saved.note(step)["value"]
-
-    def offer(self, step: int, current: TrainState, results: Mapping[str, float]) -> None:
-        """Saves the state if it scores higher than all before."""
-        value = results.get(self._metric, -math.inf)
-        if self._saved and value > self._value:
-            self._value = value
-            self._saved.save(step, current, {"metric": self._metric, "value": value})
-
-    def close(self) -> None:
-        if self._saved:
-            self._saved.close()
-
-
 def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
     """Reads the model part of a checkpoint as numpy arrays, on any machine.
 
@@ -204,7 +183,7 @@ def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
     folder = locate(path, step)
     meta = _read_meta(folder)
     tree = _read_arrays(folder, ("params", "rest", "ema"))
-    _compare(_host_digest(tree), meta["digest"], keys=("params", "ema"))
+    fingerprint.compare(fingerprint.of_host(tree), meta["digest"], keys=("params", "rest", "ema"))
     return Saved(
         params=tree["ema"] or tree["params"],
         rest=tree["rest"],
@@ -234,56 +213,6 @@ def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Pat
     )
 
 
-def digest(tree: Any) -> dict[str, int]:
-    """Sum of the bits of every array as unsigned integers, by path; layout plays no part."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    sums = jax.device_get(_bit_sums([leaf for _, leaf in leaves]))
-    return {sharding.path_name(path): int(s) for (path, _), s in zip(leaves, sums, strict=True)}
-
-
-def shapes(tree: Any) -> dict[str, list[int]]:
-    """Shape of every array, by path."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {sharding.path_name(path): list(leaf.shape) for path, leaf in leaves}
-
-
-@jax.jit
-def _bit_sums(leaves: Sequence[jax.Array]) -> list[jax.Array]:
-    return [jnp.sum(_bits(leaf).astype(jnp.uint32), dtype=jnp.uint32) for leaf in leaves]
-
-
-def _bits(x: jax.Array) -> jax.Array:
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-    return x if x.dtype == bool else jax.lax.bitcast_convert_type(x, unsigned)
-
-
-def _host_digest(tree: Any) -> dict[str, int]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32}
-    return {
-        sharding.path_name(path): int(
-            np.sum(np.ascontiguousarray(x).view(unsigned[x.dtype.itemsize]), dtype=np.uint64)
-            % 2**32
-        )
-        for path, x in leaves
-    }
-
-
-def _compare(found: dict[str, int], expected: dict[str, int], keys=("",)) -> None:
-    wanted = {k: v for k, v in expected.items() if k.startswith(tuple(keys))}
-    wrong = [k for k, v in wanted.items() if found.get(k) != v]
-    if wrong:
-        raise config.ConfigError(f"{len(wrong)} arrays differ from their digest, first {wrong[0]}")
-
-
-def _check_best(metric: str, e: config.Experiment) -> None:
-    if metric.split("/")[0] not in e.evaluators:
-        known = ", ".join(f"{name}/..." for name in e.evaluators) or "none"
-        raise config.ConfigError(
-            f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
-        )
-
-
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """`"lr: 0.1 -> 0.2"` for every key of two configs that is not the same."""
     flat = [
@@ -292,6 +221,13 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     keys = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
     return [f"{key}: {flat[0].get(key)!r} -> {flat[1].get(key)!r}" for key in keys]
+
+
+def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
+    """`"label 3: 'cat' -> 'dog'"`."""
+    pairs = itertools.zip_longest(before, now)
+    number, (old, new) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"label {number}: {old!r} -> {new!r}"
 
 
 def _steps(folder: pathlib.Path) -> list[int]:

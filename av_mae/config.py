@@ -119,7 +119,7 @@ class Optim:
     decay_kernels_only: bool = True  # no decay on biases, norms, tokens and positions
     warmup: str = "0 steps"  # linear, from 0
     schedule: str = "cosine"  # cosine, constant, linear
-    min_lr: float = 0.0  # at the end of the schedule
+    min_lr: float = 0.0  # at the end of a cosine or linear schedule
     clip: float = 0.0  # global gradient norm; 0 = off
     layer_decay: float = 1.0  # lr factor from one layer to the one below
     ema: float = 0.0  # decay of the averaged parameters that are evaluated; 0 = off
@@ -139,6 +139,8 @@ class Compute:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
+    """When the state of a run is written, and what is kept of it."""
+
     every: str = "1 epochs"  # a killed run goes on from the newest one
     keep: int = 2  # newest checkpoints kept
     best: str = ""  # metric kept separately at its best, e.g. "val/accuracy"; "" = none
@@ -162,8 +164,9 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True)
 class InitFrom:
+    """What a run starts from."""
+
     path: str = ""  # workdir or checkpoint to start from; "" = random weights
-    kind: str = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +218,45 @@ CHOICES = {
     "evaluators.*.kind": ("classification", "reconstruction", "knn"),
     "evaluators.*.merge": ("logits", "softmax"),
 }
+
+# Smallest values of numbers that cannot be smaller.
+MINIMA = {
+    "batch_size": 1,
+    "lr": 0,
+    "dataset.repeat": 1,
+    "dataset.workers": 0,
+    "model.width": 1,
+    "model.depth": 1,
+    "model.heads": 1,
+    "model.mlp": 1,
+    "model.bottlenecks": 0,
+    "model.decoder_width": 1,
+    "model.decoder_depth": 0,
+    "model.decoder_heads": 1,
+    "model.decoder_mlp": 1,
+    "optim.accumulate": 1,
+    "optim.clip": 0,
+    "optim.weight_decay": 0,
+    "compute.fsdp": 1,
+    "checkpoint.keep": 1,
+    "evaluators.*.batch_size": 0,
+    "evaluators.*.temporal_views": 1,
+    "evaluators.*.spatial_views": 1,
+    "evaluators.*.neighbours": 1,
+}
+
+# Numbers from 0 to less than 1.
+SHARES = (
+    "model.drop_path",
+    "model.dropout",
+    "model.attention_dropout",
+    "model.head_dropout",
+    "optim.b1",
+    "optim.b2",
+    "optim.momentum",
+    "optim.ema",
+    "optim.label_smoothing",
+)
 
 # Keys whose text is a length of time; an evaluator may also wait for the "end".
 DURATIONS = ("total", "log_every", "optim.warmup", "checkpoint.every", "evaluators.*.every")

@@ -9,7 +9,7 @@ _UNITS = {"step": "steps", "epoch": "epochs", "example": "examples", "percent": 
 
 def steps(duration: str, *, steps_per_epoch: float, batch_size: int, total: int = 0) -> int:
     """`"5 epochs"`, `"200 steps"`, `"10000 examples"` or `"5 %"` (of `total` steps) in steps."""
-    match = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([a-z]+|%)", duration.strip())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]+|%)", duration.strip())
     unit = _UNITS.get(match[2].rstrip("s"), match[2]) if match else ""
     if not match or unit not in ("steps", "epochs", "examples", "%"):
         raise config.ConfigError(

@@ -1,18 +1,23 @@
 """All evaluators of a config on the checkpoint of a workdir, written to `results.json`."""
 
+import dataclasses
 import json
+import math
 import pathlib
 from typing import Any
 
 import jax
 from absl import logging
 
-from av_mae import checkpoint, config, evaluators, run, sharding
-from av_mae.report import page
+from av_mae import checkpoint, config, evaluators, fingerprint, run
+from av_mae.report import history, page
 
 
 def evaluate(experiment: config.Experiment, workdir: pathlib.Path) -> dict[str, float]:
     """Scores the best checkpoint of `workdir` (the newest, if none is kept as the best).
+
+    An evaluator that is given other modalities than in training says so in its name, as in
+    `test[audio]`, so that the scores of the whole model stay what they are.
 
     Returns:
         `{"<evaluator>/<metric>": value}`, also written to `<workdir>/results.json` and its report.
@@ -22,7 +27,7 @@ def evaluate(experiment: config.Experiment, workdir: pathlib.Path) -> dict[str, 
     """
     workdir = pathlib.Path(workdir)
     saved = checkpoint.read(workdir)
-    plan = run.build(experiment)
+    plan = run.build(_named_apart(experiment, saved.experiment))
     params = _place(saved.params, plan.abstract.params, workdir)
     rest = _place(saved.rest, plan.abstract.rest, workdir)
     reporter = plan.reporter(workdir, resume_step=None)
@@ -37,25 +42,32 @@ def evaluate(experiment: config.Experiment, workdir: pathlib.Path) -> dict[str, 
 
 
 def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
-    """Writes `results.json` and logs its numbers."""
-    text = json.dumps({"step": step, "results": results}, indent=1)
-    (workdir / "results.json").write_text(text)
+    """Writes `results.json`, where other scores of the same step stay, and logs the numbers."""
+    path = workdir / "results.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    kept = before.get("results", {}) if before.get("step") == step else {}
+    plain = {k: v if math.isfinite(v) else None for k, v in results.items()}  # JSON has no infinity
+    text = json.dumps({"step": step, "results": kept | plain}, indent=1)
+    history.write_whole(path, text)
     for name, value in results.items():
         logging.info("%-32s %.4f", name, value)
 
 
+def _named_apart(experiment: config.Experiment, trained: config.Experiment) -> config.Experiment:
+    named = {}
+    for name, evaluator in experiment.evaluators.items():
+        usual = trained.evaluators.get(name, evaluator).modalities
+        other = f"[{','.join(evaluator.modalities)}]" if evaluator.modalities != usual else ""
+        named[name + other] = evaluator
+    return dataclasses.replace(experiment, evaluators=named)
+
+
 def _place(found: Any, abstract: Any, workdir: pathlib.Path) -> Any:
     """Puts host arrays where the plan wants them, after checking that they fit."""
-    shapes = lambda tree: {  # noqa: E731
-        sharding.path_name(k): v.shape for k, v in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
-    have, want = shapes(found), shapes(abstract)
-    wrong = sorted(k for k in have.keys() | want.keys() if have.get(k) != want.get(k))
-    if wrong:
-        name = wrong[0]
+    difference = fingerprint.difference(found, abstract)
+    if difference:
         raise config.ConfigError(
-            f"the checkpoint in {workdir} does not fit the config: {len(wrong)} arrays differ, "
-            f"first {name}: {have.get(name)} there, {want.get(name)} wanted; use the config that "
-            "the run was trained with"
+            f"the checkpoint in {workdir} does not fit the config: {difference}; use the config "
+            "that the run was trained with"
         )
     return jax.tree.map(lambda x, s: jax.device_put(x, s.sharding), found, abstract)

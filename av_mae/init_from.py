@@ -31,6 +31,8 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
         plan.experiment,
     )
     logging.info("started from %s, step %d\n%s", plan.experiment.init_from.path, saved.step, report)
+    for line in report.inputs:
+        logging.warning("inputs are prepared otherwise than the checkpoint's were: %s", line)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "init_from.txt").write_text(f"{plan.experiment.init_from.path}\n{report}\n")

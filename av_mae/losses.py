@@ -25,7 +25,7 @@ class Sum:
     weight: Any
 
     @property
-    def mean(self) -> jax.Array:
+    def mean(self) -> Any:
         """total / weight; 0 where nothing was weighed."""
         return self.total / (self.weight + _EPSILON)
 
@@ -61,8 +61,15 @@ def reconstruction(
         wanted = targets(patches, modalities[name], normalise)
         weight_b = _weight(valid_b, present, name)
         errors[name] = _squared_error(predicted, wanted, weight_b)
+    return weighted(errors, modalities), errors
+
+
+def weighted(
+    errors: Mapping[str, Sum], modalities: Mapping[str, modality_lib.Modality]
+) -> Float[Array, ""]:
+    """The reconstruction loss: each modality's mean error times its weight, summed."""
     terms = [modalities[name].weight * error.mean for name, error in errors.items()]
-    return jnp.sum(jnp.stack(terms)), errors
+    return jnp.sum(jnp.stack(terms))
 
 
 def targets(
@@ -112,8 +119,7 @@ def classification(
     """Mean over modalities of the cross entropy of each one's logits with its own labels.
 
     Labels are distributions over the classes, or (`multilabel`) independent probabilities. They
-    differ between modalities when clips are mixed with a weight for each. An entry of `logits`
-    that is no modality counts in every valid row.
+    differ between modalities when clips are mixed with a weight for each.
 
     Returns:
         The loss, and each modality's cross entropy as a `Sum` over rows.

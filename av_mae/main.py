@@ -46,8 +46,7 @@ def _main(_: list[str]) -> None:
             evaluate.evaluate(experiment, workdir)
             sys.exit(0)
         sys.exit(train.train(experiment, workdir))
-    except ValueError as error:  # of this package's own making: its message says what to do
-        logging.debug("where it happened", exc_info=True)
+    except config.ConfigError as error:
         _leave(_BAD_CONFIG, error)
     except train.Diverged as error:
         _leave(_DIVERGED, error)
@@ -94,6 +93,10 @@ def _start_devices() -> None:
     """Joins the other processes, if any, and turns the compilation cache on."""
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "~/.cache/av_mae/compiled")
     jax.config.update("jax_compilation_cache_dir", os.path.expanduser(cache))
+    if not _COORDINATOR.value and (_PROCESSES.value or _PROCESS.value is not None):
+        raise config.ConfigError(
+            "--processes and --process need --coordinator=host:port, the address of process 0"
+        )
     if _COORDINATOR.value:
         jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     elif any(k in os.environ for k in ("SLURM_NTASKS", "TPU_WORKER_HOSTNAMES")):

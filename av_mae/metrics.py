@@ -18,6 +18,10 @@ Labels = Num[Array, "b k"] | Num[np.ndarray, "b k"]
 Valid = Bool[Array, " b"] | Bool[np.ndarray, " b"]
 
 
+class Diverged(RuntimeError):
+    """A loss, gradient or score is not a number any more."""
+
+
 @flax.struct.dataclass
 class Mean:
     """Weighted mean of a value a row."""
@@ -131,11 +135,11 @@ class MeanAveragePrecision:
         return type(self)(self.scores + other.scores, self.labels + other.labels)
 
     def compute(self) -> dict[str, float]:
-        """Raises ValueError when a score is NaN, for it has no rank."""
+        """Raises Diverged when a score is NaN, for it has no rank."""
         scores_nk, labels_nk = np.concatenate(self.scores), np.concatenate(self.labels)
         if np.isnan(scores_nk).any():
             rows = int(np.isnan(scores_nk).any(1).sum())
-            raise ValueError(f"{rows} of {len(scores_nk)} rows have NaN scores: the model diverged")
+            raise Diverged(f"{rows} of {len(scores_nk)} rows have NaN scores: the model diverged")
         per_class = [_ranking(s, y) for s, y in zip(scores_nk.T, labels_nk.T, strict=True)]
         precision_k, auc_k = np.asarray(per_class, np.float64).reshape(-1, 2).T
         auc = _nanmean(auc_k)

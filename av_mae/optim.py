@@ -12,7 +12,7 @@ from av_mae.models import vit
 
 
 def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> optax.Schedule:
-    """Linear warm-up from 0 over `warmup` steps, then cosine, linear or constant to `min_lr`.
+    """Linear warm-up from 0 over `warmup` steps, then cosine or linear to `min_lr`, or constant.
 
     The decay covers the steps after the warm-up, as in Scenic and VideoMAE; the first step of a
     warmed-up run has a learning rate of 0.

@@ -111,12 +111,21 @@ def _check(e: config.Experiment) -> None:
                 raise config.ConfigError(
                     f"{where} is {value!r}, expected one of {', '.join(choices)}"
                 )
+    for path, least in config.MINIMA.items():
+        for where, value in _at(e, path):
+            if value < least:
+                raise config.ConfigError(f"{where} is {value}, expected {least} or more")
+    for path in config.SHARES:
+        for where, value in _at(e, path):
+            if not 0.0 <= value < 1.0:
+                raise config.ConfigError(f"{where} is {value}, expected 0 to less than 1")
     for path in config.DURATIONS:
         for where, value in _at(e, path):
             _check_duration(where, value)
     _check_sizes(e)
     _check_fusion(e)
     _check_masking(e)
+    _check_merging(e)
 
 
 def _at(e: config.Experiment, path: str) -> list[tuple[str, Any]]:
@@ -142,7 +151,7 @@ def _check_duration(where: str, value: str) -> None:
 def _check_sizes(e: config.Experiment) -> None:
     if not e.modalities:
         raise config.ConfigError("modalities is empty, expected video, audio or both")
-    if e.batch_size < 1 or e.batch_size % e.optim.accumulate:
+    if e.batch_size % e.optim.accumulate:
         raise config.ConfigError(
             f"batch_size {e.batch_size} is not divisible by optim.accumulate {e.optim.accumulate}"
         )
@@ -169,6 +178,11 @@ def _check_fusion(e: config.Experiment) -> None:
         raise config.ConfigError(
             f"model.fusion_layers is {m.fusion_layers}, expected 0 to model.depth ({m.depth})"
         )
+    if m.fusion == "bottleneck" and m.fusion_layers == 1 and len(e.modalities) > 1:
+        raise config.ConfigError(
+            "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
+            "nothing would be exchanged; use 2 or more, or 0 for none"
+        )
     if not 0 <= m.fusion_norm_layer < m.depth:
         raise config.ConfigError(
             f"model.fusion_norm_layer is {m.fusion_norm_layer}, expected 0 (where fusion begins) "
@@ -186,3 +200,12 @@ def _check_masking(e: config.Experiment) -> None:
             "nothing is hidden, so there is nothing to reconstruct: raise mask_ratio of "
             + " or ".join(f"modalities.{n} ({m.tokens} tokens)" for n, m in e.modalities.items())
         )
+
+
+def _check_merging(e: config.Experiment) -> None:
+    for name, evaluator in e.evaluators.items():
+        if e.dataset.multilabel and evaluator.merge == "softmax":
+            raise config.ConfigError(
+                f"evaluators.{name}.merge is softmax, which is for clips of one label, but "
+                "dataset.multilabel is True; use logits"
+            )

@@ -95,10 +95,15 @@ def build(experiment: config.Experiment) -> Run:
     """Reads the data set's info, checks that everything fits together and plans the run.
 
     Raises:
-        ConfigError, ValueError: no data set at dataset.path, unknown split, a batch size that the
+        ConfigError: no data set at dataset.path, unknown split, a batch size that the
             devices do not divide, durations that contradict each other.
     """
     info = records.Info.load(experiment.dataset.path)
+    if experiment.task == "classify" and not info.labels:
+        raise config.ConfigError(
+            f"the clips of {experiment.dataset.path} have no labels; prepare them again from class "
+            "folders, or from a csv with a label column"
+        )
     experiment = with_statistics(experiment, info)
     mesh = sharding.make_mesh(experiment.compute.fsdp)
     sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)

@@ -12,16 +12,24 @@ import jax
 import numpy as np
 from absl import logging
 
-from av_mae import checkpoint, config, evaluate, evaluators, init_from, run, sharding, state, timing
+from av_mae import (
+    best,
+    checkpoint,
+    config,
+    evaluate,
+    evaluators,
+    init_from,
+    run,
+    sharding,
+    state,
+    timing,
+)
 from av_mae.input import pipeline
-from av_mae.report import page
+from av_mae.metrics import Diverged
+from av_mae.report import history, page
 
 # EX_TEMPFAIL: stopped by SIGTERM after saving; running the same command again continues.
 PREEMPTED = 75
-
-
-class Diverged(RuntimeError):
-    """The loss or the gradient is not a number any more."""
 
 
 def train(experiment: config.Experiment, workdir: pathlib.Path) -> int:
@@ -71,7 +79,7 @@ class Loop:
         self._reporter = plan.reporter(workdir, resume_step=begin)
         self._workdir = workdir
         self._evaluators = evaluators.make(plan, self._reporter)
-        self._best = checkpoint.Best(workdir, plan.experiment, plan.info.labels)
+        self._best = _best(plan, workdir)
         self._clock = timing.Clock(begin)
         self._stop = StopSignal(saved)
 
@@ -88,13 +96,14 @@ class Loop:
         """Runs to the last step; False when a SIGTERM ended it early."""
         plan = self._plan
         every = timing.Schedule(plan)
+        self._catch_up(current)
         batches = self._batches()
         batch = self._next(batches)
         train_step = self._compile(current, batch)
         pending: tuple[int, state.Metrics] | None = None
         for step in range(self._begin + 1, plan.total + 1):
             current, metrics = train_step(current, batch)
-            stop = self._stop.now(step)
+            stop = step < plan.total and self._stop.now(step)
             if step < plan.total and not stop:
                 batch = self._next(batches)  # while the devices work on this step
             if pending:
@@ -105,15 +114,21 @@ class Loop:
                 pending = None
             if every.log(step):
                 self._log(step, metrics)
-            if every.evaluate(step) or stop:
-                self._evaluate(step, current, [] if stop else every.evaluators(step))
+            due = every.evaluators(step)
+            self._evaluate(step, current, [] if stop else due)
             if every.checkpoint(step) or stop:
                 with self._clock.paused():
-                    self._saved.save(step, current)
+                    self._saved.save(step, current, {"unscored": due} if stop else None)
             if stop:
                 logging.warning("told to stop: saved step %d; run again to continue", step)
                 return False
         return True
+
+    def _catch_up(self, current: state.TrainState) -> None:
+        """Runs the evaluators that a stop left undone."""
+        note = self._saved.note(self._begin) if self._begin else {}
+        names = [name for name in note.get("unscored", []) if name in self._evaluators]
+        self._evaluate(self._begin, current, names)
 
     def _compile(self, current: state.TrainState, batch: state.Batch) -> Any:
         """Compiles ahead of the first step, so that no step time contains it."""
@@ -198,6 +213,12 @@ class StopSignal:
 
     def now(self, step: int) -> bool:
         return self._told if self._alone else self._saved.reached_preemption(step)
+
+
+def _best(plan: run.Run, workdir: pathlib.Path) -> best.Best:
+    metric = plan.experiment.checkpoint.best
+    lower = history.lower_is_better(metric)
+    return best.Best(workdir, plan.experiment, plan.info.labels, metric=metric, lower=lower)
 
 
 def _write_config(workdir: pathlib.Path, plan: run.Run) -> None:

@@ -47,10 +47,12 @@ def measure(experiment: config.Experiment, classes: int, steps: int) -> dict[str
     """Compiles and times the real train step of an experiment on synthetic clips."""
     task = tasks.make(experiment, [str(k) for k in range(classes)])
     model = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
-    tx = optim.make(experiment.optim, model, lambda step: 1e-4 + 0.0 * step)
+    trainable = "head" if experiment.model.linear_probe else ""
+    tx = optim.make(experiment.optim, model, lambda step: 1e-4 + 0.0 * step, trainable=trainable)
     graphdef = nnx.split(model, nnx.Param, ...)[0]
     make = jax.jit(lambda: state.init_state(task, tx, 0, experiment.optim.ema > 0))
-    step = jax.jit(state.make_train_step(task, graphdef, tx, seed=0), donate_argnums=0)
+    kinds = {"accumulate": experiment.optim.accumulate, "ema": experiment.optim.ema}
+    step = jax.jit(state.make_train_step(task, graphdef, tx, seed=0, **kinds), donate_argnums=0)
     batch = jax.device_put(synthetic(experiment, classes))
     current = make()
 

@@ -32,8 +32,8 @@ def _write(folder: pathlib.Path, *steps: int) -> None:
     saved.close()
 
 
-def _restore(folder: pathlib.Path, like: state.TrainState):
-    saved = checkpoint.Checkpoints(folder / "checkpoints", EXPERIMENT, (), keep=3)
+def _restore(folder: pathlib.Path, like: state.TrainState, experiment=EXPERIMENT, labels=()):
+    saved = checkpoint.Checkpoints(folder / "checkpoints", experiment, labels, keep=3)
     try:
         return saved.restore(_abstract(like))
     finally:
@@ -153,6 +153,15 @@ def test_another_model_is_refused_and_its_checkpoints_stay(tmp_path):
         _restore(tmp_path, wider)
     assert _restore(tmp_path, _state(1))[1]["step"] == 1
     assert not (tmp_path / "damaged").exists()
+
+
+def test_a_classifier_of_other_labels_is_refused(tmp_path):
+    """As many labels in another order would be trained on, and scored, without a word."""
+    classifier = dataclasses.replace(EXPERIMENT, task="classify")
+    _write(tmp_path, 1)
+    with pytest.raises(config.ConfigError, match="other labels.*label 0: 'cat' -> 'dog'"):
+        _restore(tmp_path, _state(1), classifier, ("dog", "cat"))
+    assert _restore(tmp_path, _state(1), classifier, ("cat", "dog"))[1]["step"] == 1
 
 
 def test_a_changed_config_is_told(tmp_path, caplog):

@@ -18,7 +18,7 @@ def refusal(**changes) -> str:
     return str(error.value)
 
 
-def nested(key: str, value: str) -> dict:
+def nested(key: str, value) -> dict:
     """`{"a": {"b": value}}` for the key `a.b`."""
     for name in reversed(key.split(".")):
         value = {name: value}
@@ -108,6 +108,18 @@ def test_a_choice_outside_the_list_is_answered_by_the_list(key):
     assert all(choice in message for choice in config.CHOICES[key])
 
 
+@pytest.mark.parametrize("key", sorted(config.MINIMA))
+def test_a_number_below_its_minimum_is_named(key):
+    least, key = config.MINIMA[key], key.replace("*", "val")
+    below = float(least - 1) if key in ("lr", "optim.clip", "optim.weight_decay") else least - 1
+    assert f"{key} is {below}, expected {least} or more" in refusal(**nested(key, below))
+
+
+@pytest.mark.parametrize("key", config.SHARES)
+def test_a_share_of_one_and_more_is_named(key):
+    assert f"{key} is 1.0, expected 0 to less than 1" in refusal(**nested(key, 1.0))
+
+
 @pytest.mark.parametrize("key", config.DURATIONS)
 def test_a_length_of_time_that_is_none_is_named(key):
     key = key.replace("*", "val")
@@ -147,12 +159,19 @@ def test_a_sound_shorter_than_a_patch_is_refused():
     ("changes", "words"),
     [
         ({"modalities": {}}, ["modalities is empty"]),
-        ({"batch_size": 0}, ["batch_size 0"]),
         ({"batch_size": 10, "optim": {"accumulate": 4}}, ["10", "accumulate 4"]),
         ({"batch_size": 9, "dataset": {"repeat": 2}}, ["9", "repeat 2"]),
         ({"model": {"width": 100}}, ["width 100", "12 heads"]),
         ({"model": {"decoder_heads": 5}}, ["model.decoder", "5 heads"]),
         ({"model": {"fusion": "bottleneck"}}, ["bottleneck is for finetuning"]),
+        (
+            {"dataset": {"multilabel": True}, "evaluators": {"test": {"merge": "softmax"}}},
+            ["evaluators.test.merge is softmax", "use logits"],
+        ),
+        (
+            {"task": "classify", "model": {"fusion": "bottleneck", "fusion_layers": 1}},
+            ["fusion_layers is 1", "nothing would be exchanged"],
+        ),
         ({"model": {"fusion": "mid", "fusion_layers": 13}}, ["fusion_layers is 13", "(12)"]),
         (
             {"modalities": {"video": {"mask_ratio": 0.0}}},
@@ -186,7 +205,9 @@ def test_durations_are_steps(duration, steps):
     assert durations.steps(duration, steps_per_epoch=10, batch_size=64, total=1000) == steps
 
 
-@pytest.mark.parametrize("duration", ["", "5", "epochs", "5 furlongs", "-1 steps", "5 epochs!"])
+@pytest.mark.parametrize(
+    "duration", ["", "5", "epochs", "5 furlongs", "-1 steps", "5 epochs!", "1.2.3 epochs"]
+)
 def test_what_is_no_duration_says_what_is(duration):
     with pytest.raises(config.ConfigError, match="expected a number and steps, epochs"):
         durations.steps(duration, steps_per_epoch=1, batch_size=1)

@@ -46,6 +46,7 @@ def test_a_config_builds_a_model_for_every_choice_of_modalities(file, modalities
 def test_a_config_states_its_command_and_what_to_expect(file):
     text = file.read_text().split('"""')[1]
     assert f"--config=configs/{file.parent.name}/{file.stem}.py" in text
+    assert "hat to expect: " in text or file.parent.name == "sample"
     assert len(file.read_text().splitlines()) <= 90
 
 
@@ -57,6 +58,8 @@ def test_finetuning_sees_what_pretraining_saw():
             for name in before:
                 assert before[name].patch == after[name].patch
                 assert before[name].axes[1:] == after[name].axes[1:]
+                assert (before[name].mean, before[name].std) == (after[name].mean, after[name].std)
+            assert before["video"].remove_still == after["video"].remove_still
 
 
 def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
@@ -150,9 +153,9 @@ def shrink(c, folder: pathlib.Path):
     c.dataset.workers = 1
     c.batch_size, c.total = 8 * c.dataset.repeat, "4 steps"
     c.optim.warmup = "1 steps"
-    c.model.update(width=16, depth=2, heads=2, mlp=32)
+    c.model.update(width=16, depth=3, heads=2, mlp=32)
     c.model.update(decoder_width=16, decoder_depth=1, decoder_heads=2, decoder_mlp=32)
-    c.model.fusion_layers = 1
+    c.model.fusion_layers = 2
     c.compute.scan = False
     c.modalities.video.update(frames=4, stride=2, size=32)
     c.modalities.audio.seconds = 0.64

@@ -72,7 +72,8 @@ def _two(workdir: pathlib.Path, data: pathlib.Path, *flags: str, task: str) -> l
 
 def test_two_processes_equal_one(task, data, eight, tmp_path):
     both = _two(tmp_path, data, task=task)
-    outputs = [process.communicate(timeout=300)[0] for process in both]
+    with tiny.killed_at_last(*both):
+        outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
     _assert_close(_outcome(tmp_path), eight)
 
@@ -83,9 +84,10 @@ def test_one_process_told_to_stop_stops_both_at_the_same_step(data, tmp_path):
         task="pretrain",
     )  # fmt: skip
     log = tmp_path / "metrics.jsonl"
-    tiny.wait_for(lambda: log.exists() and log.read_text().count('"train"') >= 3, both[0])
-    both[1].send_signal(signal.SIGTERM)
-    outputs = [process.communicate(timeout=300)[0] for process in both]
+    with tiny.killed_at_last(*both):
+        tiny.wait_for(lambda: log.exists() and log.read_text().count('"train"') >= 3, both[0])
+        both[1].send_signal(signal.SIGTERM)
+        outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [train.PREEMPTED] * 2, "\n".join(outputs)
     step = checkpoint.read(tmp_path).step
     assert 3 <= step < 5000

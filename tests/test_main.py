@@ -87,3 +87,13 @@ def test_a_mistake_in_a_config_file_is_named(body, answers):
     assert answers[body].startswith("error: ")
     assert MISTAKES[body] in answers[body]
     assert "Traceback" not in answers[body]
+
+
+def test_processes_without_a_coordinator_are_refused(tmp_path):
+    """They would each train alone, all into one workdir."""
+    done = subprocess.run(
+        [sys.executable, "-m", "av_mae.main", SAMPLE, f"--workdir={tmp_path}", "--processes=2"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 78
+    assert "need --coordinator=host:port" in done.stderr

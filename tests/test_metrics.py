@@ -146,7 +146,7 @@ def test_perfect_and_useless_rankings():
 def test_nan_scores_cannot_be_ranked():
     scores, labels, valid = _rows()
     scores[3, 1] = np.nan
-    with pytest.raises(ValueError, match="1 of 40 rows have NaN"):
+    with pytest.raises(metrics.Diverged, match="1 of 40 rows have NaN"):
         metrics.MeanAveragePrecision.of(scores, labels, valid).compute()
 
 

@@ -116,6 +116,15 @@ def check_keys(config: str, names: list[str]) -> None:
             value = value[key]
 
 
+def test_our_own_numbers_in_the_readme_are_those_of_the_results():
+    table = (ROOT / "docs/results/grid.md").read_text()
+    cells = [line.split(" | ") for line in table.splitlines() if "scratch" in line.split(" | ")[0]]
+    cells += [line.split(" | ") for line in table.splitlines() if "_pretrained |" in line]
+    measured = {f"{100 * float(row[3].strip('*')):.1f}" for row in cells}
+    row = next(line for line in README.read_text().splitlines() if "`configs/grid`" in line)
+    assert set(re.findall(r"\d+\.\d", row)) == measured and len(measured) == 6
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", page.read_text()):

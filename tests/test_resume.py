@@ -1,7 +1,6 @@
 """Runs that are killed and started again, with real processes."""
 
 import json
-import os
 import pathlib
 import signal
 
@@ -52,7 +51,7 @@ def test_killed_at_several_moments_ends_with_the_same_parameters(task, data, unb
     for moment in moments:
         process = tiny.start(tmp_path, data, task=task)
         tiny.wait_for(moment, process)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     tiny.run(tmp_path, data, task=task)
     assert _equal(checkpoint.read(tmp_path), unbroken)
@@ -60,15 +59,23 @@ def test_killed_at_several_moments_ends_with_the_same_parameters(task, data, unb
     assert steps == sorted(set(steps)) and steps[-1] == 8
 
 
-def test_sigterm_saves_and_leaves_with_its_own_exit_code(task, data, unbroken, tmp_path):
-    process = tiny.start(tmp_path, data, "--config.checkpoint.every=100 steps", task=task)
-    tiny.wait_for(lambda: max(_logged(tmp_path), default=0) >= 2, process)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
+def test_sigterm_saves_and_leaves_with_its_own_exit_code(task, data, tmp_path):
+    """A long run with steps of the same learning rate, so that it may stop anywhere."""
+    flags = ("--config.total=5000 steps", "--config.checkpoint.every=5000 steps")
+    flags += ("--config.optim.schedule=constant",)
+    process = tiny.start(tmp_path / "stopped", data, *flags, task=task)
+    with tiny.killed_at_last(process):
+        tiny.wait_for(lambda: max(_logged(tmp_path / "stopped"), default=0) >= 2, process)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == train.PREEMPTED, output
     assert "run again to continue" in output
-    tiny.run(tmp_path, data, task=task)
-    assert _equal(checkpoint.read(tmp_path), unbroken)
+    stopped = checkpoint.read(tmp_path / "stopped").step
+    assert 2 <= stopped < 5000
+    flags = (f"--config.total={stopped + 2} steps", "--config.optim.schedule=constant")
+    tiny.run(tmp_path / "stopped", data, *flags, task=task)
+    tiny.run(tmp_path / "unbroken", data, *flags, task=task)
+    assert _equal(checkpoint.read(tmp_path / "stopped"), checkpoint.read(tmp_path / "unbroken"))
 
 
 def test_finished_run_says_there_is_nothing_to_do(data, tmp_path):

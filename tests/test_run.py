@@ -1,6 +1,8 @@
 """What cannot run stops before the first step, with a sentence that says what to do."""
 
+import json
 import pathlib
+import shutil
 
 import pytest
 import tiny
@@ -11,6 +13,14 @@ from av_mae import config, evaluate, parse, run, train
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> pathlib.Path:
     return tiny.write_records(tmp_path_factory.mktemp("records"))
+
+
+def _refuse(values: dict, workdir: pathlib.Path, sentence: str) -> None:
+    with pytest.raises(config.ConfigError, match=sentence):
+        train.train(parse.experiment(values), workdir)
+    metrics = workdir / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    assert not [line for line in lines if json.loads(line)["kind"] == "train"]
 
 
 def _build(data, task="pretrain", **changes) -> run.Run:
@@ -35,10 +45,33 @@ def test_unknown_split(data):
         _build(data, **changes)
 
 
-def test_unknown_evaluation_split(data, tmp_path):
-    changes = {"evaluators": {"test": {"kind": "reconstruction", "split": "test"}}}
-    with pytest.raises(ValueError, match="no split 'test'"):
-        train.train(parse.experiment(tiny.experiment(data, **changes)), tmp_path)
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"split": "test"}, "evaluators.val: .* has no split 'test'; it has: train, val"),
+        ({"kind": "knn", "train_split": "training"}, "evaluators.val: .* no split 'training'"),
+        ({"batch_size": 10}, "evaluators.val.batch_size 10 .* 8 devices; use 8 or 16"),
+        ({"modalities": ("depth",)}, "'depth'; this model knows video, audio"),
+        ({"kind": "clasification"}, "expected one of"),
+        ({"kind": "classification"}, "the task is"),
+    ],
+)
+def test_evaluator_that_cannot_run(data, tmp_path, changes, sentence):
+    evaluator = {"kind": "reconstruction", "split": "val", "every": "end"} | changes
+    _refuse(tiny.experiment(data, evaluators={"val": evaluator}), tmp_path, sentence)
+
+
+@pytest.mark.parametrize("kind", ["reconstruction", "knn"])
+def test_evaluator_of_sound_that_no_clip_has(data, tmp_path, kind):
+    silent = tmp_path / "records"
+    shutil.copytree(data, silent)
+    info = json.loads((silent / "av_mae.json").read_text())
+    for shard in info["splits"]["val"]["shards"]:
+        shard["with_sound"] = 0
+    (silent / "av_mae.json").write_text(json.dumps(info))
+    evaluator = {"kind": kind, "split": "val", "every": "end", "modalities": ("audio",)}
+    values = tiny.experiment(silent, evaluators={"val": evaluator})
+    _refuse(values, tmp_path / "run", "evaluators.val: .* no clip of split 'val' .* has sound")
 
 
 def test_batch_that_the_devices_do_not_divide(data):
@@ -51,31 +84,14 @@ def test_run_of_no_steps(data):
         _build(data, total="0 steps")
 
 
-def test_unknown_evaluator_kind_and_task(data, tmp_path):
-    for kind, sentence in (("clasification", "expected one of"), ("classification", "the task is")):
-        values = tiny.experiment(data, evaluators={"val": {"kind": kind, "split": "val"}})
-        with pytest.raises(config.ConfigError, match=sentence):
-            train.train(parse.experiment(values), tmp_path)
-
-
-def test_evaluator_of_a_modality_that_is_not_there(data, tmp_path):
-    evaluator = {"kind": "reconstruction", "split": "val", "modalities": ("depth",)}
-    with pytest.raises(config.ConfigError, match="'depth'; this model knows video, audio"):
-        train.train(
-            parse.experiment(tiny.experiment(data, evaluators={"val": evaluator})), tmp_path
-        )
-
-
 def test_best_metric_of_no_evaluator(data, tmp_path):
     values = tiny.experiment(data, checkpoint={"every": "2 steps", "best": "test/accuracy"})
-    with pytest.raises(config.ConfigError, match="checkpoint.best is 'test/accuracy'"):
-        train.train(parse.experiment(values), tmp_path)
+    _refuse(values, tmp_path, "checkpoint.best is 'test/accuracy'")
 
 
 def test_init_from_nothing(data, tmp_path):
     values = tiny.experiment(data, "classify", init_from={"path": str(tmp_path / "none")})
-    with pytest.raises(config.ConfigError, match="none does not exist"):
-        train.train(parse.experiment(values), tmp_path)
+    _refuse(values, tmp_path, "none does not exist")
 
 
 def test_evaluating_without_a_checkpoint(data, tmp_path):

@@ -1,12 +1,13 @@
 """A tiny data set of real records and a tiny experiment on it, for tests of whole runs."""
 
+import contextlib
 import io
 import os
 import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_collections
@@ -99,9 +100,21 @@ def start(
 def run(workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, **kwargs: Any) -> str:
     """Runs the tiny experiment to its end and returns what it printed."""
     process = start(workdir, records_folder, *flags, **kwargs)
-    output, _ = process.communicate(timeout=300)
+    with killed_at_last(process):
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
+
+
+@contextlib.contextmanager
+def killed_at_last(*processes: subprocess.Popen) -> Iterator[None]:
+    """However the block is left, the processes have ended then."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def wait_for(

@@ -1,17 +1,83 @@
 """Batches of a split for evaluators: on the devices, restricted to the asked modalities."""
 
+import functools
 import math
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
+from absl import logging
 
 from av_mae import config, sharding, state
 from av_mae.input import pipeline
 from av_mae.modality import Modality
 from av_mae.run import Run
+from av_mae.tasks import presence
+
+_INPUTS = ("video", "audio")
 
 
-def modalities(name: str, evaluator: config.Evaluator, plan: Run) -> dict[str, Modality]:
+class Split:
+    """Global batches of a split, `video` `[b v f h w 3]` and `audio` `[b v s]`, each clip once.
+
+    Every iteration starts at the first clip. Clips without any of the asked modalities are read
+    too, for `present` to leave out; making the split logs how many they are.
+    """
+
+    def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, split: str):
+        """Opens the split without reading a clip.
+
+        Raises:
+            ConfigError: no such split, no clip in it with the asked modalities, an unknown
+                modality, or a batch size that the devices do not divide.
+        """
+        self._mesh = plan.mesh
+        asked = _modalities(name, evaluator, plan)
+        size = _batch_size(name, evaluator, plan)
+        host, hosts = sharding.host_share(plan.mesh, size)
+        self._read = functools.partial(
+            pipeline.eval_batches,
+            plan.experiment.dataset.path,
+            split,
+            asked,
+            batch_size=size,
+            temporal_views=evaluator.temporal_views,
+            spatial_views=evaluator.spatial_views,
+            sampling=plan.experiment.dataset.sampling,
+            host=host,
+            hosts=hosts,
+        )
+        try:
+            self._read()
+        except config.ConfigError as error:
+            raise config.ConfigError(f"evaluators.{name}: {error}") from error
+        _log_left_out(name, plan, split, asked)
+
+    def __iter__(self) -> Iterator[state.Batch]:
+        for batch in self._read():
+            yield sharding.to_devices(batch, self._mesh)
+
+
+def fold_views(batch: state.Batch) -> state.Batch:
+    """Views become rows: `[b v ...] -> [b*v ...]`; per-clip values are repeated to match."""
+    views = next(batch[k].shape[1] for k in _INPUTS if k in batch)
+    folded = {}
+    for key, x in batch.items():
+        if key in _INPUTS:
+            folded[key] = x.reshape(-1, *x.shape[2:])
+        else:
+            folded[key] = jnp.repeat(x, views, axis=0)
+    return folded
+
+
+def present(batch: state.Batch) -> dict[str, jax.Array]:
+    """Which rows are clips that have a modality, `{modality: bool [b]}`; padding has none."""
+    known = presence.of(batch) or {}
+    valid_b = batch["valid"]
+    return {k: valid_b & known[k] if k in known else valid_b for k in _INPUTS if k in batch}
+
+
+def _modalities(name: str, evaluator: config.Evaluator, plan: Run) -> dict[str, Modality]:
     """The modalities an evaluator gives to the model; all of them unless it names a subset."""
     known = plan.experiment.modalities
     wrong = [m for m in evaluator.modalities if m not in known]
@@ -22,28 +88,7 @@ def modalities(name: str, evaluator: config.Evaluator, plan: Run) -> dict[str, M
     return {k: v for k, v in known.items() if not evaluator.modalities or k in evaluator.modalities}
 
 
-def of_split(
-    name: str, evaluator: config.Evaluator, plan: Run, split: str
-) -> Iterator[state.Batch]:
-    """Global batches of a split, `video` `[b v f h w 3]` and `audio` `[b v s]`, each clip once."""
-    size = batch_size(name, evaluator, plan)
-    host, hosts = sharding.host_share(plan.mesh, size)
-    batches = pipeline.eval_batches(
-        plan.experiment.dataset.path,
-        split,
-        modalities(name, evaluator, plan),
-        batch_size=size,
-        temporal_views=evaluator.temporal_views,
-        spatial_views=evaluator.spatial_views,
-        sampling=plan.experiment.dataset.sampling,
-        host=host,
-        hosts=hosts,
-    )
-    for batch in batches:
-        yield sharding.to_devices(batch, plan.mesh)
-
-
-def batch_size(name: str, evaluator: config.Evaluator, plan: Run) -> int:
+def _batch_size(name: str, evaluator: config.Evaluator, plan: Run) -> int:
     """The asked batch size, else the training one where every device gets the same rows."""
     if evaluator.batch_size:
         sharding.check_batch(evaluator.batch_size, plan.mesh, f"evaluators.{name}.batch_size")
@@ -51,13 +96,12 @@ def batch_size(name: str, evaluator: config.Evaluator, plan: Run) -> int:
     return math.ceil(plan.experiment.batch_size / plan.mesh.size) * plan.mesh.size
 
 
-def fold_views(batch: state.Batch) -> state.Batch:
-    """Views become rows: `[b v ...] -> [b*v ...]`; per-clip values are repeated to match."""
-    views = next(batch[k].shape[1] for k in ("video", "audio") if k in batch)
-    folded = {}
-    for key, x in batch.items():
-        if key in ("video", "audio"):
-            folded[key] = x.reshape(-1, *x.shape[2:])
-        else:
-            folded[key] = jax.numpy.repeat(x, views, axis=0)
-    return folded
+def _log_left_out(name: str, plan: Run, split: str, asked: dict[str, Modality]) -> None:
+    """Every clip has pictures, so only those who ask for sound alone may find nothing."""
+    found = plan.info.split(split)
+    silent = found.clips - found.with_sound
+    if set(asked) == {"audio"} and silent:
+        logging.warning(
+            "evaluators.%s leaves out the %d of %d clips of %s that have no sound",
+            name, silent, found.clips, split,
+        )  # fmt: skip

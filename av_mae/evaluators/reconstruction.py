@@ -1,6 +1,7 @@
 """Loss of a pretrained model on a split, and pictures of what it fills in."""
 
 import functools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import config, reconstruction, sharding, state
+from av_mae import config, losses, reconstruction, sharding, state
 from av_mae.evaluators import batches
 from av_mae.report import writer
 from av_mae.run import Run
@@ -26,26 +27,24 @@ class Reconstruction:
     def __init__(
         self, name: str, evaluator: config.Evaluator, plan: Run, reporter: writer.Reporter
     ):
-        self._name, self._evaluator, self._plan = name, evaluator, plan
-        self._reporter = reporter
-        batches.modalities(name, evaluator, plan)
+        self._name, self._split, self._reporter = name, evaluator.split, reporter
+        self._modalities = plan.experiment.modalities
+        self._clips = batches.Split(name, evaluator, plan, evaluator.split)
         everywhere = sharding.replicated(plan.mesh)
         bind = functools.partial(functools.partial, task=plan.task, graphdef=plan.graphdef)
-        self._losses = jax.jit(bind(_losses), out_shardings=everywhere)
+        self._errors = jax.jit(bind(_errors), out_shardings=everywhere)
         self._pictures = jax.jit(bind(_pictures), out_shardings=everywhere)
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
-        totals: dict[str, float] = {}
-        clips = 0.0
-        every = batches.of_split(self._name, self._evaluator, self._plan, self._evaluator.split)
-        for number, batch in enumerate(every):
+        total = None
+        for number, batch in enumerate(self._clips):
             if number == 0:
                 self._show(step, params, rest, batch)
-            means, rows = jax.device_get(self._losses(params, rest, batch))
-            clips += float(rows)
-            for key, mean in means.items():
-                totals[key] = totals.get(key, 0.0) + float(mean) * float(rows)
-        yield from ((key, total / clips) for key, total in totals.items())
+            part = jax.tree.map(np.float64, jax.device_get(self._errors(params, rest, batch)))
+            total = part if total is None else jax.tree.map(operator.add, total, part)
+        assert total is not None  # an empty split is refused
+        yield "loss", float(losses.weighted(total, self._modalities))
+        yield from ((f"loss_{name}", float(error.mean)) for name, error in total.items())
 
     def _show(self, step: int, params: Any, rest: Any, batch: state.Batch) -> None:
         views, valid, index = jax.device_get(self._pictures(params, rest, batch))
@@ -56,19 +55,18 @@ class Reconstruction:
                 name: {kind: getattr(p, kind)[row] for kind in reconstruction.KINDS}
                 for name, p in views.items()
             }
-            title = f"clip {index[row]} of {self._evaluator.split}"
-            examples.append(reconstruction.example(one, self._plan.experiment.modalities, title))
+            title = f"clip {index[row]} of {self._split}"
+            examples.append(reconstruction.example(one, self._modalities, title))
         self._reporter.gallery(step, self._name, examples)
 
 
-def _losses(
+def _errors(
     params: Any, rest: Any, batch: state.Batch, *, task: Any, graphdef: Any
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """(mean loss and its parts, number of real rows) of a batch with views."""
+) -> dict[str, losses.Sum]:
+    """Each modality's error over the views that have it."""
     model = nnx.merge(graphdef, params, rest)
     folded = batches.fold_views(batch)
-    _, metrics = task.evaluate(model, folded, _keys(folded["index"]))
-    return metrics, folded["valid"].sum()
+    return task.evaluate(model, folded, _keys(folded["index"]))
 
 
 def _pictures(

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from av_mae import config
+from av_mae import config, cores
 from av_mae import modality as modality_lib
 from av_mae.input import example as example_lib
 from av_mae.input import order, records
@@ -71,8 +71,8 @@ def train_batches(
         )
 
     counters = order.counters(clips_per_batch, start=start, host=host, hosts=hosts)
-    found = _each(counters, read, dataset.workers or _cores())
-    examples = _each(found, example, _cores()).batch(clips_per_batch // hosts)
+    found = _each(counters, read, dataset.workers or cores.count())
+    examples = _each(found, example, cores.count()).batch(clips_per_batch // hosts)
     return (_merge_copies(batch) for batch in _Arrays(examples, folder))
 
 
@@ -114,8 +114,8 @@ def eval_batches(
         )
 
     counters = order.counters(batch_size, start=0, host=host, hosts=hosts)
-    found = _each(counters.take_while(lambda i: i < table.clips), read, _cores())
-    examples = _each(found, example, _cores()).batch(batch_size // hosts)
+    found = _each(counters.take_while(lambda i: i < table.clips), read, cores.count())
+    examples = _each(found, example, cores.count()).batch(batch_size // hosts)
     return _padded(examples, folder, math.ceil(table.clips / batch_size), batch_size // hosts)
 
 
@@ -144,7 +144,7 @@ def _open(
     info = records.Info.load(folder)
     split = info.split(split_name)
     if split.clips == 0:
-        raise ValueError(
+        raise config.ConfigError(
             f"split {split_name!r} of {os.fspath(folder)!r} holds no clip; "
             "see the rejected.csv of its preparation"
         )
@@ -185,7 +185,7 @@ class _Arrays(Iterator[Batch]):
         try:
             return cast(Batch, next(self._batches))
         except tf.errors.OpError as error:
-            raise ValueError(
+            raise config.ConfigError(
                 f"a record of {self._folder!r} cannot be used: {_reason(error)}; compare its "
                 f"shards with the sha256 in {records.INFO_FILE} and prepare them again"
             ) from error
@@ -219,7 +219,3 @@ def _padded(
 def _zeros(examples: tf.data.Dataset, rows: int) -> Batch:
     spec = cast(dict[str, Any], examples.element_spec)
     return {k: np.zeros((rows, *s.shape[1:]), s.dtype.as_numpy_dtype) for k, s in spec.items()}
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1

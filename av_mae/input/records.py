@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from av_mae import config
+
 INFO_FILE = "av_mae.json"
 FORMAT = 1
 SAMPLE_RATE = 16_000
@@ -110,18 +112,18 @@ class Info:
         """Reads a data set's description.
 
         Raises:
-            ValueError: there is none in `folder`, or it is damaged or of another format.
+            ConfigError: there is none in `folder`, or it is damaged or of another format.
         """
         path = pathlib.Path(folder) / INFO_FILE
         if not path.is_file():
-            raise ValueError(
+            raise config.ConfigError(
                 f"no data set in {os.fspath(folder)!r} ({INFO_FILE} missing); write one with "
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
         try:
             return _info(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise config.ConfigError(
                 f"{path} is not a readable data set description ({error!r}); prepare it again"
             ) from error
 
@@ -129,11 +131,13 @@ class Info:
         """The named split.
 
         Raises:
-            ValueError: there is no such split; names the ones there are.
+            ConfigError: there is no such split; names the ones there are.
         """
         if name not in self.splits:
             known = ", ".join(self.splits) or "none"
-            raise ValueError(f"data set {self.name!r} has no split {name!r}; it has: {known}")
+            raise config.ConfigError(
+                f"data set {self.name!r} has no split {name!r}; it has: {known}"
+            )
         return self.splits[name]
 
 
@@ -141,7 +145,7 @@ def encode(clip: Clip) -> bytes:
     """Serialises a clip as a tf.train.Example.
 
     Raises:
-        ValueError: no frame, a frame rate that is not positive, or sound that is not int16 `[s]`.
+        ConfigError: no frame, a frame rate that is not positive, or sound that is not int16 `[s]`.
     """
     _check(clip)
     audio = b"" if clip.audio is None else clip.audio.astype("<i2", copy=False).tobytes()
@@ -166,7 +170,7 @@ def decode(record: bytes) -> Clip:
     """Inverse of `encode`; floats come back at float32 precision.
 
     Raises:
-        ValueError: the bytes are not a clip.
+        ConfigError: the bytes are not a clip.
     """
     try:
         feature = tf.train.Example.FromString(record).features.feature
@@ -185,7 +189,9 @@ def decode(record: bytes) -> Clip:
             labels=tuple(feature["label"].int64_list.value),
         )
     except Exception as error:  # protobuf's DecodeError is no ValueError in every implementation
-        raise ValueError(f"a record of {len(record)} bytes is not a clip: {error!r}") from error
+        raise config.ConfigError(
+            f"a record of {len(record)} bytes is not a clip: {error!r}"
+        ) from error
 
 
 def has_sound(clip: Clip) -> bool:
@@ -230,22 +236,24 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
     """Byte offsets int64 `[clips]` of a shard's records, checked against the shard without it.
 
     Raises:
-        ValueError: the shard or its index is missing, or does not have the size it was written at.
+        ConfigError: the shard or its index is missing, or does not have the size it was written at.
     """
     path = pathlib.Path(folder) / shard.file
     for file in (path, index_path(path)):
         if not file.is_file():
-            raise ValueError(f"{file} is missing though {INFO_FILE} lists it; prepare it again")
+            raise config.ConfigError(
+                f"{file} is missing though {INFO_FILE} lists it; prepare it again"
+            )
     size = path.stat().st_size
     if size != shard.bytes:
-        raise ValueError(
+        raise config.ConfigError(
             f"{path} has {size:,} bytes, {INFO_FILE} says {shard.bytes:,}; "
             "it was copied in part or written anew: copy or prepare it again"
         )
     raw = index_path(path).read_bytes()
     offsets = np.frombuffer(raw, "<i8") if len(raw) % 8 == 0 else np.empty(0, "<i8")
     if len(raw) != 8 * shard.clips or not _plausible(offsets, size):
-        raise ValueError(
+        raise config.ConfigError(
             f"{index_path(path)} does not fit its shard of {shard.clips} clips and {size:,} bytes; "
             "copy or prepare both again"
         )
@@ -254,12 +262,14 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
 
 def _check(clip: Clip) -> None:
     if not clip.frames:
-        raise ValueError(f"clip {clip.id!r} has no frame; a record needs at least one")
+        raise config.ConfigError(f"clip {clip.id!r} has no frame; a record needs at least one")
     if not clip.fps > 0:
-        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
+        raise config.ConfigError(
+            f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0"
+        )
     audio = clip.audio
     if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
-        raise ValueError(
+        raise config.ConfigError(
             f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
         )
 
@@ -268,7 +278,7 @@ def _info(values: Mapping[str, Any]) -> Info:
     values = dict(values)
     found = values.pop("format")
     if found != FORMAT:
-        raise ValueError(f"format {found}, this program reads {FORMAT}")
+        raise config.ConfigError(f"format {found}, this program reads {FORMAT}")
     splits = {
         name: Split(split["name"], tuple(Shard(**shard) for shard in split["shards"]))
         for name, split in values["splits"].items()

@@ -8,7 +8,7 @@ attended to, so they change nothing for the others. Encoders use all classes; de
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ Tokens = dict[str, Float[Array, "b _ d"]]
 Present = Mapping[str, Bool[Array, "b"]]
 
 
+@runtime_checkable
 class Fusion(Protocol):
     """What the classes below have in common."""
 

@@ -6,7 +6,7 @@ the joint one, each modality its own copy. What corresponds to nothing is report
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -29,6 +29,7 @@ class Report:
         fresh: target paths left as they were initialised.
         unused: source paths that have no place in the target.
         sources: for loaded and resized paths, where they came from.
+        inputs: keys by which the inputs are prepared otherwise than the source's were.
     """
 
     loaded: list[str] = dataclasses.field(default_factory=list)
@@ -36,6 +37,7 @@ class Report:
     fresh: list[str] = dataclasses.field(default_factory=list)
     unused: list[str] = dataclasses.field(default_factory=list)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    inputs: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
         """A table with one line for all parameters of a stack of blocks."""
@@ -44,6 +46,7 @@ class Report:
             paths = getattr(self, title)
             lines.append(f"{title}: {len(paths)}")
             lines += [f"  {line}" for line in _lines(paths, self.sources)]
+        lines += [f"inputs differ: {line}" for line in self.inputs]
         return "\n".join(lines)
 
 
@@ -74,7 +77,7 @@ def inherit(
     _check(source, target)
     found = {"/".join(path): np.asarray(value) for path, value in source_params.items()}
     plan = _Plan(found, source, target)
-    report = Report()
+    report = Report(inputs=list(_input_differences(source, target)))
     result = dict(target_params)
     for path, old in target_params.items():
         name = "/".join(path)
@@ -88,6 +91,14 @@ def inherit(
         result[path] = plan.resize(name, value) if resized else value
     report.unused = [name for name in found if name not in plan.used]
     return result, report
+
+
+def _input_differences(source: config.Experiment, target: config.Experiment) -> Iterator[str]:
+    for name in target.modalities.keys() & source.modalities.keys():
+        theirs, ours = (dataclasses.asdict(e.modalities[name]) for e in (source, target))
+        for key in ("mean", "std", "remove_still"):
+            if key in ours and ours[key] != theirs[key]:
+                yield f"modalities.{name}.{key} is {ours[key]}, was {theirs[key]}"
 
 
 class _Plan:

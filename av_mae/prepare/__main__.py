@@ -12,6 +12,7 @@ import sys
 
 from absl import app, flags
 
+from av_mae import cores
 from av_mae.prepare import build, container, datasets, plan, report
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
@@ -78,7 +79,7 @@ def _main(arguments: list[str]) -> None:
 
 
 def _prepare(out: pathlib.Path) -> None:
-    workers = _WORKERS.value or _cores()
+    workers = _WORKERS.value or cores.count()
     options = datasets.Options(
         out=str(out),
         media=_MEDIA.value,
@@ -116,13 +117,6 @@ def _prepare(out: pathlib.Path) -> None:
     print(report.closing(out, records.Info.load(out)))
     if not result.clips:
         _leave(f"none of the clips could be prepared; the reasons are in {out / 'rejected.csv'}")
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container are fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _label_names(file: str | None) -> list[str] | None:

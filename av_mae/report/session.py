@@ -30,16 +30,21 @@ def record(
     peak_flops: float | None,
     resume_step: int | None,
 ) -> None:
-    """Writes run.json, with this process as one more session of the run."""
+    """Writes run.json, with this process as one more session of the run.
+
+    One that only evaluates (`resume_step` None) leaves what describes the training as it is.
+    """
     path = workdir / history.RUN
-    sessions = [] if resume_step == 0 else _sessions(path)
+    before = {} if resume_step == 0 else _before(path)
     info = {
         "digest": experiment.digest(),
         "total_steps": total_steps,
         "flops_per_step": flops_per_step,
         "peak_flops": peak_flops,
-        "sessions": [*sessions, _session(resume_step)],
     }
+    if resume_step is None:
+        info |= {key: before[key] for key in info if key in before}
+    info["sessions"] = [*before.get("sessions", []), _session(resume_step)]
     history.write_whole(path, json.dumps(info, indent=1) + "\n")
 
 
@@ -75,9 +80,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _sessions(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The earlier sessions; none where a kill or a hand left no readable file."""
+def _before(path: pathlib.Path) -> dict[str, Any]:
+    """What run.json says so far; nothing where a kill or a hand left no readable file."""
     try:
-        return json.loads(path.read_bytes())["sessions"]
-    except (FileNotFoundError, ValueError, KeyError):
-        return []
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

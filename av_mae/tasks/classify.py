@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from av_mae import config, losses, metrics
-from av_mae.models import classifier
+from av_mae.models import classifier, fusion
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
 from av_mae.tasks import presence
@@ -49,17 +49,17 @@ class Classify:
             present=present,
         )
         logits = model(inputs, present=present, keys_b=keys_b, train=True)
-        everything = jnp.mean(jnp.stack(list(labels.values())), axis=0)
-        targets = {name: labels.get(name, everything) for name in logits}
         loss, _ = losses.classification(
             logits,
-            targets,
+            labels,
             multilabel=e.dataset.multilabel,
             smoothing=e.optim.label_smoothing,
             valid_b=batch["valid"],
             present=present,
         )
-        return loss, {"loss": loss, **self._train_accuracy(logits, everything, batch["valid"])}
+        if e.dataset.multilabel:
+            return loss, {"loss": loss}
+        return loss, {"loss": loss, "accuracy": _accuracy(logits, labels, batch["valid"], present)}
 
     def predict(self, model: classifier.Classifier, batch: dict[str, jax.Array]) -> jax.Array:
         """Logits `[b k]`, averaged over the modalities that a clip has."""
@@ -86,11 +86,16 @@ class Classify:
             "loss": metrics.Mean.of("loss", error_b, jnp.asarray(valid_b)),
         }
 
-    def _train_accuracy(
-        self, logits: dict[str, jax.Array], labels_bk: jax.Array, valid_b: jax.Array
-    ) -> dict[str, jax.Array]:
-        if self.experiment.dataset.multilabel:
-            return {}
-        merged_bk = jnp.mean(jnp.stack(list(logits.values())), axis=0)
-        right_b = merged_bk.argmax(1) == labels_bk.argmax(1)
-        return {"accuracy": (right_b & valid_b).sum() / jnp.maximum(valid_b.sum(), 1)}
+
+def _accuracy(
+    logits: dict[str, jax.Array],
+    labels: dict[str, jax.Array],
+    valid_b: jax.Array,
+    present: fusion.Present | None,
+) -> jax.Array:
+    """Share recognised of the rows that have a modality, merged over those that each one has."""
+    here = [(present or {}).get(name, valid_b) for name in logits]
+    counted_b = valid_b & jnp.stack(here).any(0)
+    labels_bk = jnp.stack(list(labels.values())).mean(0)
+    right_b = fusion.mean_over(logits, present).argmax(1) == labels_bk.argmax(1)
+    return (right_b & counted_b).sum() / jnp.maximum(counted_b.sum(), 1)

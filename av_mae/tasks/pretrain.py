@@ -49,13 +49,18 @@ class Pretrain:
         """Mean squared error of the hidden patches, and its parts by modality."""
         del key  # nothing is shared by the whole batch
         inputs = self._inputs(batch, augment=self.experiment.augment, keys_b=keys_b)
-        return self._score(model, inputs, batch, keys_b, train=True)
+        loss, errors = self._score(model, inputs, batch, keys_b, train=True)
+        return loss, {"loss": loss} | {f"loss_{name}": s.mean for name, s in errors.items()}
 
     def evaluate(
         self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array], keys_b: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The same loss without augmentation or dropout; masks are drawn from `keys_b`."""
-        return self._score(model, self._inputs(batch), batch, keys_b, train=False)
+    ) -> dict[str, losses.Sum]:
+        """The errors without augmentation or dropout; masks are drawn from `keys_b`.
+
+        Batches hold a modality in different numbers of clips, so what a set of them scores is
+        `losses.weighted` of the sum of their errors, not the mean of their losses.
+        """
+        return self._score(model, self._inputs(batch), batch, keys_b, train=False)[1]
 
     def features(
         self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array]
@@ -92,11 +97,11 @@ class Pretrain:
         keys_b: jax.Array,
         *,
         train: bool,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[jax.Array, dict[str, losses.Sum]]:
         e = self.experiment
         output = model(inputs, keys_b=keys_b, present=presence.of(batch), train=train)
         hidden = {name: mask.hidden for name, mask in output.masks.items()}
-        loss, errors = losses.reconstruction(
+        return losses.reconstruction(
             output.predictions,
             inputs,
             None if e.model.loss_on_visible else hidden,
@@ -105,7 +110,6 @@ class Pretrain:
             valid_b=batch["valid"],
             present=output.present,
         )
-        return loss, {"loss": loss} | {f"loss_{name}": s.mean for name, s in errors.items()}
 
 
 def _pictures(

@@ -3,8 +3,8 @@
     python -m av_mae.main --config=configs/grid/pretrain.py --workdir=runs/grid/pretrain
 
 Arguments: `modalities=audio,video`. Data: data/grid/README.md (mouth crops at 25 frames a second,
-3 s, 676 training clips of one talker). What to expect: @PRETRAIN@ on two CPU cores;
-docs/results/grid.md has the scores of what is finetuned from it.
+3 s, 676 training clips of one talker). What to expect: 8 minutes on two CPU cores;
+docs/results.md has the scores of what is finetuned from it.
 
 A token is one frame, or 40 ms of all mel bands. Four fifths of the sound is hidden, so that lips
 help to fill it in; what stands still is taken out of the pictures, or else they are all alike.

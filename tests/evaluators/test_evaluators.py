@@ -1,15 +1,23 @@
 """Evaluators: neighbour votes, merging of views, and numbers that padding cannot change."""
 
+import dataclasses
+import functools
 import pathlib
+import tracemalloc
+import types
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 from flax import nnx
 
-from av_mae import evaluators, parse, run
-from av_mae.evaluators import classification, knn
+from av_mae import api, config, evaluators, losses, parse, run, sharding
+from av_mae.evaluators import batches, classification, knn
+from av_mae.input import pipeline
 
 
 class Silent:
@@ -27,14 +35,41 @@ def data(tmp_path_factory) -> pathlib.Path:
     return tiny.write_records(tmp_path_factory.mktemp("records"))
 
 
-def _results(data, task, batch_size=8, **evaluator):
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """An experiment and variables that make every input count."""
+
+    plan: run.Run
+    params: dict
+    rest: dict
+
+    def run(self, reporter) -> dict[str, float]:
+        made = evaluators.make(self.plan, reporter)
+        return evaluators.evaluate(made, ["val"], 3, self.params, self.rest)
+
+    def of_clips(self, method: str, split: str, *modalities: str) -> tuple[Any, dict]:
+        """What a method of the task gives for all clips of a split at once, and their batch."""
+        e = self.plan.experiment
+        known = {k: v for k, v in e.modalities.items() if k in modalities}
+        clips = self.plan.info.split(split).clips
+        batch = next(pipeline.eval_batches(e.dataset.path, split, known, batch_size=clips))
+        function: Callable[..., Any] = getattr(self.plan.task, method)
+        model = nnx.merge(self.plan.graphdef, self.params, self.rest)
+        return nnx.jit(function)(model, batches.fold_views(batch)), batch
+
+
+def _model(data, task, batch_size=8, dataset=None, **evaluator) -> Model:
     values = tiny.experiment(data, task)
+    values["dataset"] |= dataset or {}
     values["evaluators"] = {"val": {"split": "val", "batch_size": batch_size} | evaluator}
     plan = run.build(parse.experiment(values))
-    current, reporter = plan.init(), Silent()
-    made = evaluators.make(plan, reporter)
-    params = _without_zeros(current.params)
-    return evaluators.evaluate(made, ["val"], 3, params, current.rest), reporter
+    current = plan.init()
+    return Model(plan, _without_zeros(current.params), current.rest)
+
+
+def _results(data, task, batch_size=8, **kwargs):
+    reporter = Silent()
+    return _model(data, task, batch_size, **kwargs).run(reporter), reporter
 
 
 def _without_zeros(params):
@@ -55,6 +90,29 @@ def test_more_neighbours_than_clips_take_all():
     assert knn.vote(np.eye(2), known, labels, neighbours=99).shape == (2, 2)
 
 
+def _plain_votes(x_d, known_md, labels_mk, neighbours):
+    nearest = sorted(range(len(known_md)), key=lambda i: -x_d @ known_md[i])[:neighbours]
+    return sum(np.exp(x_d @ known_md[i] / knn.TEMPERATURE) * labels_mk[i] for i in nearest)
+
+
+def test_more_asked_rows_than_vote_at_once(monkeypatch):
+    draw = np.random.default_rng(0)
+    asked, known = (knn.unit(draw.normal(size=(n, 5))) for n in (7, 20))
+    labels = np.eye(3)[draw.integers(0, 3, 20)]
+    monkeypatch.setattr(knn, "BLOCK", 3)
+    expected = [_plain_votes(x_d, known, labels, 4) for x_d in asked]
+    np.testing.assert_allclose(knn.vote(asked, known, labels, neighbours=4), expected)
+
+
+def test_similarities_of_all_to_all_are_never_in_memory():
+    asked, known = (np.ones((n, 1)) for n in (8 * knn.BLOCK, 1000))
+    tracemalloc.start()
+    knn.vote(asked, known, np.ones((1000, 1)), neighbours=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < asked.size * known.size * 8 / 2
+
+
 def test_padding_changes_no_number(data):
     """Ten clips in batches of 8 (six padding rows) and of 40 (thirty)."""
     few, _ = _results(data, "classify", 8, kind="classification")
@@ -63,19 +121,73 @@ def test_padding_changes_no_number(data):
 
 
 class Told:
-    """A task whose logits are its input."""
+    """A task whose logits are its first input."""
 
     def predict(self, _, batch):
-        return batch["video"]
+        return batch.get("video", batch.get("audio"))
+
+    def features(self, _, batch):
+        return {name: batch[name] for name in ("audio", "video")}
+
+
+def _scores(batch, merge="logits"):
+    merge = functools.partial(classification.merge_views, merge=merge)
+    batch = {name: jnp.asarray(x) for name, x in batch.items()}
+    return classification.scores(Told(), nnx.graphdef(nnx.Dict()), merge, {}, {}, batch)
 
 
 @pytest.mark.parametrize("merge", ["logits", "softmax"])
 def test_views_are_merged(merge):
     chances = np.array([[[0.9, 0.1], [0.3, 0.7]], [[0.5, 0.5], [0.2, 0.8]]], np.float32)
     batch = {"video": np.log(chances), "label": np.eye(2), "valid": np.ones(2, bool)}
-    scores, *_ = classification.scores(Told(), nnx.graphdef(nnx.Dict()), merge, {}, {}, batch)
+    scores, *_ = _scores(batch, merge)
     merged = {"logits": np.log(chances).mean(1), "softmax": np.log(chances.mean(1))}
     assert np.allclose(scores, merged[merge], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("merge", "multilabel"), [("logits", False), ("softmax", False), ("logits", True)]
+)
+def test_views_are_merged_as_the_api_does(merge, multilabel):
+    logits = np.random.default_rng(0).normal(0.0, 3.0, (4, 3, 5)).astype(np.float32)
+    batch = {"video": logits, "label": np.ones((4, 5)), "valid": np.ones(4, bool)}
+    scores, *_ = _scores(batch, merge)
+    ours = jax.nn.sigmoid(scores) if multilabel else jax.nn.softmax(scores)
+    theirs = [api._merged(views, merge, multilabel) for views in logits]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_many_labels_are_scored_by_mean_precision(data):
+    many = {"kind": "classification", "temporal_views": 2, "dataset": {"multilabel": True}}
+    results, _ = _results(data, "classify", **many)
+    assert "val/mAP" in results and "val/accuracy" not in results
+
+
+def test_clips_without_the_asked_modality_have_no_score():
+    batch = {
+        "audio": np.zeros((4, 1, 2)),
+        "label": np.eye(2)[[0, 0, 1, 1]],
+        "valid": np.array([True, True, True, False]),
+        "audio_present": np.array([True, False, True, True]),
+    }
+    assert _scores(batch)[2].tolist() == [True, False, True, False]
+    assert _scores(batch | {"video": batch["audio"]})[2].tolist() == batch["valid"].tolist()
+
+
+def test_sound_alone_is_scored_on_clips_with_sound(data, caplog):
+    """Every third training clip is silent."""
+    sound = {"kind": "classification", "split": "train", "modalities": ("audio",)}
+    model = _model(data, "classify", **sound)
+    results = model.run(Silent())
+    logits, batch = model.of_clips("predict", "train", "audio")
+    heard = batch["index"] % 3 != 2
+    logits, labels = logits[heard], batch["label"][heard]
+    error = losses.softmax_cross_entropy(logits, labels).mean()
+    assert results["val/loss"] == pytest.approx(float(error), rel=1e-5)
+    right = logits.argmax(1) == labels.argmax(1)
+    assert results["val/accuracy"] == pytest.approx(float(right.mean()))
+    told = [m for m in caplog.messages if "leaves out the 8 of 24 clips of train" in m]
+    assert len(told) == 1
 
 
 def test_more_views_are_more_evidence(data):
@@ -103,6 +215,79 @@ def test_reconstruction_scores_every_clip_once_and_shows_some(data):
     assert np.isfinite(examples[0].waves["predicted"]).all()
 
 
+def test_reconstruction_counts_sound_where_there_is_some(data):
+    """Every third training clip is silent: 6, 5 and 5 of the batches of 8 have sound."""
+    few, _ = _results(data, "pretrain", 8, kind="reconstruction", split="train")
+    many, _ = _results(data, "pretrain", 24, kind="reconstruction", split="train")
+    assert few == pytest.approx(many, rel=2e-6)
+
+
+def _neighbours_by_hand(model: Model, split: str, train_split: str) -> dict[str, float]:
+    """Accuracy of three neighbours, clip by clip; every third training clip is silent."""
+    sides = []
+    for name in (split, train_split):
+        tokens, batch = model.of_clips("features", name, "video", "audio")
+        unit = {k: knn.unit(np.asarray(x).mean(1)) for k, x in tokens.items()}
+        heard = (batch["index"] % 3 != 2) | (name != "train")
+        unit["all"] = np.concatenate([unit["audio"] * heard[:, None], unit["video"]], axis=1)
+        unit["all"] = knn.unit(unit["all"])
+        kept = {"audio": heard, "video": heard | True, "all": heard | True}
+        sides.append({k: (x[kept[k]], batch["label"][kept[k]]) for k, x in unit.items()})
+    accuracy = {}
+    for name, (asked, truth) in sides[0].items():
+        votes = np.stack([_plain_votes(x_d, *sides[1][name], 3) for x_d in asked])
+        accuracy[f"val/accuracy_{name}"] = (votes.argmax(1) == truth.argmax(1)).mean()
+    return accuracy
+
+
 def test_neighbours_are_scored_by_modality(data):
-    results, _ = _results(data, "pretrain", kind="knn", train_split="train", neighbours=3)
-    assert set(results) == {"val/accuracy_video", "val/accuracy_audio", "val/accuracy_all"}
+    model = _model(data, "pretrain", kind="knn", split="train", train_split="val", neighbours=3)
+    assert model.run(Silent()) == pytest.approx(_neighbours_by_hand(model, "train", "val"))
+
+
+def _two_clips(audio):
+    return {
+        "video": np.ones((2, 1, 1, 2), np.float32),
+        "audio": np.array(audio, np.float32).reshape(2, 1, 1, 2),
+        "audio_present": np.array([True, False]),
+        "label": np.eye(2),
+        "valid": np.ones(2, bool),
+    }
+
+
+def test_silent_clips_have_no_vote_on_sound(monkeypatch):
+    """The second clip of each split is silent; as a voter it would be the nearest one."""
+    made = {"train": [_two_clips([[1, 0], [0, 1]])], "val": [_two_clips([[0.1, 1], [1, 0]])]}
+    monkeypatch.setattr(batches, "Split", lambda _, __, ___, split: made[split])
+    plan: Any = types.SimpleNamespace(
+        task=Told(), graphdef=nnx.graphdef(nnx.Dict()), mesh=sharding.make_mesh()
+    )
+    evaluator = config.Evaluator(kind="knn", neighbours=1)
+    scored: Any = knn.NearestNeighbours("val", evaluator, plan, Silent()).run({}, {}, 0)
+    assert dict(scored)["accuracy_audio"] == 1.0
+
+
+class Mute:
+    """A classifier that knows the first class from sound, and is wrong about silent clips."""
+
+    def __call__(self, inputs, **_):
+        return {
+            "video": jnp.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]),
+            "audio": jnp.array([[5.0, 0.0], [0.0, 5.0], [5.0, 0.0]]),
+        }
+
+
+def test_training_accuracy_is_of_the_modalities_a_clip_has(data):
+    """The second clip is silent and recognised by its pictures; the third is padding."""
+    values = tiny.experiment(data, "classify", augment={})
+    task = run.build(parse.experiment(values)).task
+    batch = {
+        "video": jnp.zeros((3, 4, 32, 32, 3), jnp.uint8),
+        "audio": jnp.zeros((3, 10_240), jnp.int16),
+        "label": jnp.eye(2)[jnp.array([0, 0, 1])],
+        "valid": jnp.array([True, True, False]),
+        "audio_present": jnp.array([True, False, False]),
+    }
+    key = jax.random.key(0)
+    _, metrics = task.loss(Mute(), batch, key, jax.random.split(key, 3))
+    assert metrics["accuracy"] == 1.0

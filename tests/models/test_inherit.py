@@ -211,3 +211,14 @@ def test_another_patch_or_no_common_modality_is_refused():
     finer = {"video": dataclasses.replace(video["video"], patch=(2, 2, 2))}
     with pytest.raises(config.ConfigError, match="modalities.video.patch is \\(2, 2, 2\\)"):
         inherit.inherit({}, {}, experiment(video), experiment(finer))
+
+
+def test_inputs_that_are_prepared_otherwise_are_told():
+    video = {"video": toy_models.MODALITIES["video"]}
+    moving = {"video": dataclasses.replace(video["video"], remove_still=True)}
+    model = toy_models.classify(modalities=video, **SIZES)
+    _, report = inherit.inherit(flat(model), {}, experiment(video), experiment(moving))
+    assert report.inputs == ["modalities.video.remove_still is True, was False"]
+    assert "inputs differ: modalities.video.remove_still" in str(report)
+    _, report = inherit.inherit(flat(model), {}, experiment(video), experiment(video))
+    assert not report.inputs
