@@ -15,6 +15,8 @@ _HOP = 160
 # Longest piece of sound that is transformed at once, and pieces in a batch.
 _COLUMNS = 1000
 _BATCH = 16
+# What counts of a clip; it bounds the memory that a thousand long clips take.
+_SECONDS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Sound:
 def log_mel(
     folder: pathlib.Path, info: records.Info, split: str, *, most: int = 1000
 ) -> Sound | None:
-    """Statistics over all values of up to `most` clips, evenly spread over a split.
+    """Statistics over the first 20 s of up to `most` clips, evenly spread over a split.
 
     None if the split does not exist or has no sound, or if its sound is all the same.
     """
@@ -58,7 +60,7 @@ def _waves(folder: pathlib.Path, split: records.Split, most: int) -> Iterator[np
                     file.seek(int(offsets[i]))
                     wave = records.decode(_payload(file.read(int(ends[i] - offsets[i])))).audio
                     if wave is not None and len(wave) >= _HOP:
-                        yield wave
+                        yield wave[: _SECONDS * records.SAMPLE_RATE]
         first += shard.clips
 
 

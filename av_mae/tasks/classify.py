@@ -1,6 +1,7 @@
 """Classification: finetuning, training from scratch, and linear probes."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,16 +76,16 @@ class Classify:
 
     def measure(
         self, scores_bk: np.ndarray, labels_bk: np.ndarray, valid_b: np.ndarray
-    ) -> dict[str, metrics.Accuracy | metrics.MeanAveragePrecision | metrics.Mean]:
+    ) -> dict[str, Any]:
         """Mergeable metrics of a batch of scores (logits or log-probabilities)."""
         multilabel = self.experiment.dataset.multilabel
         cross_entropy = losses.sigmoid_cross_entropy if multilabel else losses.softmax_cross_entropy
         error_b = cross_entropy(jnp.asarray(scores_bk), jnp.asarray(labels_bk))
-        kind = metrics.MeanAveragePrecision if multilabel else metrics.Accuracy
-        return {
-            "score": kind.of(scores_bk, labels_bk, valid_b),
-            "loss": metrics.Mean.of("loss", error_b, jnp.asarray(valid_b)),
-        }
+        measured: dict[str, Any] = {"loss": metrics.Mean.of("loss", error_b, jnp.asarray(valid_b))}
+        kinds = (metrics.Accuracy, metrics.MeanClassAccuracy)
+        for kind in (metrics.MeanAveragePrecision,) if multilabel else kinds:
+            measured[kind.__name__] = kind.of(scores_bk, labels_bk, valid_b)
+        return measured
 
 
 def _accuracy(

@@ -17,11 +17,11 @@ video=(--config.modalities.video.size=64 --config.modalities.video.patch="(2, 32
 audio=(--config.modalities.audio.mels=64 --config.modalities.audio.patch="(16, 32)")
 
 train configs/ucf101/pretrain.py --workdir="$runs/pretrain" "${video[@]}" "${audio[@]}" \
-  --config.total="50 epochs" --config.lr=1e-3 --config.model.decoder_width=96 \
+  --config.total="40 epochs" --config.lr=1e-3 --config.model.decoder_width=96 \
   --config.model.decoder_depth=2 --config.model.decoder_heads=3 --config.model.decoder_mlp=384
 finetune() {
   train configs/ucf101/finetune.py:modalities="$1" --workdir="$runs/${1/,/_}_$2" \
-    --config.total="30 epochs" --config.lr=5e-4 --config.dataset.repeat=1 \
+    --config.total="20 epochs" --config.lr=5e-4 --config.dataset.repeat=1 \
     --config.optim.layer_decay=0.9 --config.model.head_dropout=0.1 --config.augment.cutmix=0.0 --config.augment.mixup=0.2 \
     --config.augment.crop_area="(0.5, 1.0)" --config.evaluators.val.every="10 epochs" "${@:3}"
 }
