@@ -15,9 +15,20 @@ from av_mae import config
 from av_mae import modality as modality_lib
 from av_mae.models import attention, backbone, fusion, primitives, vit
 
+
+def largest(x_btd: Float[Array, "b t d"]) -> Float[Array, "b d"]:
+    """Maximum over the tokens, by its place.
+
+    The derivative of `max` itself looks for the values that equal the maximum, finds none where a
+    compiler computes them a second time with other rounding, and divides by their number.
+    """
+    place_b1d = jax.lax.stop_gradient(x_btd).argmax(1, keepdims=True)
+    return jnp.take_along_axis(x_btd, place_b1d, axis=1)[:, 0]
+
+
 _POOLS = {
     "mean": lambda x_btd: x_btd.mean(1),
-    "max": lambda x_btd: x_btd.max(1),
+    "max": largest,
     "token": lambda x_btd: x_btd[:, 0],
     "first": lambda x_btd: x_btd[:, 0],
 }

@@ -181,7 +181,7 @@ def test_sound_alone_is_scored_on_clips_with_sound(data, caplog):
     results = model.run(Silent())
     logits, batch = model.of_clips("predict", "train", "audio")
     heard = batch["index"] % 3 != 2
-    logits, labels = logits[heard], batch["label"][heard]
+    logits, labels = jnp.asarray(logits[heard]), jnp.asarray(batch["label"][heard])
     error = losses.softmax_cross_entropy(logits, labels).mean()
     assert results["val/loss"] == pytest.approx(float(error), rel=1e-5)
     right = logits.argmax(1) == labels.argmax(1)

@@ -10,6 +10,7 @@ import toy_models
 from flax import nnx
 
 from av_mae import config
+from av_mae.models import classifier
 
 FUSIONS = ("early", "separate", "shared", "mid", "bottleneck")
 PRESENT = {"audio": jnp.array([True, False, True])}
@@ -106,6 +107,12 @@ def test_pooling(pool):
     assert model.features(inputs)["video"].shape[1] == toy_models.MODALITIES["video"].tokens
 
 
+def test_the_largest_of_equal_tokens_has_a_finite_gradient():
+    x_btd = jnp.ones((2, 5, 3))
+    grad = jax.grad(lambda x: classifier.largest(x).sum())(x_btd)
+    np.testing.assert_array_equal(grad.sum(1), np.ones((2, 3)))
+
+
 def test_heads_may_be_shared_or_not_and_have_a_norm_and_a_hidden_layer():
     both = toy_models.classify(shared_head=False, head_norm=True, head_width=5)
     names = {"/".join(map(str, p)) for p, _ in nnx.to_flat_state(nnx.state(both, nnx.Param))}
@@ -119,8 +126,6 @@ def test_heads_may_be_shared_or_not_and_have_a_norm_and_a_hidden_layer():
 
 
 def test_a_fresh_head_is_zero_or_scaled():
-    from av_mae.models import classifier
-
     model = config.Model(width=64, heads=4, depth=1, mlp=8)
     head = classifier.Head(model, 1000, rngs=nnx.Rngs(0))
     assert not head.kernel[...].any()

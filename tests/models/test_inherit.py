@@ -217,8 +217,9 @@ def test_inputs_that_are_prepared_otherwise_are_told():
     video = {"video": toy_models.MODALITIES["video"]}
     moving = {"video": dataclasses.replace(video["video"], remove_still=True)}
     model = toy_models.classify(modalities=video, **SIZES)
-    _, report = inherit.inherit(flat(model), {}, experiment(video), experiment(moving))
+    source = flat(toy_models.autoencoder(modalities=video, **SIZES))
+    _, report = inherit.inherit(flat(model), source, experiment(video), experiment(moving))
     assert report.inputs == ["modalities.video.remove_still is True, was False"]
     assert "inputs differ: modalities.video.remove_still" in str(report)
-    _, report = inherit.inherit(flat(model), {}, experiment(video), experiment(video))
+    _, report = inherit.inherit(flat(model), source, experiment(video), experiment(video))
     assert not report.inputs
