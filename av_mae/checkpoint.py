@@ -136,13 +136,8 @@ class Checkpoints:
     def _compare_runs(self, meta: dict[str, Any], abstract: TrainState) -> None:
         """Another config may continue a run as long as it has the same arrays; it is told."""
         changed = _differences(meta["experiment"], self._record["experiment"])
-        classify = self._record["experiment"]["task"] == "classify"
-        if classify and meta["labels"] != self._record["labels"]:
-            raise OtherRunError(
-                f"{self._folder} holds the checkpoints of a run with other labels, or in another "
-                f"order ({_first_difference(meta['labels'], self._record['labels'])}); use the "
-                "records that the run was started with, or another --workdir"
-            )
+        if self._record["experiment"]["task"] == "classify":
+            compare_labels(meta["labels"], self._record["labels"], self._folder)
         if meta["shapes"] != fingerprint.shapes(abstract):
             raise OtherRunError(
                 f"{self._folder} holds the checkpoints of another model or optimizer "
@@ -167,6 +162,20 @@ class Checkpoints:
             target = self._damaged / f"{self._folder.name}-{step}-{os.getpid()}"
             (self._folder / str(step)).rename(target)
         self._manager.reload()
+
+
+def compare_labels(before: Sequence[str], now: Sequence[str], path: pathlib.Path) -> None:
+    """Makes sure that a classifier meets the labels it was trained on, in their order.
+
+    Raises:
+        ConfigError: it does not; names the first label that differs.
+    """
+    for number, (old, new) in enumerate(itertools.zip_longest(before, now)):
+        if old != new:
+            raise OtherRunError(
+                f"{path} holds a run with other labels, or in another order (label {number}: "
+                f"{old!r} -> {new!r}); use the records that it was trained on, or another --workdir"
+            )
 
 
 def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
@@ -221,13 +230,6 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
     keys = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
     return [f"{key}: {flat[0].get(key)!r} -> {flat[1].get(key)!r}" for key in keys]
-
-
-def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
-    """`"label 3: 'cat' -> 'dog'"`."""
-    pairs = itertools.zip_longest(before, now)
-    number, (old, new) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    return f"label {number}: {old!r} -> {new!r}"
 
 
 def _steps(folder: pathlib.Path) -> list[int]:

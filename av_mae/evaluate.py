@@ -23,11 +23,13 @@ def evaluate(experiment: config.Experiment, workdir: pathlib.Path) -> dict[str, 
         `{"<evaluator>/<metric>": value}`, also written to `<workdir>/results.json` and its report.
 
     Raises:
-        ConfigError: no checkpoint, or one whose parameters do not fit the config.
+        ConfigError: no checkpoint, or one whose parameters or labels do not fit the config.
     """
     workdir = pathlib.Path(workdir)
     saved = checkpoint.read(workdir)
     plan = run.build(_named_apart(experiment, saved.experiment))
+    if experiment.task == "classify":
+        checkpoint.compare_labels(saved.labels, plan.info.labels, workdir)
     params = _place(saved.params, plan.abstract.params, workdir)
     rest = _place(saved.rest, plan.abstract.rest, workdir)
     reporter = plan.reporter(workdir, resume_step=None)

@@ -1,5 +1,6 @@
 """The training loop in one process: numbers written, schedules kept, divergence noticed."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import tiny
 
 from av_mae import checkpoint, config, evaluate, parse, run, train
+from av_mae.input import records
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,18 @@ def test_scores_with_fewer_modalities_stand_beside_those_of_the_whole(data, pret
     assert whole.items() <= results.items()
     assert results["val[audio]/loss"] != pytest.approx(results["val/loss"], rel=1e-3)
     assert json.loads((workdir / "run.json").read_text())["digest"] == digest
+
+
+def test_a_classifier_is_not_scored_on_other_labels(data, tmp_path):
+    """As many of them in another order would be scored without a word."""
+    experiment = parse.experiment(tiny.experiment(data, "classify", total="2 steps"))
+    train.train(experiment, tmp_path / "run")
+    other = pathlib.Path(shutil.copytree(data, tmp_path / "records"))
+    info = records.Info.load(other)
+    dataclasses.replace(info, labels=info.labels[::-1]).save(other)
+    moved = dataclasses.replace(experiment.dataset, path=str(other))
+    with pytest.raises(config.ConfigError, match="other labels, or in another order .label 0"):
+        evaluate.evaluate(dataclasses.replace(experiment, dataset=moved), tmp_path / "run")
 
 
 def test_averaged_parameters_are_what_is_read(data, tmp_path):

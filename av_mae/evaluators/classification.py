@@ -22,9 +22,8 @@ class Classification:
     def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, _: writer.Reporter):
         self._task: Any = plan.task  # a classify task, as `tasks` above makes sure
         self._clips = batches.Split(name, evaluator, plan, evaluator.split)
-        merge = functools.partial(merge_views, merge=evaluator.merge)
         self._step = jax.jit(
-            functools.partial(scores, plan.task, plan.graphdef, merge),
+            functools.partial(scores, plan.task, plan.graphdef, evaluator.merge),
             out_shardings=sharding.replicated(plan.mesh),
         )
 
@@ -41,22 +40,17 @@ class Classification:
 
 
 def scores(
-    task: Any, graphdef: Any, merge: Any, params: Any, rest: Any, batch: state.Batch
+    task: Any, graphdef: Any, merge: str, params: Any, rest: Any, batch: state.Batch
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(scores `[b k]`, labels `[b k]`, counted `[b]`) of a batch of clips with views.
 
     Padding does not count, nor does a clip without any of the batch's modalities: its logits say
-    nothing. `merge` takes logits `[b v k]` to scores.
+    nothing. Views are merged by mean logit, or (`softmax`) to the log of the mean probability.
     """
     model = nnx.merge(graphdef, params, rest)
     logits = task.predict(model, batches.fold_views(batch))
     views_bvk = logits.reshape(batch["valid"].shape[0], -1, logits.shape[-1])
     counted_b = jnp.stack(list(batches.present(batch).values())).any(0)
-    return merge(views_bvk), batch["label"], counted_b
-
-
-def merge_views(logits_bvk: jax.Array, *, merge: str) -> jax.Array:
-    """Scores `[b k]` of clips: the mean logit, or (`softmax`) log of the mean probability."""
-    if merge == "softmax":
-        return jnp.log(jax.nn.softmax(logits_bvk).mean(1))
-    return logits_bvk.mean(1)
+    softmax = merge == "softmax"
+    merged_bk = jnp.log(jax.nn.softmax(views_bvk).mean(1)) if softmax else views_bvk.mean(1)
+    return merged_bk, batch["label"], counted_b

@@ -1,7 +1,6 @@
 """Evaluators: neighbour votes, merging of views, and numbers that padding cannot change."""
 
 import dataclasses
-import functools
 import pathlib
 import tracemalloc
 import types
@@ -131,7 +130,6 @@ class Told:
 
 
 def _scores(batch, merge="logits"):
-    merge = functools.partial(classification.merge_views, merge=merge)
     batch = {name: jnp.asarray(x) for name, x in batch.items()}
     return classification.scores(Told(), nnx.graphdef(nnx.Dict()), merge, {}, {}, batch)
 
