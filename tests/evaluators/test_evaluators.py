@@ -289,3 +289,7 @@ def test_training_accuracy_is_of_the_modalities_a_clip_has(data):
     key = jax.random.key(0)
     _, metrics = task.loss(Mute(), batch, key, jax.random.split(key, 3))
     assert metrics["accuracy"] == 1.0
+
+
+def test_every_kind_that_a_config_may_name_exists():
+    assert set(config.CHOICES["evaluators.*.kind"]) == set(evaluators.KINDS)
