@@ -12,6 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from av_mae import config, evaluate, parse, train
+from av_mae.input import records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and the report.")
@@ -24,13 +25,15 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes of a distributed run.")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
-# EX_CONFIG and EX_SOFTWARE: a config that cannot run, and a run that diverged.
+# EX_CONFIG, EX_DATAERR, EX_SOFTWARE: a config that cannot run, unusable records, a diverged run.
 _BAD_CONFIG = 78
+_BAD_DATA = 65
 _DIVERGED = 70
 
 
 def main() -> None:
-    """Runs the program and exits with 0, 70 (diverged), 75 (preempted) or 78 (bad config)."""
+    """Runs the program; exits with 0, 65 (records that cannot be used), 70 (diverged), 75
+    (preempted) or 78 (a config that cannot run)."""
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(_main, flags_parser=_parse_flags)
 
@@ -48,6 +51,8 @@ def _main(_: list[str]) -> None:
         sys.exit(train.train(experiment, workdir))
     except config.ConfigError as error:
         _leave(_BAD_CONFIG, error)
+    except records.DataError as error:
+        _leave(_BAD_DATA, error)
     except train.Diverged as error:
         _leave(_DIVERGED, error)
 

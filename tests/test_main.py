@@ -1,4 +1,4 @@
-"""A command line that cannot work is answered by one sentence and exit status 78."""
+"""What cannot work is answered by one sentence: exit status 78 for a config, 65 for records."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from input import input_clips
 
 ROOT = pathlib.Path(__file__).parents[1]
 SAMPLE = "--config=configs/sample/pretrain.py"
@@ -97,3 +98,18 @@ def test_processes_without_a_coordinator_are_refused(tmp_path):
     )  # fmt: skip
     assert done.returncode == 78
     assert "need --coordinator=host:port" in done.stderr
+
+
+def test_records_that_were_copied_in_part_are_named(tmp_path):
+    info = input_clips.write(tmp_path, clips=2, frames=2, shards=1)
+    shard = tmp_path / info.split("train").shards[0].file
+    shard.write_bytes(shard.read_bytes()[:-1])
+    done = subprocess.run(
+        [sys.executable, "-m", "av_mae.main", SAMPLE, f"--workdir={tmp_path / 'run'}",
+         f"--config.dataset.path={tmp_path}", "--config.batch_size=8",
+         "--config.evaluators.val.split=train"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 65
+    assert f"error: {shard} has" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -185,7 +185,7 @@ class _Arrays(Iterator[Batch]):
         try:
             return cast(Batch, next(self._batches))
         except tf.errors.OpError as error:
-            raise config.ConfigError(
+            raise records.DataError(
                 f"a record of {self._folder!r} cannot be used: {_reason(error)}; compare its "
                 f"shards with the sha256 in {records.INFO_FILE} and prepare them again"
             ) from error

@@ -25,6 +25,10 @@ SAMPLE_RATE = 16_000
 _FRAMING = 16
 
 
+class DataError(ValueError):
+    """Records that cannot be used; the message names the file and what to do."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Clip:
     """One clip on its own clock: frame i is shown at i / fps, sound sample s at s / 16000 seconds.
@@ -112,7 +116,8 @@ class Info:
         """Reads a data set's description.
 
         Raises:
-            ConfigError: there is none in `folder`, or it is damaged or of another format.
+            ConfigError: there is none in `folder`.
+            DataError: it is damaged or of another format.
         """
         path = pathlib.Path(folder) / INFO_FILE
         if not path.is_file():
@@ -123,7 +128,7 @@ class Info:
         try:
             return _info(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError) as error:
-            raise config.ConfigError(
+            raise DataError(
                 f"{path} is not a readable data set description ({error!r}); prepare it again"
             ) from error
 
@@ -145,7 +150,7 @@ def encode(clip: Clip) -> bytes:
     """Serialises a clip as a tf.train.Example.
 
     Raises:
-        ConfigError: no frame, a frame rate that is not positive, or sound that is not int16 `[s]`.
+        DataError: no frame, a frame rate that is not positive, or sound that is not int16 `[s]`.
     """
     _check(clip)
     audio = b"" if clip.audio is None else clip.audio.astype("<i2", copy=False).tobytes()
@@ -170,7 +175,7 @@ def decode(record: bytes) -> Clip:
     """Inverse of `encode`; floats come back at float32 precision.
 
     Raises:
-        ConfigError: the bytes are not a clip.
+        DataError: the bytes are not a clip.
     """
     try:
         feature = tf.train.Example.FromString(record).features.feature
@@ -189,9 +194,7 @@ def decode(record: bytes) -> Clip:
             labels=tuple(feature["label"].int64_list.value),
         )
     except Exception as error:  # protobuf's DecodeError is no ValueError in every implementation
-        raise config.ConfigError(
-            f"a record of {len(record)} bytes is not a clip: {error!r}"
-        ) from error
+        raise DataError(f"a record of {len(record)} bytes is not a clip: {error!r}") from error
 
 
 def has_sound(clip: Clip) -> bool:
@@ -236,24 +239,22 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
     """Byte offsets int64 `[clips]` of a shard's records, checked against the shard without it.
 
     Raises:
-        ConfigError: the shard or its index is missing, or does not have the size it was written at.
+        DataError: the shard or its index is missing, or does not have the size it was written at.
     """
     path = pathlib.Path(folder) / shard.file
     for file in (path, index_path(path)):
         if not file.is_file():
-            raise config.ConfigError(
-                f"{file} is missing though {INFO_FILE} lists it; prepare it again"
-            )
+            raise DataError(f"{file} is missing though {INFO_FILE} lists it; prepare it again")
     size = path.stat().st_size
     if size != shard.bytes:
-        raise config.ConfigError(
+        raise DataError(
             f"{path} has {size:,} bytes, {INFO_FILE} says {shard.bytes:,}; "
             "it was copied in part or written anew: copy or prepare it again"
         )
     raw = index_path(path).read_bytes()
     offsets = np.frombuffer(raw, "<i8") if len(raw) % 8 == 0 else np.empty(0, "<i8")
     if len(raw) != 8 * shard.clips or not _plausible(offsets, size):
-        raise config.ConfigError(
+        raise DataError(
             f"{index_path(path)} does not fit its shard of {shard.clips} clips and {size:,} bytes; "
             "copy or prepare both again"
         )
@@ -262,14 +263,12 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
 
 def _check(clip: Clip) -> None:
     if not clip.frames:
-        raise config.ConfigError(f"clip {clip.id!r} has no frame; a record needs at least one")
+        raise DataError(f"clip {clip.id!r} has no frame; a record needs at least one")
     if not clip.fps > 0:
-        raise config.ConfigError(
-            f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0"
-        )
+        raise DataError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
     audio = clip.audio
     if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
-        raise config.ConfigError(
+        raise DataError(
             f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
         )
 
@@ -278,7 +277,7 @@ def _info(values: Mapping[str, Any]) -> Info:
     values = dict(values)
     found = values.pop("format")
     if found != FORMAT:
-        raise config.ConfigError(f"format {found}, this program reads {FORMAT}")
+        raise DataError(f"format {found}, this program reads {FORMAT}")
     splits = {
         name: Split(split["name"], tuple(Shard(**shard) for shard in split["shards"]))
         for name, split in values["splits"].items()

@@ -94,7 +94,7 @@ def inherit(
 
 
 def _input_differences(source: config.Experiment, target: config.Experiment) -> Iterator[str]:
-    for name in target.modalities.keys() & source.modalities.keys():
+    for name in filter(source.modalities.__contains__, target.modalities):
         theirs, ours = (dataclasses.asdict(e.modalities[name]) for e in (source, target))
         for key in ("mean", "std", "remove_still"):
             if key in ours and ours[key] != theirs[key]:
