@@ -1,6 +1,7 @@
 """Training-step speed: clips/s, FLOPs against the analytic count, MFU, memory; as JSON.
 
-    python -m benchmarks.step --config=configs/audioset/pretrain.py:variant=B/16x2 --batch_size=2
+    python -m benchmarks.step --config=configs/audioset/pretrain.py:variant=B/16x2 --batch_size=2 \
+        --config.compute.scan=False
 
 The rate of a 2048 x 2048 x 2048 product is measured in the same process, between the steps, because
 machines differ and are shared: `of_product` is the figure to compare. Input is synthetic.
