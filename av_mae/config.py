@@ -104,6 +104,7 @@ class Augment:
     mixup: float = 0.0  # Beta parameter; 0 = off
     cutmix: float = 0.0  # the same, for boxes of video and spans of sound
     mix_per_modality: bool = False  # one mixing weight for each modality
+    drop_modality: float = 0.0  # probability that a clip keeps only one of its modalities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +235,12 @@ MINIMA = {
     "model.decoder_depth": 0,
     "model.decoder_heads": 1,
     "model.decoder_mlp": 1,
+    "augment.freq_masks": 0,
+    "augment.freq_mask_bins": 0,
+    "augment.time_masks": 0,
+    "augment.time_mask_columns": 0,
+    "augment.mixup": 0,
+    "augment.cutmix": 0,
     "optim.accumulate": 1,
     "optim.clip": 0,
     "optim.weight_decay": 0,
@@ -257,6 +264,9 @@ SHARES = (
     "optim.ema",
     "optim.label_smoothing",
 )
+
+# Numbers from 0 to 1.
+PROBABILITIES = ("augment.flip", "augment.color", "augment.gray", "augment.drop_modality")
 
 # Keys whose text is a length of time; an evaluator may also wait for the "end".
 DURATIONS = ("total", "log_every", "optim.warmup", "checkpoint.every", "evaluators.*.every")

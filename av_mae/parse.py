@@ -119,6 +119,10 @@ def _check(e: config.Experiment) -> None:
         for where, value in _at(e, path):
             if not 0.0 <= value < 1.0:
                 raise config.ConfigError(f"{where} is {value}, expected 0 to less than 1")
+    for path in config.PROBABILITIES:
+        for where, value in _at(e, path):
+            if not 0.0 <= value <= 1.0:
+                raise config.ConfigError(f"{where} is {value}, expected 0 to 1")
     for path in config.DURATIONS:
         for where, value in _at(e, path):
             _check_duration(where, value)

@@ -111,13 +111,20 @@ def test_a_choice_outside_the_list_is_answered_by_the_list(key):
 @pytest.mark.parametrize("key", sorted(config.MINIMA))
 def test_a_number_below_its_minimum_is_named(key):
     least, key = config.MINIMA[key], key.replace("*", "val")
-    below = float(least - 1) if key in ("lr", "optim.clip", "optim.weight_decay") else least - 1
+    real = key in ("lr", "optim.clip", "optim.weight_decay", "augment.mixup", "augment.cutmix")
+    below = float(least - 1) if real else least - 1
     assert f"{key} is {below}, expected {least} or more" in refusal(**nested(key, below))
 
 
 @pytest.mark.parametrize("key", config.SHARES)
 def test_a_share_of_one_and_more_is_named(key):
     assert f"{key} is 1.0, expected 0 to less than 1" in refusal(**nested(key, 1.0))
+
+
+@pytest.mark.parametrize("key", config.PROBABILITIES)
+def test_a_probability_above_one_is_named(key):
+    parse.experiment(values(**nested(key, 1.0)))
+    assert f"{key} is 1.5, expected 0 to 1" in refusal(**nested(key, 1.5))
 
 
 @pytest.mark.parametrize("key", config.DURATIONS)

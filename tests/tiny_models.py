@@ -15,20 +15,36 @@ from av_mae.clip import Clip
 
 def model(task: str = "classify", seed: int = 0, **changes: Any) -> api.Model:
     """The tiny experiment's model, as if it was loaded."""
-    module, experiment = _module(task, seed, changes)
-    return api.Model(module, experiment, tiny.LABELS)
+    net, experiment = module(task, seed, changes)
+    return api.Model(net, experiment, tiny.LABELS)
 
 
 def write_run(
     workdir: pathlib.Path, task: str = "classify", seed: int = 0, **changes: Any
 ) -> pathlib.Path:
     """Writes the same model as a run's checkpoint of step 7."""
-    module, experiment = _module(task, seed, changes)
-    _, params, rest = state.split(module)
+    net, experiment = module(task, seed, changes)
+    _, params, rest = state.split(net)
     saved = checkpoint.Checkpoints(workdir / "checkpoints", experiment, tiny.LABELS, keep=1)
     saved.save(7, state.TrainState(jnp.int32(7), params, rest, (), {}))
     saved.close()
     return workdir
+
+
+def module(task: str, seed: int, changes: dict[str, Any]) -> tuple[nnx.Module, config.Experiment]:
+    """The task's own module; no weight is zero, so that every input has an effect."""
+    values = tiny.experiment("", task)
+    audio = values["modalities"]["audio"] | {"mean": -6.0, "std": 3.0}
+    values["modalities"] |= {"audio": audio}
+    experiment = parse.experiment(values | changes)
+    net = tasks.make(experiment, tiny.LABELS).init(nnx.Rngs(seed))
+    draw = np.random.default_rng(seed)
+    params = nnx.state(net, nnx.Param)
+    nnx.update(
+        net,
+        jax.tree.map(lambda x: x + draw.normal(0, 0.2, x.shape).astype(np.float32), params),
+    )
+    return net, experiment
 
 
 def clip(seconds: float = 2.0, seed: int = 0, fps: float = 12.5) -> Clip:
@@ -50,19 +66,3 @@ def media_file(path: pathlib.Path, *, sound: bool = True, **kwargs: Any) -> path
     assert made.frames is not None
     media.write_mp4(path, made.frames, made.fps, made.audio if sound else None)
     return path
-
-
-def _module(task: str, seed: int, changes: dict[str, Any]) -> tuple[nnx.Module, config.Experiment]:
-    """No weight is zero, so that every input has an effect."""
-    values = tiny.experiment("", task)
-    audio = values["modalities"]["audio"] | {"mean": -6.0, "std": 3.0}
-    values["modalities"] |= {"audio": audio}
-    experiment = parse.experiment(values | changes)
-    module = tasks.make(experiment, tiny.LABELS).init(nnx.Rngs(seed))
-    draw = np.random.default_rng(seed)
-    params = nnx.state(module, nnx.Param)
-    nnx.update(
-        module,
-        jax.tree.map(lambda x: x + draw.normal(0, 0.2, x.shape).astype(np.float32), params),
-    )
-    return module, experiment

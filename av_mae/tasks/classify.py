@@ -49,6 +49,7 @@ class Classify:
             valid_b=batch["valid"],
             present=present,
         )
+        present = presence.drop(present, list(inputs), e.augment.drop_modality, keys_b)
         logits = model(inputs, present=present, keys_b=keys_b, train=True)
         loss, _ = losses.classification(
             logits,
