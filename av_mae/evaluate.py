@@ -46,13 +46,26 @@ def evaluate(experiment: config.Experiment, workdir: pathlib.Path) -> dict[str, 
 def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
     """Writes `results.json`, where other scores of the same step stay, and logs the numbers."""
     path = workdir / "results.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    kept = before.get("results", {}) if before.get("step") == step else {}
+    kept = _kept(path, step)
     plain = {k: v if math.isfinite(v) else None for k, v in results.items()}  # JSON has no infinity
     text = json.dumps({"step": step, "results": kept | plain}, indent=1)
     history.write_whole(path, text)
     for name, value in results.items():
         logging.info("%-32s %.4f", name, value)
+
+
+def _kept(path: pathlib.Path, step: int) -> dict[str, float | None]:
+    """The scores of this step that are written already; a damaged file is moved aside."""
+    if not path.exists():
+        return {}
+    try:
+        before = json.loads(path.read_text())
+        return dict(before["results"]) if before["step"] == step else {}
+    except (ValueError, KeyError, TypeError) as error:
+        aside = path.with_name(path.name + ".damaged")
+        path.replace(aside)
+        logging.warning("%s cannot be read (%r); it is kept as %s", path, error, aside)
+        return {}
 
 
 def _named_apart(experiment: config.Experiment, trained: config.Experiment) -> config.Experiment:
