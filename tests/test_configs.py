@@ -155,7 +155,8 @@ def shrink(c, folder: pathlib.Path):
     c.optim.warmup = "1 steps"
     c.model.update(width=16, depth=3, heads=2, mlp=32)
     c.model.update(decoder_width=16, decoder_depth=1, decoder_heads=2, decoder_mlp=32)
-    c.model.fusion_layers = 2
+    for key in ("fusion_layers", "fusion_norm_layer"):
+        c.model[key] = min(c.model[key], 2)
     c.compute.scan = False
     c.modalities.video.update(frames=4, stride=2, size=32)
     c.modalities.audio.seconds = 0.64
