@@ -1,0 +1,9 @@
+"""What every reader of another program's files raises and returns."""
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+class ForeignFileError(ValueError):
+    """A file that cannot be read; the message names it, what was expected and what to do."""
