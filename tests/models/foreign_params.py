@@ -4,11 +4,7 @@ Each family is a table from our names to theirs: `_BLOCK` for one transformer bl
 stacks and single arrays built by the functions below.
 """
 
-import collections
-import io
-import pickle
-import types
-import zipfile
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-Arrays = dict[str, np.ndarray]
+from av_mae.convert import torch_file
+from av_mae.convert.foreign import Arrays
 
 _SCENIC_BLOCK = {
     "norm1/scale": "LayerNorm_0/scale",
@@ -128,30 +125,8 @@ def videomae_embedding(state: Arrays, prefix: str) -> Arrays:
     }
 
 
-def read_torch(path) -> dict:
-    """The dict in a torch zip file; understands tensors and plain containers, nothing else."""
-    with zipfile.ZipFile(path) as archive:
-        root = archive.namelist()[0].split("/")[0]
-
-        class Reader(pickle.Unpickler):
-            def find_class(self, module, name):
-                if (module, name) == ("collections", "OrderedDict"):
-                    return collections.OrderedDict
-                if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-                    return _rebuild
-                if module == "argparse":
-                    return types.SimpleNamespace
-                assert module == "torch", (module, name)
-                return name
-
-            def persistent_load(self, pid):
-                kind, key = pid[1], pid[2]
-                dtype = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "LongStorage": "<i8"}[kind]
-                return np.frombuffer(archive.read(f"{root}/data/{key}"), dtype)
-
-        return Reader(io.BytesIO(archive.read(f"{root}/data.pkl"))).load()
-
-
-def _rebuild(storage, offset, size, stride, *_):
-    strides = [s * storage.itemsize for s in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides)
+def read_torch(path: pathlib.Path) -> dict:
+    """The saved dict, with arrays for tensors."""
+    return jax.tree.map(
+        lambda x: x.numpy() if isinstance(x, torch_file.Tensor) else x, torch_file.read(path)
+    )
