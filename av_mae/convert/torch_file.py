@@ -9,6 +9,7 @@ of one pickle and a member for each storage, and (before 1.6) pickles followed b
 import collections
 import dataclasses
 import io
+import math
 import pathlib
 import pickle
 import struct
@@ -60,7 +61,8 @@ class Tensor:
         flat = np.frombuffer(self._storage.read(), self.dtype)
         steps = zip(self.shape, self._stride, strict=True)
         last = self._offset + sum((size - 1) * stride for size, stride in steps)
-        if self._offset < 0 or min(self._stride, default=0) < 0 or last >= len(flat):
+        least = min((self._offset, *self.shape, *self._stride))
+        if least < 0 or last >= len(flat) or math.prod(self.shape) > len(flat):
             raise ForeignFileError(
                 f"{self._storage.where}: a tensor of shape {self.shape} reaches over its "
                 f"{len(flat)} stored values; the file is damaged"
@@ -151,7 +153,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) in _BUILDERS:
             return _BUILDERS[module, name]
         if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
+            return name
         if module.split(".")[0] in _PLACEHOLDERS:
             return type(name, (Placeholder,), {"name": f"{module}.{name}"})
         raise ForeignFileError(
@@ -194,12 +196,14 @@ def _read_zip(path: pathlib.Path) -> Any:
         data = next(name for name in archive.namelist() if _is_data(name))
         root = data.removesuffix(_DATA)
         order = f"{root}byteorder"
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ForeignFileError(f"{path} is compressed, which PyTorch's files never are")
         if order in archive.namelist() and archive.read(order) != b"little":
             raise ForeignFileError(f"{path} is big-endian; only little-endian files can be read")
 
         def storage(pid: Any) -> _Storage:
-            kind, dtype, key, _, count = pid
-            where = f"{root}data/{key}"
+            kind, values, key, _, count = pid
+            dtype, where = _DTYPES[values], f"{root}data/{key}"
             size = count * dtype.itemsize
             if kind != "storage" or archive.getinfo(where).file_size != size:
                 raise ValueError(f"{where} does not hold {count} values of {dtype}")
@@ -222,7 +226,8 @@ def _read_legacy(path: pathlib.Path) -> Any:
     sizes: dict[str, int] = {}
 
     def storage(pid: Any) -> _Storage:
-        kind, dtype, key, _, count, *view = pid
+        kind, values, key, _, count, *view = pid
+        dtype = _DTYPES[values]
         if kind != "storage" or (view and view[0] is not None):
             raise ValueError("a storage that is a view of another")
         sizes[key] = dtype.itemsize

@@ -96,10 +96,22 @@ def test_flipped_bits_of_the_weights_are_told(tmp_path):
         torch_file.read(path)["w"].numpy()
 
 
-def test_a_tensor_beyond_its_storage_is_told(tmp_path):
-    path = write(tmp_path / "x.pth", None, np.zeros(5, np.float32), shape=(1000,))
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((1000,), (1,)), ((10**12,), (0,)), ((-2,), (1,)), ((5,), (-1,))]
+)
+def test_a_tensor_beyond_its_storage_is_told(tmp_path, shape, stride):
+    weights = np.zeros(5, np.float32)
+    path = write(tmp_path / "x.pth", None, weights, shape=shape, stride=stride)
     with pytest.raises(foreign.ForeignFileError, match="reaches over its 5 stored values"):
         torch_file.read(path)["w"].numpy()
+
+
+def test_a_compressed_file_is_not_unpacked(tmp_path):
+    path = tmp_path / "x.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**7))
+    with pytest.raises(foreign.ForeignFileError, match=r"x\.pth is compressed"):
+        torch_file.read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02}q\x00."])
@@ -115,10 +127,10 @@ class Storage:
     """Pickles as a reference to a stored array, as PyTorch's do."""
 
 
-def write(path: pathlib.Path, extra, weights: np.ndarray, *, legacy=False, shape=None):
+def write(path: pathlib.Path, extra, weights: np.ndarray, *, legacy=False, shape=None, stride=None):
     """What `torch.save({"w": weights, "extra": extra}, path)` writes."""
     shape = shape or weights.shape
-    stride = tuple(np.cumprod([1, *shape[:0:-1]])[::-1].tolist())
+    stride = stride or tuple(np.cumprod([1, *shape[:0:-1]])[::-1].tolist())
     with stand_ins() as (storage_type, rebuild):
         tensor = Call(rebuild, Storage(), 0, shape, stride, False, collections.OrderedDict())
         saved = {"w": tensor, "extra": extra}
