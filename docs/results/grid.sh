@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# One pretraining on GRID, six finetunings, the tables: writes docs/results/grid.md and grid.html.
+# One pretraining on GRID, six finetunings, the tables: writes docs/results/grid.md, and
+# comparison.html beside the runs.
 # Needs records/grid (data/grid/README.md); RUNS names the folder of the workdirs.
 set -euo pipefail
 records=${RECORDS:-records/grid}
@@ -20,4 +21,4 @@ for modalities in audio video audio,video; do
 done
 "$python" -m av_mae.report --metric=test/accuracy,val/accuracy,test/loss \
   --workdirs="$runs/audio_scratch,$runs/video_scratch,$runs/audio_video_scratch,$runs/audio_pretrained,$runs/video_pretrained,$runs/audio_video_pretrained" \
-  --out=docs/results/grid.md --html=docs/results/grid.html
+  --out=docs/results/grid.md --html="$runs/comparison.html"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # UCF101's seven classes with sound, through configs/ucf101 shrunk by flags only: one pretraining,
-# six finetunings, the tables: writes docs/results/ucf101.md and ucf101.html.
+# six finetunings, the tables: writes docs/results/ucf101.md and comparison.html beside the runs.
 # Needs records/ucf101; RUNS names the folder of the workdirs.
 set -euo pipefail
 records=${RECORDS:-records/ucf101}
@@ -36,4 +36,4 @@ for start in pretrained scratch; do
 done
 "$python" -m av_mae.report --metric=test/accuracy,val/accuracy,test/loss \
   --workdirs="$runs/audio_scratch,$runs/video_scratch,$runs/audio_video_scratch,$runs/audio_pretrained,$runs/video_pretrained,$runs/audio_video_pretrained" \
-  --out=docs/results/ucf101.md --html=docs/results/ucf101.html
+  --out=docs/results/ucf101.md --html="$runs/comparison.html"
