@@ -268,6 +268,9 @@ SHARES = (
 # Numbers from 0 to 1.
 PROBABILITIES = ("augment.flip", "augment.color", "augment.gray", "augment.drop_modality")
 
+# Numbers that only a classifier's training has a use for; elsewhere they stay 0.
+OF_CLASSIFIERS = ("augment.mixup", "augment.cutmix", "augment.drop_modality")
+
 # Keys whose text is a length of time; an evaluator may also wait for the "end".
 DURATIONS = ("total", "log_every", "optim.warmup", "checkpoint.every", "evaluators.*.every")
 

@@ -123,6 +123,12 @@ def _check(e: config.Experiment) -> None:
         for where, value in _at(e, path):
             if not 0.0 <= value <= 1.0:
                 raise config.ConfigError(f"{where} is {value}, expected 0 to 1")
+    for path in config.OF_CLASSIFIERS if e.task != "classify" else ():
+        for where, value in _at(e, path):
+            if value:
+                raise config.ConfigError(
+                    f"{where} is {value}, which only task 'classify' has a use for; leave it at 0"
+                )
     for path in config.DURATIONS:
         for where, value in _at(e, path):
             _check_duration(where, value)

@@ -123,8 +123,15 @@ def test_a_share_of_one_and_more_is_named(key):
 
 @pytest.mark.parametrize("key", config.PROBABILITIES)
 def test_a_probability_above_one_is_named(key):
-    parse.experiment(values(**nested(key, 1.0)))
+    parse.experiment(values(task="classify", **nested(key, 1.0)))
     assert f"{key} is 1.5, expected 0 to 1" in refusal(**nested(key, 1.5))
+
+
+@pytest.mark.parametrize("key", config.OF_CLASSIFIERS)
+def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
+    parse.experiment(values(task="classify", **nested(key, 0.5)))
+    message = refusal(task="pretrain", **nested(key, 0.5))
+    assert f"{key} is 0.5, which only task 'classify' has a use for" in message
 
 
 @pytest.mark.parametrize("key", config.DURATIONS)
