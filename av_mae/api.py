@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,10 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Float, UInt8
 
-from av_mae import checkpoint, config, fingerprint, reconstruction, state, tasks, views
+from av_mae import config, fingerprint, reconstruction, state, tasks, views
 from av_mae.clip import Clip
 from av_mae.clip import read as read_clip
+from av_mae.convert import read
 from av_mae.modality import Audio, Modality
 from av_mae.report import pictures
 
@@ -60,13 +61,23 @@ class Reconstruction:
         )
 
 
-def load(path: str | os.PathLike[str], step: int | None = None) -> "Model":
-    """Loads a model from the workdir of a run, or from one of its checkpoints.
+def load(
+    path: str | os.PathLike[str],
+    step: int | None = None,
+    *,
+    known: Mapping[str, Any] | config.Experiment | None = None,
+) -> "Model":
+    """Loads a model from the workdir of a run, one of its checkpoints, or a foreign file.
+
+    Args:
+        path: what `av_mae.convert.read` reads; docs/checkpoints.md has the table.
+        known: what a foreign file does not show of its model, as `{"model.heads": 6}`.
 
     Raises:
-        ValueError: no checkpoint there, or a damaged one.
+        ValueError: no checkpoint there, a damaged one, or a foreign one that does not show enough
+            of its model; says which keys are wanted.
     """
-    saved = checkpoint.read(path, step)
+    saved = read.read(path, known, step)
     task = tasks.make(saved.experiment, saved.labels)
     empty = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
     graphdef, params, rest = state.split(empty)
@@ -121,6 +132,8 @@ class Model:
             ValueError: not a classifier, an unknown modality, or a clip without any of them.
         """
         self.expect("classify")
+        if not self.labels:
+            raise ValueError(f"{self.source} is an encoder without a classifier; use features")
         evaluator = self._evaluator()
         found = views.evaluation(
             clip,

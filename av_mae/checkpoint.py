@@ -44,6 +44,18 @@ class Saved:
     labels: tuple[str, ...]
     step: int
 
+    def with_labels(self, labels: Sequence[str]) -> "Saved":
+        """The same with other label names.
+
+        Raises:
+            ConfigError: more or fewer of them than the model has classes.
+        """
+        if len(labels) != len(self.labels):
+            raise config.ConfigError(
+                f"{len(labels)} label names for a model of {len(self.labels)} classes"
+            )
+        return dataclasses.replace(self, labels=tuple(labels))
+
 
 class OtherRunError(config.ConfigError):
     """The checkpoints are whole, but of a run with other arrays."""
@@ -200,6 +212,27 @@ def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
         labels=tuple(meta["labels"]),
         step=meta["step"],
     )
+
+
+def write(saved: Saved, folder: str | os.PathLike[str]) -> None:
+    """Writes a model without optimizer as the checkpoint of a run: `<folder>/checkpoints/<step>`.
+
+    Raises:
+        ConfigError: a checkpoint of that step is there already; it is left as it is.
+    """
+    target = pathlib.Path(folder) / "checkpoints"
+    if (target / str(saved.step)).exists():
+        raise config.ConfigError(f"{target / str(saved.step)} exists; write to another folder")
+    state = TrainState(
+        step=jnp.asarray(saved.step, jnp.int32),
+        params=jax.tree.map(jnp.asarray, saved.params),
+        rest=jax.tree.map(jnp.asarray, saved.rest),
+        opt_state={},
+        ema={},
+    )
+    checkpoints = Checkpoints(target, saved.experiment, saved.labels, keep=1)
+    checkpoints.save(saved.step, state)
+    checkpoints.close()
 
 
 def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Path:

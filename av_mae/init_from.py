@@ -8,7 +8,8 @@ import jax
 from absl import logging
 from flax import traverse_util
 
-from av_mae import checkpoint, run, state
+from av_mae import config, run, state
+from av_mae.convert import describe, read
 from av_mae.models import inherit
 
 
@@ -21,7 +22,8 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
     Raises:
         ConfigError: no checkpoint there, or one whose architecture cannot start this model.
     """
-    saved = checkpoint.read(plan.experiment.init_from.path)
+    target = plan.experiment
+    saved = read.read(target.init_from.path, _inputs(target), answers=_answers(target))
     ours: Any = traverse_util.flatten_dict(fresh.params)
     theirs: Any = traverse_util.flatten_dict(saved.params)
     params, report = inherit.inherit(
@@ -43,3 +45,23 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
     )
     averaged = jax.tree.map(lambda x: x.copy(), placed) if fresh.ema else {}
     return dataclasses.replace(fresh, params=placed, ema=averaged)
+
+
+def _inputs(target: config.Experiment) -> dict[str, Any]:
+    """The target's inputs: what is made of a foreign model's learned positions depends on them."""
+    return {k: v for k, v in describe.flatten(target).items() if k.startswith("modalities.")}
+
+
+def _answers(target: config.Experiment) -> dict[str, Any]:
+    """To what a foreign file may not show and inheriting does not depend on.
+
+    Early and shared encoders have the same layers, and all layers of MBT are each modality's own.
+    """
+    m = target.model
+    return {
+        "modalities.audio.seconds": 10.0,
+        "model.heads": m.heads,
+        "model.decoder_heads": 1,
+        "model.fusion": "shared" if m.fusion == "shared" else "early",
+        "model.fusion_layers": m.fusion_layers if m.fusion == "bottleneck" else 2,
+    }

@@ -1,17 +1,14 @@
 """The entry point: `python -m av_mae.main --config=configs/... --workdir=DIR`."""
 
-import logging as standard_logging
 import os
 import pathlib
-import re
 import sys
-from typing import NoReturn
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import config, evaluate, parse, train
+from av_mae import command_line, config, evaluate, parse, train
 from av_mae.input import records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
@@ -25,8 +22,7 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes of a distributed run.")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
-# EX_CONFIG, EX_DATAERR, EX_SOFTWARE: a config that cannot run, unusable records, a diverged run.
-_BAD_CONFIG = 78
+# EX_DATAERR, EX_SOFTWARE: unusable records, a diverged run.
 _BAD_DATA = 65
 _DIVERGED = 70
 
@@ -35,12 +31,11 @@ def main() -> None:
     """Runs the program; exits with 0, 65 (records that cannot be used), 70 (diverged), 75
     (preempted) or 78 (a config that cannot run)."""
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(_main, flags_parser=_parse_flags)
+    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, _CONFIG))
 
 
 def _main(_: list[str]) -> None:
-    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
-    logging.get_absl_handler().addFilter(_ours_or_serious)
+    command_line.log_ours()
     try:
         experiment = parse.experiment(_CONFIG.value)
         _start_devices()
@@ -50,48 +45,11 @@ def _main(_: list[str]) -> None:
             sys.exit(0)
         sys.exit(train.train(experiment, workdir))
     except config.ConfigError as error:
-        _leave(_BAD_CONFIG, error)
+        command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
-        _leave(_BAD_DATA, error)
+        command_line.leave(_BAD_DATA, error)
     except train.Diverged as error:
-        _leave(_DIVERGED, error)
-
-
-def _ours_or_serious(record: standard_logging.LogRecord) -> bool:
-    """Libraries may warn; what they merely tell (orbax: ten lines a checkpoint) is left out."""
-    own = pathlib.Path(__file__).parent
-    return record.levelno > standard_logging.INFO or own in pathlib.Path(record.pathname).parents
-
-
-def _parse_flags(arguments: list[str]) -> list[str]:
-    """Unknown config keys and wrong kinds of value become one sentence, not a traceback."""
-    try:
-        rest = flags.FLAGS(arguments)
-        # A config file that is not there says so only when something of it is used.
-        getattr(_CONFIG.value, "task", None)
-        return rest
-    except Exception as error:  # a config is a program: it may raise anything
-        _leave(_BAD_CONFIG, _sentence(error))
-
-
-def _sentence(error: BaseException) -> str:
-    """What a user can act on; ml_collections wraps it in tracebacks and quotation marks."""
-    root = error
-    while root.__context__ is not None:
-        root = root.__context__
-    if isinstance(root, config.ConfigError):
-        return str(root)
-    near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', f"{error} {root}")
-    if near:
-        return f"unknown config key {near[2]!r}; did you mean {near[1]!r}?"
-    if isinstance(error, KeyError | AttributeError):
-        return f"unknown config key {root}"
-    missing = re.search(r"No such file or directory: '(.*)'", str(error))
-    if missing:
-        return f"config {missing[1]} does not exist; run from the folder that holds configs/"
-    if "whilst parsing config file" in str(error):
-        return f"the config file raises {type(root).__name__}: {root}"
-    return str(error)
+        command_line.leave(_DIVERGED, error)
 
 
 def _start_devices() -> None:
@@ -107,11 +65,6 @@ def _start_devices() -> None:
     elif any(k in os.environ for k in ("SLURM_NTASKS", "TPU_WORKER_HOSTNAMES")):
         jax.distributed.initialize()
     logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
-
-
-def _leave(code: int, error: object) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -188,11 +188,6 @@ def _check_fusion(e: config.Experiment) -> None:
         raise config.ConfigError(
             f"model.fusion_layers is {m.fusion_layers}, expected 0 to model.depth ({m.depth})"
         )
-    if m.fusion == "bottleneck" and m.fusion_layers == 1 and len(e.modalities) > 1:
-        raise config.ConfigError(
-            "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
-            "nothing would be exchanged; use 2 or more, or 0 for none"
-        )
     if not 0 <= m.fusion_norm_layer < m.depth:
         raise config.ConfigError(
             f"model.fusion_norm_layer is {m.fusion_norm_layer}, expected 0 (where fusion begins) "

@@ -104,6 +104,7 @@ def build(experiment: config.Experiment) -> Run:
             f"the clips of {experiment.dataset.path} have no labels; prepare them again from class "
             "folders, or from a csv with a label column"
         )
+    _check_exchange(experiment)
     experiment = with_statistics(experiment, info)
     mesh = sharding.make_mesh(experiment.compute.fsdp)
     sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)
@@ -142,6 +143,16 @@ def with_statistics(experiment: config.Experiment, info: records.Info) -> config
     logging.info("log-mel statistics of the data set: %.3f %.3f", info.audio_mean, info.audio_std)
     audio = dataclasses.replace(audio, mean=info.audio_mean, std=info.audio_std)
     return dataclasses.replace(experiment, modalities=experiment.modalities | {"audio": audio})
+
+
+def _check_exchange(experiment: config.Experiment) -> None:
+    """A model with one fused layer can be read and run; to train one is a mistake."""
+    m = experiment.model
+    if m.fusion == "bottleneck" and m.fusion_layers == 1 and len(experiment.modalities) > 1:
+        raise config.ConfigError(
+            "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
+            "nothing would be exchanged; use 2 or more, or 0 for none"
+        )
 
 
 def _steps_per_epoch(experiment: config.Experiment, info: records.Info) -> float:

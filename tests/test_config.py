@@ -182,10 +182,6 @@ def test_a_sound_shorter_than_a_patch_is_refused():
             {"dataset": {"multilabel": True}, "evaluators": {"test": {"merge": "softmax"}}},
             ["evaluators.test.merge is softmax", "use logits"],
         ),
-        (
-            {"task": "classify", "model": {"fusion": "bottleneck", "fusion_layers": 1}},
-            ["fusion_layers is 1", "nothing would be exchanged"],
-        ),
         ({"model": {"fusion": "mid", "fusion_layers": 13}}, ["fusion_layers is 13", "(12)"]),
         (
             {"modalities": {"video": {"mask_ratio": 0.0}}},

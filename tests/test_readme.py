@@ -78,7 +78,7 @@ def test_scripts_of_the_results_name_what_exists(script, tmp_path):
         ["bash", str(script)], cwd=tmp_path, env=os.environ | {"PYTHON": "echo"},
         capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
-    assert len(printed) == 8  # one pretraining, six finetunings, the table
+    assert len(printed) >= 8  # one pretraining, six finetunings or more, the table
     for line in printed:
         check(["python", *line.split()])
 

@@ -79,6 +79,12 @@ def test_batch_that_the_devices_do_not_divide(data):
         _build(data, batch_size=10)
 
 
+def test_a_bottleneck_of_one_layer_is_not_trained(data):
+    model = tiny.experiment(data, "classify")["model"] | {"fusion_layers": 1}
+    with pytest.raises(config.ConfigError, match="fusion_layers is 1: .* nothing would be exch"):
+        _build(data, "classify", model=model)
+
+
 def test_run_of_no_steps(data):
     with pytest.raises(config.ConfigError, match="total is '0 steps'"):
         _build(data, total="0 steps")

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from av_mae import config
+
 Arrays = dict[str, np.ndarray]
 
 
-class ForeignFileError(ValueError):
+class ForeignFileError(config.ConfigError):
     """A file that cannot be read; the message names it, what was expected and what to do."""

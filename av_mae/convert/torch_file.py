@@ -38,6 +38,7 @@ _DTYPES = {
 _PLACEHOLDERS = ("argparse", "pathlib", "numpy", "torch", "deepspeed", "mmengine", "mmcv", "apex")
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DATA = "data.pkl"
+_START = 256  # bytes that hold the name of an archive's first member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +93,18 @@ def read(path: pathlib.Path) -> Any:
 
 
 def is_torch(path: pathlib.Path) -> bool:
-    """Whether a file is one of PyTorch's, by its content."""
+    """Whether a file is one of PyTorch's, by its content; it may be truncated."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return any(_is_data(name) for name in archive.namelist())
     with path.open("rb") as file:
-        return file.read(len(_legacy_start())) == _legacy_start()
+        start = file.read(_START)
+    return start.startswith(_legacy_start()) or _is_beginning(start)
+
+
+def _is_beginning(start: bytes) -> bool:
+    """Whether bytes are the first ones of a zip archive of PyTorch's: the pickle comes first."""
+    return start.startswith(b"PK\x03\x04") and _DATA.encode() in start
 
 
 def _legacy_start() -> bytes:
@@ -235,11 +242,15 @@ def _read_legacy(path: pathlib.Path) -> Any:
         return _Storage(f"{path}, storage {key}", dtype, read)
 
     with path.open("rb") as file:
-        if file.read(len(_legacy_start())) != _legacy_start():
+        start = file.read(_START)
+        if _is_beginning(start):
+            raise ForeignFileError(f"{path} is truncated: the end of its zip archive is missing")
+        if not start.startswith(_legacy_start()):
             raise ForeignFileError(
                 f"{path} is not a PyTorch file: neither a zip archive with a {_DATA} "
                 "nor of the format before 1.6"
             )
+        file.seek(len(_legacy_start()))
         for _ in range(2):  # the version of the protocol, and sizes of the machine's types
             _Unpickler(file, path, storage).load()
         saved = _Unpickler(file, path, storage).load()

@@ -9,11 +9,10 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from av_mae import config
-from av_mae.models import fusion
+from av_mae.models import fusion, positions
 
 Path = tuple[str, ...]
 Params = dict[Path, Any]  # arrays of either kind, by path
@@ -51,7 +50,7 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Stack:
+class Stack:
     """Layers `first` to `last` (exclusive) of the network, as the modality sees it."""
 
     prefix: str
@@ -109,9 +108,9 @@ class _Plan:
     ):
         self.found, self.source, self.target = found, source, target
         self.used: set[str] = set()
-        self.stacks: dict[str, tuple[_Stack, list[str]]] = {}
+        self.stacks: dict[str, tuple[Stack, list[str]]] = {}
         for modality in target.modalities:
-            for stack in _stacks(target.model, modality):
+            for stack in stacks(target.model, modality):
                 self.stacks.setdefault(stack.prefix, (stack, []))[1].append(modality)
 
     def value(self, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
@@ -135,14 +134,12 @@ class _Plan:
         modality = name.rsplit("/", 1)[1]
         old = self.source.modalities[modality].grid
         new = self.target.modalities[modality].grid
-        table = value.reshape(*old, -1)
-        table = jax.image.resize(table, (*new, table.shape[-1]), "cubic", antialias=False)
-        return np.asarray(table).reshape(-1, value.shape[-1])
+        return positions.resize(value, old, new)
 
     def _blocks(self, prefix: str, leaf: str) -> tuple[np.ndarray | None, str]:
         stack, modalities = self.stacks[prefix]
         known = [m for m in modalities if m in self.source.modalities]
-        choices = {tuple(_pieces(_stacks(self.source.model, m), stack)): m for m in known}
+        choices = {tuple(_pieces(stacks(self.source.model, m), stack)): m for m in known}
         if len(choices) > 1:
             raise config.ConfigError(
                 f"model.fusion {self.target.model.fusion} has one {prefix} for "
@@ -164,8 +161,8 @@ class _Plan:
         for modality in self.target.modalities:
             if modality not in self.source.modalities:
                 continue
-            inner, outer = _norm_prefixes(self.target.model, modality)
-            source_inner, source_outer = _norm_prefixes(self.source.model, modality)
+            inner, outer = norm_prefixes(self.target.model, modality)
+            source_inner, source_outer = norm_prefixes(self.source.model, modality)
             if prefix == outer and source_outer:
                 norms.add(source_outer)
             if prefix == inner and source_inner:
@@ -178,7 +175,7 @@ class _Plan:
         if self.target.model.final_norm:
             return None, ""
         known = [m for m in self.target.modalities if m in self.source.modalities]
-        norms = {_norm_prefixes(self.source.model, modality)[1] for modality in known}
+        norms = {norm_prefixes(self.source.model, modality)[1] for modality in known}
         return self._mean(sorted(norms - {""}), name.rsplit("/", 1)[1])
 
     def _mean(self, prefixes: list[str], leaf: str) -> tuple[np.ndarray | None, str]:
@@ -193,26 +190,26 @@ class _Plan:
         return self.found[name]
 
 
-def _stacks(model: config.Model, modality: str) -> list[_Stack]:
+def stacks(model: config.Model, modality: str) -> list[Stack]:
     """The stacks that a modality's tokens pass through, from the bottom."""
     lower = model.depth - model.fusion_layers
     whole = {"early": "encoders/joint", "shared": "encoders/shared"}
     if model.fusion in ("mid", "bottleneck"):
         upper = {"mid": "encoders/joint", "bottleneck": f"encoders/fused/{modality}"}
         split = [(f"encoders/{modality}", 0, lower), (upper[model.fusion], lower, model.depth)]
-        return [_Stack(*s) for s in split if s[1] < s[2]]
-    return [_Stack(whole.get(model.fusion, f"encoders/{modality}"), 0, model.depth)]
+        return [Stack(*s) for s in split if s[1] < s[2]]
+    return [Stack(whole.get(model.fusion, f"encoders/{modality}"), 0, model.depth)]
 
 
-def _pieces(source: list[_Stack], wanted: _Stack) -> Iterable[_Stack]:
+def _pieces(source: list[Stack], wanted: Stack) -> Iterable[Stack]:
     """Parts of the source's stacks (numbered within each) that make up the wanted layers."""
     for stack in source:
         first, last = max(stack.first, wanted.first), min(stack.last, wanted.last)
         if first < last:
-            yield _Stack(stack.prefix, first - stack.first, last - stack.first)
+            yield Stack(stack.prefix, first - stack.first, last - stack.first)
 
 
-def _norm_prefixes(model: config.Model, modality: str) -> tuple[str, str]:
+def norm_prefixes(model: config.Model, modality: str) -> tuple[str, str]:
     """(norm inside the network, final norm) on a modality's way; "" = there is none."""
     inner = ""
     if model.fusion in ("mid", "bottleneck"):

@@ -27,6 +27,36 @@ def table(
     return jnp.asarray(sincos_axes(modality.grid, width))
 
 
+def resize(
+    table_nd: Float[np.ndarray, "n d"], old: tuple[int, ...], new: tuple[int, ...]
+) -> Float[np.ndarray, "m d"]:
+    """A table on another token grid, by cubic interpolation along every axis that changes.
+
+    The kernel is PyTorch's bicubic (a = -0.75, corners not aligned, no antialiasing, edges held),
+    which VideoMAE and mmaction2 use.
+    """
+    table = table_nd.reshape(*old, -1)
+    for axis, (before, after) in enumerate(zip(old, new, strict=True)):
+        if before != after:
+            table = np.moveaxis(np.tensordot(_cubic(before, after), table, (1, axis)), 0, axis)
+    return table.reshape(-1, table_nd.shape[-1]).astype(table_nd.dtype)
+
+
+def _cubic(old: int, new: int) -> Float[np.ndarray, "m n"]:
+    """Weights of `old` values in each of `new` ones (Keys 1981)."""
+    a = -0.75
+    places = (np.arange(new) + 0.5) * old / new - 0.5
+    weights = np.zeros((new, old))
+    for tap in range(-1, 3):
+        index = np.floor(places).astype(int) + tap
+        t = np.abs(places - index)
+        near = ((a + 2) * t - (a + 3)) * t * t + 1
+        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        kernel = np.where(t <= 1, near, far)
+        np.add.at(weights, (np.arange(new), np.clip(index, 0, old - 1)), kernel)
+    return weights
+
+
 @functools.cache
 def sincos(n: int, width: int) -> Float[np.ndarray, "n d"]:
     """Columns 2i, 2i+1 are sin, cos of p / 10000^(2i / width) (Vaswani et al. 2017).

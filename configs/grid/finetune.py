@@ -22,7 +22,7 @@ from configs.grid import pretrain
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = common.finetune(
-        common.options(arg, variant="Ti/32x1"),
+        common.options(arg, variant="Ti/32x2"),
         records="grid",
         video=pretrain.VIDEO,
         audio=pretrain.AUDIO,

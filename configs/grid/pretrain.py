@@ -6,8 +6,9 @@ Arguments: `modalities=audio,video`. Data: data/grid/README.md (mouth crops at 2
 3 s, 676 training clips of one talker). What to expect: 8 minutes on two CPU cores;
 docs/results.md has the scores of what is finetuned from it.
 
-A token is one frame, or 40 ms of all mel bands. Four fifths of the sound is hidden, so that lips
-help to fill it in; what stands still is taken out of the pictures, or else they are all alike.
+A token is two frames (80 ms), or 40 ms of all mel bands. Four fifths of the sound is hidden, so
+that lips help to fill it in; what stands still is taken out of the pictures, or else they are all
+alike.
 """
 
 import ml_collections
@@ -15,8 +16,8 @@ import ml_collections
 from configs import common
 
 VIDEO = {
-    "frames": 30,
-    "stride": 2,
+    "frames": 60,
+    "stride": 1,
     "size": 32,
     "std": (0.05, 0.05, 0.05),
     "remove_still": True,
@@ -27,7 +28,7 @@ SIZES = {"width": 128, "depth": 4, "heads": 4, "mlp": 512, "fusion": "mid", "fus
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = common.pretrain(
-        common.options(arg, variant="Ti/32x1"),
+        common.options(arg, variant="Ti/32x2"),
         records="grid",
         video=VIDEO | {"mask_ratio": 0.5},
         audio=AUDIO | {"mask_ratio": 0.8},

@@ -1,0 +1,77 @@
+"""`python -m av_mae.convert SOURCE --out=DIR`: checkpoints of other programs, in and out."""
+
+import pathlib
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from av_mae import checkpoint, command_line, config, parse
+from av_mae.convert import describe, read, write
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "What the file does not show of its model, as in configs/."
+)
+_OUT = flags.DEFINE_string("out", None, "Folder to write, which must not hold a model yet.")
+_TO = flags.DEFINE_enum(
+    "to", "workdir", ["workdir", "huggingface", "videomae"], "Form of what is written."
+)
+_LABELS = flags.DEFINE_string(
+    "labels", None, "Text file of label names in index order, one a line."
+)
+_WRITERS = {
+    "workdir": checkpoint.write,
+    "huggingface": write.to_huggingface,
+    "videomae": write.to_videomae,
+}
+
+
+def main() -> None:
+    """Runs the program; exits with 0, or 78 for a file that cannot be converted."""
+    flags.mark_flag_as_required("out")
+    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, _CONFIG))
+
+
+def _main(arguments: list[str]) -> None:
+    command_line.log_ours()
+    try:
+        if len(arguments) != 2:
+            raise config.ConfigError("give one SOURCE: python -m av_mae.convert SOURCE --out=DIR")
+        _convert(arguments[1])
+    except config.ConfigError as error:
+        command_line.leave(command_line.BAD_CONFIG, error)
+    except ImportError as error:
+        message = f"--to={_TO.value} needs {error.name}: pip install {error.name}"
+        command_line.leave(command_line.BAD_CONFIG, message)
+
+
+def _convert(source: str) -> None:
+    known = parse.experiment(_CONFIG.value) if _CONFIG.value else None
+    saved = read.read(source, known)
+    if known:
+        _tell_differences(describe.flatten(known), describe.flatten(saved.experiment))
+    if _LABELS.value:
+        saved = saved.with_labels(_labels(pathlib.Path(_LABELS.value)))
+    _WRITERS[_TO.value](saved, _OUT.value)
+    e = saved.experiment
+    logging.info(
+        "%s: %s of %s, %d layers of width %d, step %d -> %s",
+        source, e.task, " and ".join(e.modalities), e.model.depth, e.model.width, saved.step,
+        _OUT.value,
+    )  # fmt: skip
+
+
+def _tell_differences(told: dict, shown: dict) -> None:
+    for key in sorted(told.keys() & shown.keys()):
+        if told[key] != shown[key]:
+            logging.warning("%s is %r in the config, %r in the file", key, told[key], shown[key])
+
+
+def _labels(file: pathlib.Path) -> tuple[str, ...]:
+    try:
+        return tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    except OSError as error:
+        raise config.ConfigError(f"--labels={file} cannot be read: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What a foreign file says about its model, and how that becomes an experiment of ours.
+
+Widths and depths stand in the shapes of the arrays; what else a model needs does not (its heads,
+say, or the length of its clips). There the published models agree on a value, or it is asked for.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import logging
+from flax import traverse_util
+
+from av_mae import config, parse
+from av_mae.convert import table
+from av_mae.convert.foreign import Arrays, ForeignFileError
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """Stands for a value that neither the file nor the published models tell."""
+
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A foreign model: its arrays, and the keys of an experiment that follow from them.
+
+    Attributes:
+        facts: dotted keys of `config.Experiment` that the file shows, with their values.
+        usual: keys that it does not show, with the values of the published models, or `Ask`.
+        rules: of the model's parameters, once the experiment is known.
+        labels: label names, or one empty name a class where the file has none.
+    """
+
+    family: str
+    arrays: Arrays
+    facts: Mapping[str, Any]
+    usual: Mapping[str, Any]
+    rules: Callable[[config.Experiment], list[table.Rule]]
+    labels: tuple[str, ...] = ()
+    step: int = 0
+
+
+def experiment(
+    found: Description,
+    known: Mapping[str, Any] | None,
+    source: str,
+    *,
+    answers: Mapping[str, Any] | None = None,
+) -> config.Experiment:
+    """The experiment of a foreign model.
+
+    Args:
+        known: dotted keys and values for what the file does not show, as `{"model.heads": 6}`, or
+            all keys of an experiment; what the file shows is stronger.
+        answers: values of keys that would be asked for otherwise.
+
+    Raises:
+        ForeignFileError: a key is neither shown nor known; all such keys are named.
+    """
+    modalities = {key.split(".")[1] for key in found.facts if key.startswith("modalities.")}
+    known = {k: v for k, v in (known or {}).items() if _concerns(k, modalities)}
+    open_keys = {k: v.why for k, v in found.usual.items() if isinstance(v, Ask)}
+    known = {k: v for k, v in (answers or {}).items() if k in open_keys} | known
+    asked = {k: why for k, why in open_keys.items() if k not in known}
+    if asked:
+        reasons = "; ".join(f"{key} ({why})" for key, why in asked.items())
+        raise ForeignFileError(
+            f"{source} ({found.family}) does not show {reasons}. Say so by a config: "
+            "--config=configs/..., or known={key: value} in Python"
+        )
+    assumed = {k: v for k, v in found.usual.items() if k not in known}
+    if assumed:
+        logging.info(
+            "%s (%s) does not show these, taken as published: %s",
+            source, found.family, ", ".join(f"{k}={v!r}" for k, v in sorted(assumed.items())),
+        )  # fmt: skip
+    flat = {**assumed, **known, **found.facts}
+    return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
+
+
+def flatten(experiment: config.Experiment) -> dict[str, Any]:
+    """An experiment by dotted keys, for `known`."""
+    return traverse_util.flatten_dict(experiment.to_dict(), sep=".")
+
+
+# Width -> heads of the published encoders and decoders.
+_HEADS = {width: heads for width, _, heads, _ in config.VARIANTS.values()} | {512: 8, 640: 8}
+
+
+def heads(width: int) -> int | Ask:
+    """The heads of a published model of this width."""
+    return _HEADS.get(width, Ask(f"how many heads share its width of {width}"))
+
+
+def _concerns(key: str, modalities: set[str]) -> bool:
+    parts = key.split(".")
+    return parts[0] != "modalities" or parts[1] in modalities

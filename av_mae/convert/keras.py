@@ -1,0 +1,135 @@
+"""VideoMAE's Keras port: the `.h5` files of `save_weights`.
+
+Names inside a block carry counters of the process that wrote them, so its arrays are told by their
+order, which never changes; biases of query and value stand with the block before them.
+"""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from av_mae.convert import describe, videomae
+from av_mae.convert.foreign import Arrays, ForeignFileError
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+# What a block holds, in order, under the official program's names.
+_ATTENTION = ("norm1.weight", "norm1.bias", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias")
+_BIASES = ("attn.q_bias", "attn.v_bias")
+_MLP = ("norm2.weight", "norm2.bias", *(f"mlp.fc{i}.{x}" for i in "12" for x in ("weight", "bias")))
+_GAMMAS = ("gamma_1", "gamma_2")
+
+_BLOCK = re.compile(r"TFBlock(Encoder|Decoder|)(\d+)/")
+_PLACES = {"": "blocks", "Encoder": "encoder.blocks", "Decoder": "decoder.blocks"}
+_LAYERS = {
+    "patch_embed": "patch_embed.proj",
+    "patch_embed_encoder": "encoder.patch_embed.proj",
+    "norm": "norm",
+    "norm_encoder": "encoder.norm",
+    "norm_decoder": "decoder.norm",
+    "fc_norm": "fc_norm",
+    "head": "head",
+    "head_decoder": "decoder.head",
+    "encoder_to_decoder": "encoder_to_decoder",
+}
+_LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
+
+
+def find(source: pathlib.Path) -> pathlib.Path | None:
+    """The file, if it is one of HDF5."""
+    if not source.is_file():
+        return None
+    with source.open("rb") as file:
+        return source if file.read(len(_SIGNATURE)) == _SIGNATURE else None
+
+
+def describe_file(path: pathlib.Path) -> describe.Description:
+    """A file of weights of the Keras port."""
+    return videomae.of_state("Keras", to_official(path))
+
+
+def to_official(path: pathlib.Path) -> Arrays:
+    """The arrays under the names and in the layouts of the official program.
+
+    Raises:
+        ForeignFileError: damaged, or no weights file of Keras 2.
+    """
+    blocks: dict[str, list[tuple[str, np.ndarray]]] = {}
+    state: Arrays = {}
+    here = ""
+    for name, x in _weights(path):
+        found = _BLOCK.search(name)
+        if found:
+            here = f"{_PLACES[found[1]]}.{int(found[2]) - 1}"
+        if found or name.startswith(("q_bias_", "v_bias_", "gamma_1", "gamma_2")):
+            blocks.setdefault(here, []).append((name, x))
+        else:
+            state[_outside(name, path)] = _layout(x)
+    for block, entries in blocks.items():
+        state |= {f"{block}.{name}": x for name, x in _inside(block, entries, path)}
+    if "mask_token" in state:
+        state["mask_token"] = state["mask_token"].reshape(1, 1, -1)
+    return state
+
+
+def _inside(
+    block: str, entries: list[tuple[str, np.ndarray]], path: pathlib.Path
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a block by their order."""
+    biases = any(name.startswith("q_bias") for name, _ in entries)
+    gammas = any(name.startswith("gamma_1") for name, _ in entries)
+    names = (*_ATTENTION, *(_BIASES if biases else ()), *_MLP, *(_GAMMAS if gammas else ()))
+    if len(names) != len(entries):
+        raise ForeignFileError(
+            f"{path}: {block} has {len(entries)} arrays, expected {len(names)}: {', '.join(names)}"
+        )
+    return zip(names, (_layout(x) for _, x in entries), strict=True)
+
+
+def _outside(name: str, path: pathlib.Path) -> str:
+    """The official name of an array that belongs to no block."""
+    if name.startswith("mask_token"):
+        return "mask_token"
+    parts = name.removesuffix(":0").split("/")
+    layer = next((part for part in parts if part in _LAYERS), None)
+    if layer is None or parts[-1] not in _LEAVES:
+        raise ForeignFileError(f"{path}: {name} is no array of VideoMAE's Keras port")
+    return f"{_LAYERS[layer]}.{_LEAVES[parts[-1]]}"
+
+
+def _layout(x: np.ndarray) -> np.ndarray:
+    """Kernels `[in, out]` and `[t, h, w, in, out]` with their output first."""
+    if x.ndim == 2:
+        return x.T
+    return x.transpose(4, 3, 0, 1, 2) if x.ndim == 5 else x
+
+
+def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
+    """Names and arrays in the order of the layers, the model's own ones last."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            if "layer_names" not in file.attrs:
+                raise ForeignFileError(
+                    f"{path} has no attribute layer_names: it is no weights file of Keras 2. "
+                    "Write one with model.save_weights('FILE.h5') under Keras 2"
+                )
+            groups = [*_names(file.attrs["layer_names"]), "top_level_model_weights"]
+            return [
+                (name, np.asarray(file[f"{group}/{name}"]))
+                for group in groups
+                if group in file
+                for name in _names(file[group].attrs["weight_names"])
+            ]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ForeignFileError(
+            f"{path} is not a whole HDF5 file ({error}); copy or download it again"
+        ) from error
+
+
+def _names(attribute: Any) -> list[str]:
+    return [x.decode() if isinstance(x, bytes) else str(x) for x in attribute]

@@ -1,0 +1,79 @@
+"""Any file that this project can read, as a checkpoint of ours."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx, traverse_util
+
+from av_mae import checkpoint, config, state, tasks
+from av_mae.convert import describe, huggingface, keras, mmaction2, scenic, table, videomae
+from av_mae.convert.foreign import ForeignFileError
+
+# In the order in which they are tried; a later one takes what an earlier one leaves.
+FAMILIES = (huggingface, keras, mmaction2, videomae, scenic)
+
+
+def read(
+    source: str | os.PathLike[str],
+    known: Mapping[str, Any] | config.Experiment | None = None,
+    step: int | None = None,
+    *,
+    answers: Mapping[str, Any] | None = None,
+) -> checkpoint.Saved:
+    """Reads a checkpoint of ours, or one of another program.
+
+    Args:
+        source: a workdir or checkpoint of ours; a file or folder of Scenic's AV-MAE, VideoMAE,
+            Hugging Face, mmaction2 or the Keras port.
+        known: what a foreign file does not show, by dotted keys of `config.Experiment` (or a whole
+            experiment); not looked at for our own checkpoints.
+        step: the step wanted of a run of ours; None = the best one, else the newest.
+        answers: as `known`, but only for what would be asked for otherwise.
+
+    Raises:
+        ConfigError: nothing there, damaged, of no known family, or a foreign file that does not
+            show enough of its model; says what to do.
+    """
+    path = pathlib.Path(source)
+    family = next((f for f in FAMILIES if f.find(path)), None) if path.exists() else None
+    if family is None:
+        return _own(path, step)
+    found = _described(family, path)
+    if isinstance(known, config.Experiment):
+        known = describe.flatten(known)
+    experiment = describe.experiment(found, known, str(path), answers=answers)
+    labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
+    task = tasks.make(experiment, labels)
+    _, params, rest = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
+    flat: Any = traverse_util.flatten_dict(params, sep="/")
+    shapes = {name: x.shape for name, x in flat.items()}
+    values = table.read(found.rules(experiment), found.arrays, shapes, str(path))
+    return checkpoint.Saved(
+        params=traverse_util.unflatten_dict(values, sep="/"),
+        rest=jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), rest),
+        experiment=experiment,
+        labels=labels,
+        step=found.step,
+    )
+
+
+def _described(family: Any, path: pathlib.Path) -> describe.Description:
+    try:
+        return family.describe_file(family.find(path))
+    except ImportError as error:
+        raise ForeignFileError(
+            f"reading {path} needs {error.name}: pip install 'av_mae[convert]'"
+        ) from error
+
+
+def _own(path: pathlib.Path, step: int | None) -> checkpoint.Saved:
+    if path.is_file():
+        raise ForeignFileError(
+            f"{path} is a file of no known kind; expected a workdir of ours, PyTorch's .pth, a "
+            "folder of Hugging Face, .h5 of Keras or a checkpoint of Scenic"
+        )
+    return checkpoint.read(path, step)

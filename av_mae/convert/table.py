@@ -1,0 +1,159 @@
+"""Which of our parameters is which of another program's: tables that are read both ways.
+
+A rule names one parameter of ours, the arrays of the other program that it is made of, and their
+layout. Blocks are stacked here (leading axis = layer) and numbered there: `stack` makes rules of
+whole stacks out of rules of one block.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from av_mae.convert.foreign import Arrays, ForeignFileError
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Two functions that undo each other.
+
+    Attributes:
+        ours: their arrays and our shape -> our array.
+        theirs: our array -> their arrays; None where files of theirs are only read.
+    """
+
+    ours: Callable[[Sequence[np.ndarray], Shape], np.ndarray]
+    theirs: Callable[[np.ndarray], Sequence[np.ndarray]] | None = None
+
+
+SAME = Layout(lambda arrays, shape: arrays[0].reshape(shape), lambda x: [x])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """`ours` (a path such as `embed/video/kernel`) consists of `theirs`."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    layout: Layout = SAME
+
+
+def rule(ours: str, *theirs: str, layout: Layout = SAME) -> Rule:
+    return Rule(ours, theirs, layout)
+
+
+def leading(axes: int) -> Layout:
+    """Theirs has `axes` axes of extent 1 in front, as `[1, 1, d]` for our `[d]`."""
+    return Layout(SAME.ours, lambda x: [x.reshape(*(1,) * axes, *x.shape)])
+
+
+def linear(inputs: int = 1) -> Layout:
+    """PyTorch's `[out, in]` for our kernel, whose first `inputs` axes are the input's."""
+
+    def theirs(x: np.ndarray) -> list[np.ndarray]:
+        return [x.reshape(int(np.prod(x.shape[:inputs])), -1).T]
+
+    return Layout(lambda arrays, shape: arrays[0].T.reshape(shape), theirs)
+
+
+def convolution(patch: Sequence[int], channels: int) -> Layout:
+    """PyTorch's `[d, channels, *patch]` for our kernel `[patch and channels, d]`."""
+    count = len(patch)
+
+    def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
+        return arrays[0].transpose(*range(2, 2 + count), 1, 0).reshape(shape)
+
+    def theirs(x: np.ndarray) -> list[np.ndarray]:
+        kernel = x.reshape(*patch, channels, -1)
+        return [kernel.transpose(count + 1, count, *range(count))]
+
+    return Layout(ours, theirs)
+
+
+def joined(axis: int) -> Layout:
+    """Several arrays of theirs along an axis of ours, as query, key and value."""
+
+    def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
+        each = shape[:axis] + shape[axis + 1 :]
+        return np.stack([x.reshape(each) for x in arrays], axis)
+
+    return Layout(ours, lambda x: [part.ravel() for part in np.moveaxis(x, axis, 0)])
+
+
+def stack(ours: str, blocks: Sequence[str], rules: Iterable[Rule]) -> list[Rule]:
+    """Rules of one block for a stack: `ours` is our encoder, `blocks` are their prefixes."""
+    return [
+        Rule(
+            f"{ours}/blocks/{rule.ours}",
+            tuple(block + name for block in blocks for name in rule.theirs),
+            _layers(rule.layout, len(rule.theirs)),
+        )
+        for rule in rules
+    ]
+
+
+def _layers(layout: Layout, size: int) -> Layout:
+    """`layout` for each layer of a stack, whose layers have `size` arrays each."""
+
+    def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
+        parts = [arrays[i : i + size] for i in range(0, len(arrays), size)]
+        return np.stack([layout.ours(part, shape[1:]) for part in parts])
+
+    theirs = layout.theirs
+    if theirs is None:
+        return Layout(ours)
+    return Layout(ours, lambda x: [array for layer in x for array in theirs(layer)])
+
+
+def read(rules: Iterable[Rule], theirs: Arrays, shapes: Mapping[str, Shape], source: str) -> Arrays:
+    """Our parameters from theirs.
+
+    Args:
+        shapes: of all our parameters; each must have a rule.
+        source: the file, for messages.
+
+    Raises:
+        ForeignFileError: a parameter is missing, has another size, or has no place in our model.
+    """
+    by_name = {rule.ours: rule for rule in rules}
+    if set(by_name) != set(shapes):
+        odd = sorted(set(by_name) ^ set(shapes))
+        raise ForeignFileError(f"{source}: this kind of model has, or lacks, {', '.join(odd)}")
+    result, used = {}, set()
+    for name, shape in shapes.items():
+        rule = by_name[name]
+        missing = [x for x in rule.theirs if x not in theirs]
+        if missing:
+            raise ForeignFileError(f"{source} lacks {missing[0]} (our {name}); is the file whole?")
+        used.update(rule.theirs)
+        arrays = [np.asarray(theirs[x], np.float32) for x in rule.theirs]
+        result[name] = _value(rule, arrays, shape, source)
+    left = sorted(set(theirs) - used)
+    if left:
+        raise ForeignFileError(
+            f"{source} holds {len(left)} arrays that have no place in the model that its other "
+            f"arrays describe: {', '.join(left[:5])}"
+        )
+    return result
+
+
+def write(rules: Iterable[Rule], ours: Mapping[str, np.ndarray]) -> Arrays:
+    """Their arrays from our parameters."""
+    result = {}
+    for rule in rules:
+        assert rule.layout.theirs is not None, rule.ours
+        arrays = rule.layout.theirs(np.asarray(ours[rule.ours], np.float32))
+        result |= dict(zip(rule.theirs, map(np.ascontiguousarray, arrays), strict=True))
+    return result
+
+
+def _value(rule: Rule, arrays: list[np.ndarray], shape: Shape, source: str) -> np.ndarray:
+    try:
+        return np.ascontiguousarray(rule.layout.ours(arrays, shape))
+    except ValueError as error:
+        found = ", ".join(f"{n} {list(x.shape)}" for n, x in zip(rule.theirs, arrays, strict=True))
+        raise ForeignFileError(
+            f"{source}: {found[:200]} do not make up our {rule.ours} {list(shape)}"
+        ) from error

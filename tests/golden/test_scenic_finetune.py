@@ -1,0 +1,75 @@
+"""Finetuning agrees with Scenic's: logits, tokens, losses and gradients of MBT, ViViT and ViT."""
+
+import golden_cases
+import jax
+import jax.numpy as jnp
+import pytest
+import scenic_cases
+from flax import nnx
+from test_scenic_pretrain import compare_gradients
+
+from av_mae import losses
+from av_mae.convert.scenic_rules import NAMES
+
+CASES = golden_cases.found("scenic/finetune")
+
+
+@pytest.mark.parametrize("folder", CASES)
+def test_a_classifier_agrees(folder):
+    case = scenic_cases.load(folder)
+    tolerance = 1e-4 if case.experiment.model.linear_probe else 2e-5
+    (loss, (alone, logits, merged, tokens)), grads = run(case)
+    for name in case.names:
+        golden_cases.close(logits[name], case.of("logits_train", name), tolerance)
+        for mode in ("train", "eval"):
+            key = f"tokens_{mode}/{NAMES[name]}"
+            if key in case.arrays:
+                golden_cases.close(tokens[mode][name], case.arrays[key])
+    golden_cases.close(merged, case.arrays["logits_eval"], tolerance)
+    golden_cases.close(loss, case.arrays["loss"], tolerance)
+    if "loss_batch_mask_1_0" in case.arrays:
+        golden_cases.close(alone, case.arrays["loss_batch_mask_1_0"])
+    compare_gradients(folder, case, grads)
+
+
+def run(case):
+    e = case.experiment
+    graphdef, params, rest = case.split()
+    rest = with_statistics(rest, case.arrays, "state")
+    inputs = case.inputs()
+    labels = {name: jnp.asarray(case.of("labels", name)) for name in case.names}
+
+    def score(logits, valid_b):
+        return losses.classification(
+            logits, labels, multilabel=e.dataset.multilabel,
+            smoothing=case.settings.get("label_smoothing") or 0.0, valid_b=jnp.asarray(valid_b),
+        )[0]  # fmt: skip
+
+    def step(params):
+        model = nnx.merge(graphdef, params, rest)
+        merged = model.predict(inputs)
+        embedded = model.tokenise(inputs)
+        tokens = {k: model.encode_tokens(embedded, train=k == "train") for k in ("train", "eval")}
+        logits = model(inputs, train=True)
+        statistics = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+        check = (score(logits, [True, False]), logits, merged, tokens, statistics)
+        return score(logits, [True, True]), check
+
+    (loss, (*found, statistics)), grads = jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    compare_statistics(statistics, case.arrays)
+    return (loss, tuple(found)), grads
+
+
+def with_statistics(rest, arrays, prefix):
+    """Running statistics of a linear probe, where the case has them."""
+    if not rest:
+        return rest
+    names = ("mean", "var")
+    found = {k: jnp.asarray(arrays[f"{prefix}/batch_stats/BatchNorm_0/{k}"]) for k in names}
+    return {"standardise": {"video": found}}
+
+
+def compare_statistics(statistics, arrays):
+    for key in ("mean", "var") if statistics else ():
+        expected = arrays[f"new_state/batch_stats/BatchNorm_0/{key}"]
+        golden_cases.close(statistics["standardise"]["video"][key], expected)

@@ -1,0 +1,132 @@
+"""The public train step follows Scenic's, step by step: losses, gradients' norms, parameters.
+
+Scenic's masks and mixing weights are drawn by its own generator; here they are put in the place of
+ours, and everything else is the step that training runs.
+"""
+
+import dataclasses
+import functools
+import re
+
+import golden_cases
+import jax
+import jax.numpy as jnp
+import pytest
+import scenic_cases
+from flax import nnx
+
+from av_mae import config, optim, state
+from av_mae.convert.scenic_rules import NAMES
+from av_mae.models import mae
+from av_mae.preprocess import inputs as inputs_lib
+from av_mae.preprocess import mix
+
+CASES = golden_cases.found("scenic/train_steps")
+
+
+def prepared(case, number):
+    """A batch whose inputs are Scenic's: already normalised."""
+    batch = dict(case.inputs(f"step{number}/inputs"))
+    rows = len(next(iter(batch.values())))
+    return batch | {"valid": jnp.ones(rows, bool)}
+
+
+@pytest.fixture
+def recorded_inputs(monkeypatch):
+    monkeypatch.setattr(
+        inputs_lib, "prepare", lambda batch, kinds, **_: {name: batch[name] for name in kinds}
+    )
+
+
+@pytest.mark.parametrize("folder", CASES)
+def test_a_trajectory_agrees(folder, recorded_inputs, monkeypatch):
+    case = _case(folder)
+    steps = 1 + max(int(m[1]) for k in case.arrays if (m := re.match(r"step(\d+)/", k)))
+    train_state, one_step = _public_step(case)
+    for number in range(steps):
+        _install(case, number, monkeypatch)
+        step = jax.jit(one_step())  # traced anew: what was drawn is different
+        train_state, metrics = step(train_state, _batch(case, number))
+        _compare(case, number, train_state, metrics)
+
+
+def _case(folder):
+    settings = golden_cases.settings(folder / "config.json")
+    arrays = golden_cases.arrays(folder / "arrays.npz")
+    own = folder / "params.npz"
+    params = golden_cases.arrays(own if own.is_file() else folder.parent / "finetune_params.npz")
+    case = scenic_cases.build(settings, params, arrays)
+    return dataclasses.replace(case, experiment=_experiment(case))
+
+
+def _experiment(case) -> config.Experiment:
+    s, lr = case.settings, case.settings["lr_configs"]
+    more = s["optimizer_configs"]
+    mixup = (s.get("mixup") or {}).get("alpha", 0.0)
+    adam = s["optimizer"] == "adam"
+    return dataclasses.replace(
+        case.experiment,
+        lr=lr["base_learning_rate"],
+        total=f"{lr['steps_per_cycle']} steps",
+        optim=config.Optim(
+            name="adamw" if adam else "sgd",
+            b1=more.get("beta1", 0.9),
+            b2=more.get("beta2", 0.95),
+            momentum=more.get("momentum", 0.9),
+            weight_decay=s.get("explicit_weight_decay") or 0.0,
+            warmup=f"{int(lr['warmup_steps'])} steps",
+            clip=float(s.get("max_grad_norm") or 0.0),
+            layer_decay=more.get("layerwise_decay", 1.0),
+            label_smoothing=s.get("label_smoothing") or 0.0,
+        ),
+        augment=config.Augment(mixup=mixup, mix_per_modality=bool(mixup and s["mixmod"])),
+    )
+
+
+def _public_step(case):
+    e, task = case.experiment, case.task
+    graphdef, params, rest = case.split()
+    model = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
+    lr = optim.schedule(
+        e.optim, e.lr, total=int(e.total.split()[0]), warmup=int(e.optim.warmup.split()[0])
+    )
+    tx = optim.make(e.optim, model, lr)
+    zero = jnp.zeros((), jnp.int32)
+    begin = state.TrainState(zero, params, rest, tx.init(params), {})
+    return begin, functools.partial(state.make_train_step, task, graphdef, tx, seed=0)
+
+
+def _install(case, number, monkeypatch):
+    """What Scenic drew in this step, in the place of our own draws."""
+    if case.experiment.task == "pretrain":
+        masks = case.masks(f"step{number}/")
+        monkeypatch.setattr(mae.masking, "draw", lambda _, modality: masks[modality.name])
+    key = f"step{number}/mixup_weights_rgb_spectrogram"
+    if case.experiment.augment.mixup:
+        weights = iter(case.arrays[key])
+        monkeypatch.setattr(mix, "_draw", lambda *_: (jnp.float32(next(weights)), jnp.array(False)))
+
+
+def _batch(case, number):
+    batch = prepared(case, number)
+    label = case.arrays.get(f"step{number}/label")
+    return batch if label is None else batch | {"label": jnp.asarray(label)}
+
+
+def _compare(case, number, train_state, metrics):
+    a, prefix = case.arrays, f"step{number}"
+    for theirs in ("total_loss", "loss"):
+        if f"{prefix}/metrics/{theirs}" in a:
+            total, weight = a[f"{prefix}/metrics/{theirs}"]
+            golden_cases.close(metrics["loss"], total / weight, 2e-5)
+    for name in case.names:
+        key = f"{prefix}/metrics/mean_squared_error_{NAMES[name]}"
+        if key in a:
+            total, weight = a[key]
+            width = case.experiment.modalities[name].patch_dim
+            golden_cases.close(metrics[f"loss_{name}"], total / weight / width)
+    after = {k.removeprefix(f"{prefix}/params_after/"): x for k, x in a.items()}
+    after = {k: x for k, x in after.items() if not k.startswith("step")}
+    ours = case.theirs(train_state.params) if after else {}
+    for name, expected in after.items():
+        golden_cases.close(ours[name].reshape(expected.shape), expected, what=name)

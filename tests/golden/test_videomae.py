@@ -1,0 +1,137 @@
+"""VideoMAE in four forms: read from real files, it gives the outputs of the programs themselves."""
+
+import golden_cases
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import videomae_cases as cases
+from flax import nnx
+
+from av_mae.convert import huggingface
+
+OFFICIAL = golden_cases.found("videomae/official")
+HUGGING_FACE = golden_cases.found("videomae/hf")
+MMACTION2 = golden_cases.found("videomae/mmaction2")
+KERAS = [
+    pytest.param(path, id=path.stem)
+    for path in sorted((golden_cases.FOLDER / "videomae/keras").glob("*.h5"))
+]
+OUTPUTS = {"outputs": "outputs", "labels": "labels", "loss": "loss"}
+
+
+@pytest.mark.parametrize("folder", OFFICIAL)
+def test_the_official_program(folder):
+    io = golden_cases.arrays(folder / "io.npz")
+    settings = golden_cases.settings(folder / "config.json")
+    file = next(p for p in folder.iterdir() if p.suffix in (".pth", ".pt"))
+    video = cases.fhwc(io["videos"], "bcfhw")
+    if "bool_masked_pos" in io:
+        saved = cases.load(file, cases.known(settings), io["bool_masked_pos"])
+        ours = cases.pretrain(saved, video, io["bool_masked_pos"])
+        cases.compare(ours, io, OUTPUTS)
+    else:
+        saved = cases.load(file, cases.known(settings))
+        ours = cases.finetune(saved, video, io["targets"])
+        names = {"logits": "logits", "ce_loss": "loss", "head_input": "pooled"}
+        cases.compare(ours, io, names)
+
+
+@pytest.mark.parametrize("folder", HUGGING_FACE)
+def test_hugging_face(folder):
+    io = golden_cases.arrays(folder / "io.npz")
+    video = cases.fhwc(io["pixel_values"], "bfchw")
+    saved = cases.load(folder, {}, io.get("bool_masked_pos"))
+    if saved.experiment.task == "pretrain":
+        ours = cases.pretrain(saved, video, io["bool_masked_pos"])
+        cases.compare(ours, _named(io), {"logits": "outputs", "loss": "loss"})
+    elif saved.labels:
+        ours = cases.finetune(saved, video, io["labels"])
+        names = {"logits": "logits", "loss": "loss", "last_hidden_state": "tokens"}
+        cases.compare(ours, _named(io), names)
+    else:
+        _compare_encoder(saved, video, io)
+
+
+def _named(io):
+    """Gradients under the official names, those of single projections left out."""
+    grads = {k.removeprefix("grad/"): x for k, x in io.items() if k.startswith("grad/")}
+    whole = {k: x for k, x in grads.items() if not k.endswith((".query.weight", ".key.weight"))}
+    rest = {k: x for k, x in io.items() if not k.startswith("grad/")}
+    named = huggingface.to_official(whole)
+    encoders = ("patch_embed.", "blocks.", "norm.")
+    prefix = "encoder." if "bool_masked_pos" in io else ""
+    return rest | {
+        f"grad/{prefix if k.startswith(encoders) else ''}{k}": x for k, x in named.items()
+    }
+
+
+def _compare_encoder(saved, video, io):
+    graphdef, params, rest = cases.model(saved)
+    net = nnx.merge(graphdef, params, rest)
+    inputs = {"video": jnp.asarray(video)}
+    golden_cases.close(net.features(inputs)["video"], io["last_hidden_state"])
+    tokens = net.tokenise(inputs)["video"]
+    visible = np.nonzero(~io["bool_masked_pos"])[1].reshape(len(video), -1, 1)
+    kept = {"video": jnp.take_along_axis(tokens, jnp.asarray(visible), 1)}
+    golden_cases.close(net.encode_tokens(kept)["video"], io["last_hidden_state_masked"])
+
+
+@pytest.mark.parametrize("other", ["pytorch_model.bin", "state_dict_inmemory_names.pt"])
+def test_hugging_face_in_older_files(other, tmp_path):
+    """The same weights under both spellings of the biases, in PyTorch's formats."""
+    folder = golden_cases.at("videomae/hf/pretrain_raw_tube_img32")
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes((folder / other).read_bytes())
+    new, old = cases.load(folder, {}), cases.load(tmp_path, {})
+    _equal(new.params, old.params)
+
+
+def _equal(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, x in ours.items():
+        if isinstance(x, dict):
+            _equal(x, theirs[name])
+        else:
+            assert np.array_equal(x, theirs[name]), name
+
+
+@pytest.mark.parametrize("folder", MMACTION2)
+def test_mmaction2(folder):
+    io = golden_cases.arrays(folder / "io.npz")
+    settings = golden_cases.settings(folder / "config.json")
+    file = next(folder.glob("*.pth"))
+    inputs = [k for k in io if k.startswith("input_")]
+    assert inputs
+    for key in inputs:
+        *_, height, width = io[key].shape
+        if height != width:
+            continue  # no config of ours has oblong frames
+        number = key.removeprefix("input_")
+        size = {"modalities.video.size": height}
+        saved = cases.load(file, cases.known(settings) | size)
+        video = cases.fhwc(io[key], "bcfhw")
+        if f"logits_{number}" in io:
+            ours = cases.finetune(saved, video, np.zeros(len(video), int))
+            cases.compare(ours, io, {f"logits_{number}": "logits", f"output_{number}": "pooled"})
+        elif height == settings["img_size"]:
+            graphdef, params, rest = cases.model(saved)
+            tokens = nnx.merge(graphdef, params, rest).features({"video": jnp.asarray(video)})
+            map_bdfhw = io[f"output_{number}"]
+            expected = map_bdfhw.reshape(*map_bdfhw.shape[:2], -1).swapaxes(1, 2)
+            golden_cases.close(tokens["video"], expected)
+
+
+@pytest.mark.parametrize("file", KERAS)
+def test_the_keras_port(file):
+    io = golden_cases.arrays(file.with_name(f"{file.stem}_io.npz"))
+    summary = golden_cases.settings(golden_cases.at("videomae/keras/summary.json"))
+    more = cases.known(summary[file.stem]["config"])
+    more |= {"modalities.video.frames": io["videos_BTHWC"].shape[1]}
+    masks = io.get("bool_masked_pos")
+    saved = cases.load(file, more, masks)
+    if masks is not None:
+        ours = cases.pretrain(saved, io["videos_BTHWC"], masks)
+        cases.compare(ours, io, {"outputs": "outputs"})
+    else:
+        ours = cases.finetune(saved, io["videos_BTHWC"], np.zeros(len(io["logits"]), int))
+        cases.compare(ours, io, {"logits": "logits", "head_input": "pooled"})

@@ -1,0 +1,115 @@
+"""Models of ours read from VideoMAE's golden files, whatever program wrote them."""
+
+import pathlib
+from typing import Any
+
+import golden_cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
+
+from av_mae import checkpoint, losses, state, tasks
+from av_mae.convert import read, table, videomae
+
+
+def model(saved: checkpoint.Saved) -> tuple[Any, Any, Any]:
+    """(graph definition, parameters, other variables) of the task's model."""
+    task = tasks.make(saved.experiment, saved.labels)
+    graphdef, _, rest = state.split(task.init(nnx.Rngs(0)))
+    return graphdef, jax.tree.map(jnp.asarray, saved.params), rest
+
+
+def known(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the constructor's arguments tell beyond the file."""
+    names = {
+        "model.heads": ("num_heads", "encoder_num_heads"),
+        "model.decoder_heads": ("decoder_num_heads",),
+        "modalities.video.size": ("img_size",),
+        "modalities.video.frames": ("all_frames", "num_frames"),
+    }
+    found = {
+        ours: settings[theirs]
+        for ours, each in names.items()
+        for theirs in each
+        if theirs in settings
+    }
+    if "normlize_target" in settings:
+        kind = "patch_channel" if settings["normlize_target"] else "raw"
+        found["model.normalise_targets"] = kind
+    return found
+
+
+def load(source: pathlib.Path, more: dict[str, Any], masks: np.ndarray | None = None):
+    """Reads a file; the mask ratio is that of the golden masks."""
+    if masks is not None:
+        ratio = {"modalities.video.mask_ratio": float(masks[0].mean())}
+        more = more | ratio | {"modalities.video.masking": "random"}
+    return read.read(source, more)
+
+
+def pretrain(saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray) -> dict[str, Any]:
+    """Everything that is recorded of a pretraining step, gradients under the official names."""
+    e = saved.experiment
+    graphdef, params, rest = model(saved)
+    inputs, hidden = {"video": jnp.asarray(video_bfhwc)}, {"video": jnp.asarray(masks)}
+    normalise = e.model.normalise_targets
+
+    def step(params):
+        output = nnx.merge(graphdef, params, rest)(inputs, masks=hidden)
+        index = {"video": output.masks["video"].hidden}
+        loss, _ = losses.reconstruction(
+            output.predictions, inputs, index, e.modalities,
+            normalise=normalise, valid_b=jnp.ones(len(video_bfhwc), bool),
+        )  # fmt: skip
+        patches = e.modalities["video"].patchify(inputs["video"])
+        patches = jnp.take_along_axis(patches, index["video"][..., None], 1)
+        wanted = losses.targets(patches, e.modalities["video"], normalise)
+        return loss, (output.predictions["video"], wanted)
+
+    (loss, (outputs, labels)), grads = jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    return {"loss": loss, "outputs": outputs, "labels": labels} | official_gradients(saved, grads)
+
+
+def finetune(saved: checkpoint.Saved, video_bfhwc: np.ndarray, targets: np.ndarray):
+    """Logits, loss, encodings and gradients under the official names."""
+    graphdef, params, rest = model(saved)
+    inputs = {"video": jnp.asarray(video_bfhwc)}
+    labels = {"video": jax.nn.one_hot(targets, len(saved.labels))}
+
+    def step(params):
+        net = nnx.merge(graphdef, params, rest)
+        logits = net(inputs)
+        loss, _ = losses.classification(
+            logits, labels, multilabel=False, valid_b=jnp.ones(len(targets), bool)
+        )
+        return loss, (logits["video"], net.features(inputs)["video"], net.pooled(inputs)["video"])
+
+    (loss, found), grads = jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    logits, tokens, pooled = found
+    made = {"logits": logits, "loss": loss, "tokens": tokens, "pooled": pooled}
+    return made | official_gradients(saved, grads)
+
+
+def official_gradients(saved: checkpoint.Saved, grads: Any) -> dict[str, np.ndarray]:
+    flat = {k: np.asarray(x) for k, x in traverse_util.flatten_dict(grads, sep="/").items()}
+    theirs = table.write(videomae.rules(saved.experiment), flat)
+    return {f"grad/{name}": x for name, x in theirs.items()}
+
+
+def compare(ours: dict[str, Any], theirs: dict[str, np.ndarray], names: dict[str, str]) -> None:
+    """Compares what both have; `names` maps their keys to ours. Gradients are found by name."""
+    compared = 0
+    for key, name in names.items():
+        if key in theirs:
+            golden_cases.close(ours[name], theirs[key], what=key)
+            compared += 1
+    assert compared
+    wanted = {k: x for k, x in theirs.items() if k.startswith("grad/")}
+    if wanted:
+        golden_cases.close_gradients(ours, wanted)
+
+
+def fhwc(x: np.ndarray, layout: str) -> np.ndarray:
+    """To `[b f h w c]` from a layout such as "bcfhw"."""
+    return x.transpose(*(layout.index(axis) for axis in "bfhwc"))
