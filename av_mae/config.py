@@ -33,7 +33,7 @@ class Dataset:
     path: str = ""  # folder written by `python -m av_mae.prepare`
     train: str = "train"  # split trained on
     multilabel: bool = False  # several labels a clip: sigmoid instead of softmax
-    sampling: str = "dense"  # dense: `stride` apart from a random start; uniform: one a segment
+    sampling: str = "dense"  # dense, dense_linspace, uniform, uniform_floor; see docs/training.md
     repeat: int = 1  # augmented copies of a clip in one batch (Hoffer et al. 2020)
     workers: int = 0  # parallel readers; 0 = one a core
 
@@ -206,7 +206,7 @@ class Experiment:
 
 CHOICES = {
     "task": ("pretrain", "classify"),
-    "dataset.sampling": ("dense", "uniform"),
+    "dataset.sampling": ("dense", "dense_linspace", "uniform", "uniform_floor"),
     "model.fusion": ("early", "separate", "shared", "mid", "bottleneck"),
     "model.decoder": ("shared", "separate", "joint"),
     "model.gelu": ("tanh", "erf"),
