@@ -60,6 +60,8 @@ def test_finetuning_sees_what_pretraining_saw():
                 assert before[name].axes[1:] == after[name].axes[1:]
                 assert (before[name].mean, before[name].std) == (after[name].mean, after[name].std)
             assert before["video"].remove_still == after["video"].remove_still
+            if file.parent.name in ("kinetics400", "ssv2", "ucf101", "hmdb51"):
+                assert before["video"].seconds == after["video"].seconds
 
 
 def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():

@@ -19,4 +19,7 @@ from configs.ucf101 import finetune as ucf101
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    return kinetics400.build(common.options(arg, modalities="video"), "hmdb51", ucf101.RECIPE)
+    c = kinetics400.build(common.options(arg, modalities="video"), "hmdb51", ucf101.RECIPE)
+    if "video" in c.modalities:
+        c.modalities.video.fps = 30.0
+    return c

@@ -17,4 +17,7 @@ from configs.ucf101 import pretrain as ucf101
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    return ucf101.recipe(common.options(arg, modalities="video"), "hmdb51")
+    c = ucf101.recipe(common.options(arg, modalities="video"), "hmdb51")
+    if "video" in c.modalities:
+        c.modalities.video.fps = 30.0
+    return c

@@ -29,7 +29,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     chosen = common.options(arg, modalities="video")
     c = kinetics400.build(chosen, "ssv2", common.published(RECIPES, chosen))
     if "video" in c.modalities:
-        c.modalities.video.stride = 2
+        c.modalities.video.update(stride=2, fps=12.0)
     c.dataset.sampling = "uniform_floor"
     c.augment.flip = 0.0
     c.evaluators.test.update(split="val", temporal_views=2)  # the test set's labels are secret

@@ -24,5 +24,5 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = kinetics400.recipe(chosen, "ssv2", clips=clips, rate=1.5e-4)
     c.total = "2400 epochs"
     if "video" in c.modalities:
-        c.modalities.video.stride = 2
+        c.modalities.video.update(stride=2, fps=12.0)
     return c
