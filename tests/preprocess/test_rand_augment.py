@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from sklearn import datasets
 
+from av_mae import sharding
 from av_mae.preprocess import rand_augment
 
 SIZE = (60, 84)  # height, width
@@ -153,3 +154,15 @@ def test_a_clip_is_augmented_alike_wherever_it_stands():
 def test_no_layers_is_no_change():
     nothing = {"layers": 0, "magnitude": 7.0, "deviation": 0.5}
     np.testing.assert_array_equal(augmented(batch(), keys(), **nothing), batch())
+
+
+def test_devices_augment_their_own_clips_only():
+    layout = sharding.batch_sharding(sharding.make_mesh())
+    frames = jax.ShapeDtypeStruct((8, 2, 16, 16, 3), jnp.uint8, sharding=layout)
+
+    def step(frames):
+        return rand_augment.rand_augment(frames, keys(8), **VIDEOMAE)
+
+    compiled = jax.jit(step, out_shardings=layout).lower(frames).compile().as_text()
+    assert "u8[1,2,16,16,3]" in compiled
+    assert not [word for word in ("all-gather", "all-reduce", "all-to-all") if word in compiled]
