@@ -33,7 +33,7 @@ class Dataset:
     path: str = ""  # folder written by `python -m av_mae.prepare`
     train: str = "train"  # split trained on
     multilabel: bool = False  # several labels a clip: sigmoid instead of softmax
-    sampling: str = "dense"  # dense: `stride` apart from a random start; uniform: one a segment
+    sampling: str = "dense"  # dense, dense_linspace, uniform, uniform_floor; see docs/training.md
     repeat: int = 1  # augmented copies of a clip in one batch (Hoffer et al. 2020)
     workers: int = 0  # parallel readers; 0 = one a core
 
@@ -93,9 +93,13 @@ class Augment:
     crop_area: tuple[float, float] = (0.5, 1.0)  # random_resized: share of the picture
     crop_aspect: tuple[float, float] = (0.75, 4.0 / 3.0)  # random_resized: width / height
     jitter_scale: tuple[float, float] = (0.9, 1.33)  # jitter: zoom before the crop
+    rand_augment: int = 0  # operations drawn in turn (RandAugment, Cubuk et al. 2020); 0 = off
+    rand_augment_magnitude: float = 7.0  # their mean strength, 0 to 10
+    rand_augment_deviation: float = 0.5  # of the strength, from one operation to the next
     flip: float = 0.5  # probability of a horizontal flip
     color: float = 0.0  # probability of brightness, saturation, contrast and hue jitter
     gray: float = 0.0  # probability of dropping colour
+    erase: float = 0.0  # probability of a box of noise (random erasing, Zhong et al. 2020)
     audio_roll: bool = False  # circular shift of the spectrogram in time
     freq_masks: int = 0  # SpecAugment (Park et al. 2019)
     freq_mask_bins: int = 0  # largest width of one
@@ -202,7 +206,7 @@ class Experiment:
 
 CHOICES = {
     "task": ("pretrain", "classify"),
-    "dataset.sampling": ("dense", "uniform"),
+    "dataset.sampling": ("dense", "dense_linspace", "uniform", "uniform_floor"),
     "model.fusion": ("early", "separate", "shared", "mid", "bottleneck"),
     "model.decoder": ("shared", "separate", "joint"),
     "model.gelu": ("tanh", "erf"),
@@ -239,6 +243,8 @@ MINIMA = {
     "augment.freq_mask_bins": 0,
     "augment.time_masks": 0,
     "augment.time_mask_columns": 0,
+    "augment.rand_augment": 0,
+    "augment.rand_augment_deviation": 0,
     "augment.mixup": 0,
     "augment.cutmix": 0,
     "optim.accumulate": 1,
@@ -266,10 +272,25 @@ SHARES = (
 )
 
 # Numbers from 0 to 1.
-PROBABILITIES = ("augment.flip", "augment.color", "augment.gray", "augment.drop_modality")
+PROBABILITIES = (
+    "augment.flip",
+    "augment.color",
+    "augment.gray",
+    "augment.erase",
+    "augment.drop_modality",
+)
+
+# Numbers with a smallest and a largest value, probabilities among them.
+RANGES = dict.fromkeys(PROBABILITIES, (0, 1)) | {"augment.rand_augment_magnitude": (0, 10)}
 
 # Numbers that only a classifier's training has a use for; elsewhere they stay 0.
-OF_CLASSIFIERS = ("augment.mixup", "augment.cutmix", "augment.drop_modality")
+OF_CLASSIFIERS = (
+    "augment.rand_augment",
+    "augment.erase",
+    "augment.mixup",
+    "augment.cutmix",
+    "augment.drop_modality",
+)
 
 # Keys whose text is a length of time; an evaluator may also wait for the "end".
 DURATIONS = ("total", "log_every", "optim.warmup", "checkpoint.every", "evaluators.*.every")

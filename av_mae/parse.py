@@ -119,10 +119,10 @@ def _check(e: config.Experiment) -> None:
         for where, value in _at(e, path):
             if not 0.0 <= value < 1.0:
                 raise config.ConfigError(f"{where} is {value}, expected 0 to less than 1")
-    for path in config.PROBABILITIES:
+    for path, (least, most) in config.RANGES.items():
         for where, value in _at(e, path):
-            if not 0.0 <= value <= 1.0:
-                raise config.ConfigError(f"{where} is {value}, expected 0 to 1")
+            if not least <= value <= most:
+                raise config.ConfigError(f"{where} is {value}, expected {least} to {most}")
     for path in config.OF_CLASSIFIERS if e.task != "classify" else ():
         for where, value in _at(e, path):
             if value:

@@ -44,7 +44,7 @@ def evaluation(
         starts_v = _even(_last_sample(clip, audio), temporal)
         return _views(clip, modalities, None, starts_v, spatial)
     assert clip.frames is not None
-    if sampling == "uniform":
+    if sampling.startswith("uniform"):
         frames_vf = _uniform(len(clip.frames), video, temporal)
     else:
         frames_vf = _dense(clip, video, _even(_last_frame(clip, video), temporal))

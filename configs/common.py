@@ -15,7 +15,9 @@ from ml_collections import config_dict
 
 from av_mae import config, modality
 
-# width, depth, heads, mlp. B and L: Scenic's; the depth of VideoMAE's UCF101 decoder agrees.
+Value = typing.TypeVar("Value")
+
+# width, depth, heads, mlp. B and L: Scenic's; VideoMAE's differ in the depth of L and H.
 DECODERS = {
     "Ti": (96, 4, 3, 384),
     "S": (192, 4, 3, 768),
@@ -31,6 +33,11 @@ class Options:
 
     modalities: tuple[str, ...]
     variant: str
+
+    @property
+    def size(self) -> str:
+        """The variant without its patch: `S` of `S/16x2`."""
+        return self.variant.partition("/")[0]
 
 
 def options(arg: str, *, variant: str = "B/16x2", modalities: str = "video,audio") -> Options:
@@ -62,9 +69,8 @@ def pretrain(
     chosen: Options, *, records: str, video: Mapping[str, Any], audio: Mapping[str, Any]
 ) -> ml_collections.ConfigDict:
     """All keys of a pretraining run of `chosen.variant`, its decoder included."""
-    size = chosen.variant.split("/")[0]
     c = _experiment(chosen, "pretrain", records, {"video": video, "audio": audio})
-    width, depth, heads, mlp = DECODERS[size]
+    width, depth, heads, mlp = DECODERS[chosen.size]
     c.model.update(decoder_width=width, decoder_depth=depth, decoder_heads=heads, decoder_mlp=mlp)
     return c
 
@@ -75,6 +81,20 @@ def finetune(
     """All keys of a classifier of `chosen.variant`; `--config.init_from.path` says what it is
     started from, and without it the training is from scratch."""
     return _experiment(chosen, "classify", records, {"video": video, "audio": audio})
+
+
+def published(by_size: Mapping[str, Value], chosen: Options) -> Value:
+    """The entry of the chosen size in a table of what is published.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if chosen.size not in by_size:
+        raise config.ConfigError(
+            f"config argument variant={chosen.variant}: a recipe is published for "
+            f"{', '.join(by_size)}; take the nearest and override its model.* by flags"
+        )
+    return by_size[chosen.size]
 
 
 def evaluators(**named: Mapping[str, Any]) -> ml_collections.ConfigDict:

@@ -8,8 +8,10 @@ more is the usual case. See data/<data set>/README.md for what --lists and --vid
 
 import argparse
 import csv
+import json
 import pathlib
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 
 MEDIA = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".m4v"}
@@ -74,6 +76,48 @@ def ucf101(options: argparse.Namespace) -> Iterator[Row | None]:
             yield row if found else None
 
 
+def kinetics400(options: argparse.Namespace) -> Iterator[Row | None]:
+    """DeepMind's lists: label, YouTube id, start and end second, split. Its test list stays out."""
+    videos = _by_stem(options.videos)
+    validation = _first(options.lists, "validate.csv", "val.csv")
+    for path, split in ((options.lists / "train.csv", "train"), (validation, "val")):
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                start, end = float(row["time_start"]), float(row["time_end"])
+                yield _segment(videos, row["youtube_id"], start, end, row["label"], split)
+
+
+def ssv2(options: argparse.Namespace) -> Iterator[Row | None]:
+    """20BN's lists; a class is a template, without the brackets around what is filled in."""
+    prefix = "something-something-v2-"
+    names = json.loads(_first(options.lists, "labels.json", prefix + "labels.json").read_text())
+    if options.labels_out:
+        options.labels_out.write_text("\n".join(sorted(names, key=lambda n: int(names[n]))) + "\n")
+    videos = _by_stem(options.videos)
+    for name, split in (("train.json", "train"), ("validation.json", "val")):
+        for clip in json.loads(_first(options.lists, name, prefix + name).read_text()):
+            label = clip["template"].replace("[", "").replace("]", "")
+            found = videos.get(clip["id"])
+            yield (str(found), label, split, "", "") if found else None
+
+
+def hmdb51(options: argparse.Namespace) -> Iterator[Row | None]:
+    """Official split 1. A tenth of the videos that its training clips come from become `val`,
+    unless --no_val."""
+    splits = {"1": "train", "2": "test"}  # 0: in neither
+    for file in sorted(options.lists.glob("*_test_split1.txt")):
+        label = file.name.removesuffix("_test_split1.txt")
+        words = file.read_text().split()
+        for name, number in zip(words[::2], words[1::2], strict=True):
+            if number not in splits:
+                continue
+            source = name.partition(f"_{label}_")[0]
+            held_out = number == "1" and zlib.crc32(source.encode()) % 10 == 0
+            split = "val" if held_out and not options.no_val else splits[number]
+            found = (options.videos / label / name).is_file()
+            yield (f"{label}/{name}", label, split, "", "") if found else None
+
+
 def grid(options: argparse.Namespace) -> Iterator[Row | None]:
     """The digit, the fifth character of a file's name; clips with the same first four stay
     together, in the split that splits.csv gives them."""
@@ -89,6 +133,9 @@ SOURCES: dict[str, Callable[[argparse.Namespace], Iterator[Row | None]]] = {
     "audioset": audioset,
     "vggsound": vggsound,
     "ucf101": ucf101,
+    "kinetics400": kinetics400,
+    "ssv2": ssv2,
+    "hmdb51": hmdb51,
     "grid": grid,
 }
 
@@ -105,12 +152,21 @@ def _segment(
     seconds, thousandths = f"{start:g}", f"{start * 1000:.0f}"
     for cut in (f"{youtube}_{start:06.0f}", f"{youtube}_{seconds}", f"{youtube}_{start:.3f}",
                 f"{youtube}_{thousandths}", f"{youtube}_{thousandths}_{end * 1000:.0f}",
-                f"{youtube}_{seconds}_{end:g}"):  # fmt: skip
+                f"{youtube}_{seconds}_{end:g}",
+                f"{youtube}_{start:06.0f}_{end:06.0f}"):  # fmt: skip
         if cut in videos:
             return (str(videos[cut]), labels, split, "", "")
     if youtube in videos:
         return (str(videos[youtube]), labels, split, seconds, f"{end:g}")
     return None
+
+
+def _first(folder: pathlib.Path, *names: str) -> pathlib.Path:
+    """The first of several names that a list goes by which is in the folder."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    sys.exit(f"error: {folder} holds none of {', '.join(names)}")
 
 
 def _by_stem(folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -130,8 +186,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--ids", type=pathlib.Path, help="audioset: only these train on; one a line"
     )
-    parser.add_argument("--labels_out", type=pathlib.Path, help="audioset: label names by index")
-    parser.add_argument("--no_val", action="store_true", help="ucf101: train on all of split 1")
+    parser.add_argument("--labels_out", type=pathlib.Path, help="audioset, ssv2: names by index")
+    parser.add_argument("--no_val", action="store_true", help="ucf101, hmdb51: all of split 1")
     options = parser.parse_args()
     if options.source != "grid" and not (options.lists and options.lists.is_dir()):
         parser.error(f"--lists={options.lists} is not a folder; {options.source} needs its lists")

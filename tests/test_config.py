@@ -25,6 +25,14 @@ def nested(key: str, value) -> dict:
     return value
 
 
+def value_like(key: str, number: int) -> int | float:
+    """The number in the type of the key's default; `val` is an evaluator."""
+    found = config.Experiment(evaluators={"val": config.Evaluator()}).to_dict()
+    for name in key.split("."):
+        found = found[name]
+    return type(found)(number)
+
+
 def test_an_experiment_survives_being_written_and_read():
     before = parse.experiment(
         values(
@@ -111,8 +119,7 @@ def test_a_choice_outside_the_list_is_answered_by_the_list(key):
 @pytest.mark.parametrize("key", sorted(config.MINIMA))
 def test_a_number_below_its_minimum_is_named(key):
     least, key = config.MINIMA[key], key.replace("*", "val")
-    real = key in ("lr", "optim.clip", "optim.weight_decay", "augment.mixup", "augment.cutmix")
-    below = float(least - 1) if real else least - 1
+    below = value_like(key, least - 1)
     assert f"{key} is {below}, expected {least} or more" in refusal(**nested(key, below))
 
 
@@ -127,11 +134,19 @@ def test_a_probability_above_one_is_named(key):
     assert f"{key} is 1.5, expected 0 to 1" in refusal(**nested(key, 1.5))
 
 
+@pytest.mark.parametrize("key", sorted(config.RANGES))
+def test_a_number_outside_its_range_is_named(key):
+    least, most = config.RANGES[key]
+    for outside in (least - 0.5, most + 0.5):
+        assert f"{key} is {outside}, expected" in refusal(**nested(key, outside))
+
+
 @pytest.mark.parametrize("key", config.OF_CLASSIFIERS)
 def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
-    parse.experiment(values(task="classify", **nested(key, 0.5)))
-    message = refusal(task="pretrain", **nested(key, 0.5))
-    assert f"{key} is 0.5, which only task 'classify' has a use for" in message
+    some = value_like(key, 1)
+    parse.experiment(values(task="classify", **nested(key, some)))
+    message = refusal(task="pretrain", **nested(key, some))
+    assert f"{key} is {some}, which only task 'classify' has a use for" in message
 
 
 @pytest.mark.parametrize("key", config.DURATIONS)

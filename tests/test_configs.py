@@ -60,6 +60,8 @@ def test_finetuning_sees_what_pretraining_saw():
                 assert before[name].axes[1:] == after[name].axes[1:]
                 assert (before[name].mean, before[name].std) == (after[name].mean, after[name].std)
             assert before["video"].remove_still == after["video"].remove_still
+            if file.parent.name in ("kinetics400", "ssv2", "ucf101", "hmdb51"):
+                assert before["video"].seconds == after["video"].seconds
 
 
 def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
@@ -68,6 +70,60 @@ def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
     assert (e.model.width, e.model.depth, e.model.decoder_width) == (768, 12, 384)
     assert e.modalities["video"].patch == (4, 8, 8)
     assert set(common.DECODERS) == set(config.VARIANTS)
+
+
+# Counted in the original programs: VideoMAE's and Scenic's.
+COUNTS = {
+    ("kinetics400/pretrain", "variant=S/16x2,modalities=video"): 24_029_376,
+    ("kinetics400/pretrain", "variant=B/16x2,modalities=video"): 94_210_944,
+    ("kinetics400/finetune", "variant=S/16x2,modalities=video"): 22_033_936,
+    ("kinetics400/finetune", "variant=B/16x2,modalities=video"): 86_534_800,
+    ("audioset/pretrain", "variant=L/16x2"): 595_849_984,
+}
+
+
+@pytest.mark.parametrize(("name", "arg"), COUNTS, ids=str)
+def test_published_models_have_the_published_number_of_parameters(name, arg):
+    e = parse.experiment(load(tiny.ROOT / f"configs/{name}.py", arg))
+    model = nnx.eval_shape(lambda: tasks.make(e, ["class"] * 400).init(nnx.Rngs(0)))
+    assert sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param))) == COUNTS[name, arg]
+
+
+PUBLISHED = [
+    ("kinetics400", "S", 1024, 768, 2.5e-4, 150, 0.75),
+    ("kinetics400", "B", 2048, 768, 2.5e-4, 75, 0.75),
+    ("kinetics400", "L", 512, 256, 1e-3, 35, 0.75),
+    ("kinetics400", "H", 1024, 1024, 5e-4, 50, 0.75),
+    ("ssv2", "S", 1024, 768, 5e-4, 40, 0.7),
+    ("ssv2", "B", 2048, 768, 2.5e-4, 30, 0.75),
+    ("ucf101", "B", 192, 256, 2.5e-4, 100, 0.7),
+    ("hmdb51", "B", 192, 256, 2.5e-4, 100, 0.7),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "clips", "rows", "rate", "epochs", "decay"), PUBLISHED, ids=str
+)
+def test_videomaes_recipes_differ_by_size(data, size, clips, rows, rate, epochs, decay):
+    """Rates are for 256 rows; each clip is two rows of a finetuning batch."""
+    arg = f"variant={size}/16x2,modalities=video"
+    before = parse.experiment(load(tiny.ROOT / f"configs/{data}/pretrain.py", arg))
+    after = parse.experiment(load(tiny.ROOT / f"configs/{data}/finetune.py", arg))
+    assert (before.batch_size, after.batch_size, after.dataset.repeat) == (clips, rows, 2)
+    assert after.lr == pytest.approx(rate * rows / 256)
+    assert (after.total, after.optim.layer_decay) == (f"{epochs} epochs", decay)
+    assert before.model.decoder_depth == (12 if size in "LH" else 4)
+    assert before.model.decoder_width == before.model.decoder_heads * (80 if size == "H" else 64)
+    assert before.modalities["video"].stride == (2 if data == "ssv2" else 4)
+    assert after.augment.flip == (0.0 if data == "ssv2" else 0.5)
+    test = after.evaluators["test"]
+    assert (test.temporal_views, test.spatial_views) == ((2 if data == "ssv2" else 5), 3)
+
+
+def test_a_size_without_a_published_recipe_is_refused():
+    for name, size in (("kinetics400/pretrain", "Ti"), ("ssv2/finetune", "L")):
+        with pytest.raises(config.ConfigError, match=f"variant={size}/16x2: a recipe is published"):
+            load(tiny.ROOT / f"configs/{name}.py", f"variant={size}/16x2")
 
 
 def test_the_learning_rate_follows_the_batch_size_until_it_is_set_itself():
@@ -159,7 +215,8 @@ def shrink(c, folder: pathlib.Path):
         c.model[key] = min(c.model[key], 2)
     c.compute.scan = False
     c.modalities.video.update(frames=4, stride=2, size=32)
-    c.modalities.audio.seconds = 0.64
+    if "audio" in c.modalities:
+        c.modalities.audio.seconds = 0.64
     for evaluator in c.evaluators.values():
         evaluator.split = "val"
     return c

@@ -108,6 +108,74 @@ def test_ucf101_keeps_whole_groups_for_validation(tmp_path):
     assert [r["split"] for r in listed(tmp_path, *flags)] == ["train", "train", "train", "test"]
 
 
+def test_kinetics_takes_whole_videos_and_cut_ones(tmp_path):
+    head = "label,youtube_id,time_start,time_end,split\n"
+    write(
+        tmp_path,
+        {
+            "train.csv": f"{head}testifying,---QUuC4vJs,84,94,train\n"
+            '"eating, slowly",--3ouPhoy2A,20,30,train\ngone,gone-gone--,1,11,train\n',
+            "validate.csv": f"{head}washing feet,--07WQ2iBlw,1,11,validate\n",
+            "videos/testifying/---QUuC4vJs_000084_000094.mp4": "",
+            "videos/--3ouPhoy2A.webm": "",
+            "videos/val/--07WQ2iBlw_000001_000011.mp4": "",
+        },
+    )
+    assert [tuple(row.values()) for row in listed(tmp_path, "kinetics400")] == [
+        ("testifying/---QUuC4vJs_000084_000094.mp4", "testifying", "train", "", ""),
+        ("--3ouPhoy2A.webm", "eating, slowly", "train", "20", "30"),
+        ("val/--07WQ2iBlw_000001_000011.mp4", "washing feet", "val", "", ""),
+    ]
+    (tmp_path / "validate.csv").rename(tmp_path / "val.csv")
+    assert len(listed(tmp_path, "kinetics400")) == 3
+    (tmp_path / "val.csv").unlink()
+    flags = (f"--lists={tmp_path}", f"--videos={tmp_path}/videos", f"--out={tmp_path}/out.csv")
+    assert "holds none of validate.csv, val.csv" in run("kinetics400", *flags).stderr
+
+
+@pytest.mark.parametrize("prefix", ["", "something-something-v2-"])
+def test_something_something_is_labelled_by_templates(tmp_path, prefix):
+    clips = '[{"id": "%s", "template": "Moving [something] up"}, {"id": "9", "template": "x"}]'
+    write(
+        tmp_path,
+        {
+            f"{prefix}labels.json": '{"Moving something up": "1", "Closing something": "0"}',
+            f"{prefix}train.json": clips % 7,
+            f"{prefix}validation.json": clips % 8,
+            "videos/7.webm": "",
+            "videos/8.webm": "",
+        },
+    )
+    rows = listed(tmp_path, "ssv2", f"--labels_out={tmp_path}/labels.txt")
+    assert [(r["path"], r["label"], r["split"]) for r in rows] == [
+        ("7.webm", "Moving something up", "train"),
+        ("8.webm", "Moving something up", "val"),
+    ]
+    names = (tmp_path / "labels.txt").read_text().splitlines()
+    assert names == ["Closing something", "Moving something up"]
+
+
+def test_hmdb51_keeps_whole_videos_for_validation(tmp_path):
+    clips = [f"video{i}_brush_hair_u_nm_np1_ba_goo_{k}.avi" for i in range(40) for k in (0, 1)]
+    lines = [f"{clip} {1 if i < 60 else 2} \n" for i, clip in enumerate(clips)]
+    write(
+        tmp_path,
+        {
+            "brush_hair_test_split1.txt": "".join(lines) + "elsewhere_brush_hair_u_0.avi 0 \n",
+            "brush_hair_test_split2.txt": "other.avi 1 \n",
+            **{f"videos/brush_hair/{clip}": "" for clip in clips},
+        },
+    )
+    rows = listed(tmp_path, "hmdb51")
+    split_of = {r["path"].split("/")[1]: r["split"] for r in rows}
+    assert set(split_of) == set(clips) and {r["label"] for r in rows} == {"brush_hair"}
+    assert {split_of[c] for c in clips[60:]} == {"test"}
+    assert set(split_of.values()) == {"train", "val", "test"}
+    assert all(split_of[a] == split_of[b] for a, b in zip(clips[::2], clips[1::2], strict=True))
+    whole = listed(tmp_path, "hmdb51", "--no_val")
+    assert [r["split"] for r in whole] == ["train"] * 60 + ["test"] * 20
+
+
 def test_grid_names_spell_the_digit(tmp_path):
     write(tmp_path, {f"videos/{name}.mpg": "" for name in ("bbaf2n", "bbafzn", "zzzz1n")})
     rows = listed(tmp_path, "grid")

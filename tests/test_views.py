@@ -35,7 +35,8 @@ def records(tmp_path_factory):
 
 @pytest.mark.parametrize("kinds", ["both", "audio"])
 @pytest.mark.parametrize(
-    "sampling, temporal, spatial", [("dense", 1, 1), ("dense", 3, 2), ("uniform", 2, 1)]
+    "sampling, temporal, spatial",
+    [("dense", 1, 1), ("dense_linspace", 3, 2), ("uniform", 1, 1), ("uniform_floor", 2, 1)],
 )
 def test_views_are_the_evaluation_inputs(records, kinds, sampling, temporal, spatial):
     from av_mae.input import pipeline

@@ -22,7 +22,7 @@ class Maker:
     """Builds examples of the asked modalities.
 
     Attributes:
-        sampling: dense or uniform; see `av_mae.input.sampling`.
+        sampling: how frames are chosen; see `av_mae.input.sampling`.
         classes: number of label names of the data set.
     """
 

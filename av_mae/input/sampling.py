@@ -1,12 +1,18 @@
 """Which frames and which sound a view of a clip holds, on the clip's own clock.
 
-Two ways to choose frames:
+Two ways to choose frames, and two that differ from them in training only:
 
 * dense: `frames` pictures, `stride / fps` seconds apart. Training starts at a random frame, test
   views start evenly spaced (one view: in the middle).
 * uniform: the clip is cut into `frames` equal segments and each gives one frame: a random one in
   training (TSN, Wang et al. 2016); at test the middle one, or with v views the one at the share
   i / v of the segment (VideoMAE's test views on Something-Something).
+* dense_linspace: as VideoMAE finetunes on Kinetics, `frames` points spread from the first frame to
+  the end of the span, truncated: 16 of them lie 64 / 15 apart instead of 4. A clip shorter than
+  the span is covered whole, by as many points as it has strides.
+* uniform_floor: as VideoMAE finetunes on Something-Something. Segments hold a whole number of
+  frames, so what is left over at the end is never seen; a clip of fewer frames than segments
+  gives its first frame only.
 
 A clip shorter than the span holds its last frame. Its sound does the same by ending in zeros, so
 picture and sound stay on one clock (repeating the clip, as Scenic does, would break that).
@@ -20,7 +26,7 @@ import tensorflow as tf
 from av_mae import modality as modality_lib
 from av_mae.input import order
 
-SAMPLINGS = ("dense", "uniform")
+SAMPLINGS = ("dense", "dense_linspace", "uniform", "uniform_floor")
 
 # Steps between frames are rarely whole numbers; 1/1000 frame absorbs the rounding of their sums.
 _ROUNDING = 1e-3
@@ -51,7 +57,12 @@ def random_window(
     video, audio = kinds(modalities)
     if video is None:
         return Windows(None, order.integer(key, _last_start(clock, audio), (1,)))
-    pick = {"dense": _dense_random, "uniform": _uniform_random}[sampling]
+    pick = {
+        "dense": _dense_random,
+        "dense_linspace": _linspace_random,
+        "uniform": _uniform_random,
+        "uniform_floor": _floor_random,
+    }[sampling]
     frames = pick(clock, video, key)
     return Windows(frames, _aligned(frames, clock, audio))
 
@@ -63,7 +74,7 @@ def test_windows(
     video, audio = kinds(modalities)
     if video is None:
         return Windows(None, _even(_last_start(clock, audio), views))
-    pick = {"dense": _dense_even, "uniform": _uniform_even}[sampling]
+    pick = _uniform_even if sampling.startswith("uniform") else _dense_even
     frames = pick(clock, video, views)
     return Windows(frames, _aligned(frames, clock, audio))
 
@@ -101,11 +112,31 @@ def _dense(clock: Clock, video: modality_lib.Video, starts: tf.Tensor) -> tf.Ten
     return tf.minimum(indices, clock.frames - 1)
 
 
+def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
+    step, frames = _step(clock, video), tf.cast(clock.frames, tf.float32)
+    span = tf.minimum(video.frames * step, frames)
+    points = tf.minimum(tf.floor(frames / step + _ROUNDING), video.frames)
+    place = tf.range(video.frames, dtype=tf.float32)
+    reached = tf.where(place < points, place * span / tf.maximum(points - 1, 1), span)
+    last = tf.cast(tf.math.ceil(span - _ROUNDING), tf.int32) - 1
+    indices = tf.minimum(tf.cast(tf.floor(reached + _ROUNDING), tf.int32), last)
+    # The span never ends with the clip, unless it is all of it.
+    latest = tf.maximum(_last_dense_start(clock, video) - 1, 0)
+    return order.integer(key, latest, (1,))[:, None] + indices
+
+
 def _uniform_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
     edges = _segments(clock, video, tf.range(video.frames + 1, dtype=tf.float32))
     lengths = tf.maximum(edges[1:] - edges[:-1], 1)
     offsets = order.uniform(key, (video.frames,)) * tf.cast(lengths, tf.float32)
     return (edges[:-1] + tf.minimum(tf.cast(offsets, tf.int32), lengths - 1))[None]
+
+
+def _floor_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
+    length = clock.frames // video.frames
+    offsets = order.uniform(key, (video.frames,)) * tf.cast(length, tf.float32)
+    offsets = tf.minimum(tf.cast(offsets, tf.int32), tf.maximum(length - 1, 0))
+    return (tf.range(video.frames) * length + offsets)[None]
 
 
 def _uniform_even(clock: Clock, video: modality_lib.Video, views: int) -> tf.Tensor:

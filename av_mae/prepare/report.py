@@ -19,7 +19,9 @@ _COLUMNS = ("clips", "without_sound", "silent", "partial", "rejected")
 _TITLES = ("split", "clips", "no sound", "silent", "partial", "rejected")
 _REASONS = 5
 # Those made for one data set; the one for the sample is small enough to try on any.
-_CONFIGS = ("audioset", "grid", "sample", "ucf101", "vggsound")
+_CONFIGS = (
+    "audioset", "grid", "hmdb51", "kinetics400", "sample", "ssv2", "ucf101", "vggsound",
+)  # fmt: skip
 
 
 class Report:

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Key, Shaped
 
 from av_mae import config, modality
-from av_mae.preprocess import audio, video
+from av_mae.preprocess import audio, erase, rand_augment, video
 
 
 def prepare(
@@ -55,12 +55,23 @@ def _video(
             f"batch['video'] has shape {frames.shape}, expected (batch, "
             f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
         )
+    if augment and augment.rand_augment:
+        frames = rand_augment.rand_augment(
+            frames,
+            _fold(keys, "rand_augment"),
+            layers=augment.rand_augment,
+            magnitude=augment.rand_augment_magnitude,
+            deviation=augment.rand_augment_deviation,
+        )
     x = video.to_unit(frames)
     if augment:
         x = video.augment(x, keys, flip=augment.flip, color=augment.color, gray=augment.gray)
     if spec.remove_still:
         x = video.remove_still(x, spec.mean)
-    return video.normalise(x, spec.mean, spec.std)
+    x = video.normalise(x, spec.mean, spec.std)
+    if augment and augment.erase:
+        x = erase.erase(x, _fold(keys, "erase"), augment.erase)
+    return x
 
 
 def _audio(
@@ -99,7 +110,14 @@ def _augment_audio(x: jax.Array, augment: config.Augment, keys: jax.Array) -> ja
 _PREPARE: dict[str, Callable[..., jax.Array]] = {"video": _video, "audio": _audio}
 
 # Constants folded into an example's key, one a draw; the numbers mean nothing but must not change.
-_FOLDS = {"video": 101, "audio": 102, "roll": 103, "spec_augment": 104}
+_FOLDS = {
+    "video": 101,
+    "audio": 102,
+    "roll": 103,
+    "spec_augment": 104,
+    "rand_augment": 105,
+    "erase": 106,
+}
 
 
 def _fold(keys_b: jax.Array, name: str) -> jax.Array:

@@ -23,6 +23,7 @@ finetune() {
   train configs/ucf101/finetune.py:modalities="$1" --workdir="$runs/${1/,/_}_$2" \
     --config.total="20 epochs" --config.lr=5e-4 --config.dataset.repeat=1 \
     --config.optim.layer_decay=0.9 --config.model.head_dropout=0.1 --config.augment.cutmix=0.0 --config.augment.mixup=0.2 \
+    --config.augment.rand_augment=0 --config.augment.erase=0.0 --config.dataset.sampling=dense \
     --config.augment.crop_area="(0.5, 1.0)" --config.evaluators.val.every="10 epochs" "${@:3}"
 }
 for start in pretrained scratch; do

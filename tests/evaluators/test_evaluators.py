@@ -14,7 +14,7 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import api, config, evaluators, losses, parse, run, sharding
+from av_mae import api, config, evaluators, losses, metrics, parse, run, sharding
 from av_mae.evaluators import batches, classification, knn
 from av_mae.input import pipeline
 
@@ -141,6 +141,25 @@ def test_views_are_merged(merge):
     scores, *_ = _scores(batch, merge)
     merged = {"logits": np.log(chances).mean(1), "softmax": np.log(chances.mean(1))}
     assert np.allclose(scores, merged[merge], atol=1e-6)
+
+
+def test_merging_gives_videomaes_accuracy(golden):
+    """15 views a clip by the mean of their probabilities; by that of their logits it is another."""
+    stored = np.load(golden / "videomae" / "official_data" / "merge.npz")
+    clips = np.unique(stored["names"])
+    rows = [np.flatnonzero(stored["names"] == name) for name in clips]
+    batch = {
+        "video": np.stack([stored["logits"][row] for row in rows]),
+        "label": np.eye(7, dtype=np.float32)[[stored["labels"][row[0]] for row in rows]],
+        "valid": np.ones(len(clips), bool),
+    }
+    accuracy = {
+        merge: metrics.Accuracy.of(*map(np.asarray, _scores(batch, merge))).compute()
+        for merge in ("softmax", "logits")
+    }
+    assert accuracy["softmax"]["accuracy"] == pytest.approx(stored["top1"] / 100)
+    assert accuracy["softmax"]["accuracy_top5"] == pytest.approx(stored["top5"] / 100)
+    assert accuracy["logits"]["accuracy"] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(

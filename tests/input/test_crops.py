@@ -102,7 +102,8 @@ def test_multi_scale_uses_all_its_boxes():
 
 def test_spatial_views_equal_videomae(golden):
     file = golden / "videomae" / "official_data" / "sampling_and_views.json"
-    cases = json.loads(file.read_text())["test_views_k400"]
+    stored = json.loads(file.read_text())
+    cases = [*stored["test_views_k400"], *stored["test_views_ssv2"]]
     for case in cases:
         height, width = tf.constant(case["H"]), tf.constant(case["W"])
         boxes = [b.numpy().tolist() for b in video.view_boxes(height, width, case["crops"])]

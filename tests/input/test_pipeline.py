@@ -263,7 +263,7 @@ def test_unknown_splits_samplings_and_views_are_refused_at_once(folder, tmp_path
     kinds = input_clips.both()
     with pytest.raises(ValueError, match="no split 'test'; it has: train"):
         pipeline.eval_batches(folder, "test", kinds, batch_size=4)
-    with pytest.raises(config.ConfigError, match="'tsn', expected one of dense, uniform"):
+    with pytest.raises(config.ConfigError, match="'tsn', expected one of dense, "):
         pipeline.eval_batches(folder, "train", kinds, batch_size=4, sampling="tsn")
     with pytest.raises(config.ConfigError, match="0 temporal"):
         pipeline.eval_batches(folder, "train", kinds, batch_size=4, temporal_views=0)

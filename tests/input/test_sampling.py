@@ -50,7 +50,7 @@ def test_random_starts_reach_every_place_that_holds_the_span():
     assert rows.max() == 34 and np.all(np.diff(rows) == 2)
 
 
-@pytest.mark.parametrize("how", ["dense", "uniform"])
+@pytest.mark.parametrize("how", sampling.SAMPLINGS)
 @pytest.mark.parametrize("frames", [1, 2, 9, 15])
 def test_a_short_clip_never_asks_for_a_frame_it_has_not(how, frames):
     clock, kinds = _clock(frames), _video() | _audio(0.4)
@@ -164,15 +164,69 @@ def test_uniform_test_views_equal_videomae(official):
 
 
 def test_uniform_training_segments_equal_videomae(official):
-    """Where 16 divides the clip; VideoMAE drops the remainder and gives short clips frame 0."""
-    cases = [
-        c for c in official["ssv2_sampling"] if c["mode"] != "test" and c["duration"] % 16 == 0
-    ]
+    """VideoMAE drops the remainder, and gives of clips shorter than 16 frames the first."""
+    cases = [c for c in official["ssv2_sampling"] if c["mode"] != "test"]
     for case in cases:
         length = case["duration"] // 16
-        row = _frames(_random(_clock(case["duration"]), _video(), "uniform", 1))[0]
-        assert np.array_equal(row // length, np.array(case["frames"]) // length)
-    assert cases
+        row = _frames(_random(_clock(case["duration"]), _video(), "uniform_floor", 1))[0]
+        theirs = np.array(case["frames"])
+        if length == 0:
+            assert np.array_equal(row, theirs) and row.max() == 0
+            continue
+        assert np.array_equal(row // length, theirs // length)
+        if case["duration"] % 16 == 0:
+            row = _frames(_random(_clock(case["duration"]), _video(), "uniform", 1))[0]
+            assert np.array_equal(row // length, theirs // length)
+    assert len(cases) > 8
+
+
+def test_dense_finetuning_frames_equal_videomae(official):
+    """Frames relative to the first, and the range of the start; 64 / 15 apart, not 4."""
+    cases = [c for c in official["k400_ucf_sampling"] if c["mode"] != "test"]
+    for case in cases:
+        clock, kinds = _clock(case["duration"], fps=25.0), _video(stride=case["rate"])
+        rows = _frames(_random(clock, kinds, "dense_linspace", 12))
+        theirs = np.array(case["frames"])
+        assert np.all(rows - rows[:, :1] == theirs - theirs[0])
+        latest = max(case["duration"] - 16 * case["rate"] - 1, 0)
+        assert theirs[0] <= latest and rows[:, 0].min() >= 0 and rows[:, 0].max() <= latest
+    assert len(cases) > 20
+
+
+def test_dense_linspace_starts_reach_every_place_but_the_last():
+    clock = _clock(68, fps=25.0)
+    rows = _frames(_random(clock, _video(), "dense_linspace", 80))
+    assert set(rows[:, 0]) == {0, 1, 2, 3} and rows.max() == 66
+
+
+def test_dense_linspace_keeps_time_at_any_record_rate():
+    """At half the rate, the same places in time: half of every index, rounded down."""
+    whole = _frames(_random(_clock(64, fps=25.0), _video(), "dense_linspace", 1))[0]
+    half = _frames(_random(_clock(32, fps=12.5), _video(), "dense_linspace", 1))[0]
+    assert np.all(np.abs(half - whole / 2) <= 1)
+
+
+def test_dense_test_frames_are_a_stride_apart_as_videomaes(official):
+    """VideoMAE's views start at a multiple of the stride, ours up to a stride beside it."""
+    cases = [c for c in official["k400_ucf_sampling"] if c["mode"] == "test"]
+    for case in cases:
+        rate, theirs = case["rate"], np.array(case["frames"])
+        clock, kinds = _clock(case["duration"], fps=25.0), _video(stride=rate)
+        views = sampling.test_windows(clock, kinds, "dense_linspace", 5).frames.numpy()
+        for chunk, view in enumerate(views):
+            start = int(chunk * (len(theirs) - 16) / 4)
+            assert np.all(np.abs(view - theirs[start : start + 16]) <= rate)
+            if case["duration"] >= 16 * rate:
+                assert np.all(np.diff(view) == rate)
+    assert len(cases) > 10
+
+
+def test_uniform_test_views_are_what_videomaes_crops_hold(official):
+    (case,) = official["test_views_ssv2"]
+    clock = _clock(case["n_subsampled_frames"], fps=25.0)
+    views = sampling.test_windows(clock, _video(), "uniform_floor", 2).frames.numpy()
+    assert len(case["views"]) == 6
+    assert all(list(views[v["chunk"]]) == v["t"] for v in case["views"])
 
 
 def test_dense_test_views_equal_videomae(official):

@@ -16,6 +16,8 @@ BOTH = {"video": VIDEO, "audio": AUDIO}
 EVERYTHING = config.Augment(
     color=0.8,
     gray=0.1,
+    rand_augment=2,
+    erase=0.5,
     audio_roll=True,
     freq_masks=1,
     freq_mask_bins=6,
@@ -89,6 +91,23 @@ def test_sound_and_pictures_are_drawn_apart():
     del batch["video"]
     both, alone = _augmented(_batch(), keys), _augmented(batch, keys)
     np.testing.assert_allclose(both["audio"], alone["audio"], atol=1e-4)
+
+
+def test_rand_augment_works_on_bytes():
+    augment = config.Augment(flip=0.0, rand_augment=4)
+    found = inputs.prepare(_batch(), {"video": VIDEO}, augment=augment, keys_b=_keys(4))["video"]
+    pixels = (found + 1.0) * 127.5
+    np.testing.assert_allclose(pixels, pixels.round(), atol=1e-3)
+    assert (found != inputs.prepare(_batch(), {"video": VIDEO})["video"]).any()
+
+
+def test_erasing_puts_noise_on_normalised_pixels():
+    augment = config.Augment(flip=0.0, erase=1.0)
+    found = inputs.prepare(_batch(), {"video": VIDEO}, augment=augment, keys_b=_keys(4))["video"]
+    plain = inputs.prepare(_batch(), {"video": VIDEO})["video"]
+    changed = np.asarray(found != plain).all(-1)
+    assert (changed.mean((1, 2, 3)) > 0.0).all() and changed.mean() < 0.4
+    assert np.abs(found[changed]).max() > 1.0
 
 
 def test_missing_statistics_name_the_key():

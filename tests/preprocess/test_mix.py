@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from av_mae import losses
 from av_mae.preprocess import mix
 
 SHAPES = {"video": (2, 8, 8, 3), "audio": (12, 4)}
@@ -152,3 +153,32 @@ def test_given_weights_give_scenics_mixtures(case, golden, monkeypatch):
     for ours, theirs in names.items():
         np.testing.assert_allclose(mixed[ours], stored[f"{case}/out/{theirs}"], atol=1e-6)
         np.testing.assert_allclose(found[ours], stored[f"{case}/label_out/{theirs}"], atol=1e-6)
+
+
+# Which of VideoMAE's batches were cut, and the centre (y, x) of the box; it is 6 x 6 pixels.
+CENTRES = {0: None, 1: (5, 4), 2: None, 3: (0, 3)}
+
+
+@pytest.mark.parametrize("case", CENTRES)
+def test_given_draws_give_videomaes_mixtures_and_soft_targets(case, golden, monkeypatch):
+    """Smoothed labels, the reversed batch, and a share that follows the box cut at the border."""
+    stored = np.load(golden / "videomae" / "official_data" / "mixup.npz")
+    soft = stored[f"out_y_{case}"]
+    smoothing, classes, centre = 0.1, soft.shape[1], CENTRES[case]
+    off = smoothing / classes
+    weight = (soft[0, stored["y"][0]] - off) / (1 - smoothing)
+    if centre:
+        weight = 1 - (6.4 / 8) ** 2  # before the border is looked at
+        places = iter(centre)
+        monkeypatch.setattr(jax.random, "randint", lambda *_: next(places))
+    drawn = (jnp.float32(weight), jnp.array(bool(centre)))
+    monkeypatch.setattr(mix, "_draw", lambda *_: drawn)
+    video = jnp.asarray(stored["x"].transpose(0, 2, 3, 4, 1))  # b f h w c
+    mixed, labels = mix.mix(
+        {"video": video}, jnp.eye(classes)[stored["y"]], jax.random.key(0), mixup=0.8, cutmix=1.0
+    )
+    expected = stored[f"out_x_{case}"].transpose(0, 2, 3, 4, 1)
+    np.testing.assert_allclose(mixed["video"], expected, atol=1e-6)
+    logits = np.random.default_rng(0).normal(size=soft.shape).astype(np.float32)
+    found = losses.softmax_cross_entropy(jnp.asarray(logits), labels["video"], smoothing)
+    np.testing.assert_allclose(found, -(soft * jax.nn.log_softmax(logits)).sum(1), rtol=1e-5)
