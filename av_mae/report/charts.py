@@ -14,7 +14,7 @@ import numpy as np
 
 from av_mae.report import progress
 
-COLOURS = 8  # of series, defined by the style sheet; a ninth series starts over
+COLOURS = 12  # of series, defined by the style sheet; a thirteenth series starts over
 
 _POINTS = 300  # drawn a series; more are averaged in groups
 _SIZE = 1000.0  # of the SVG's own square

@@ -7,7 +7,7 @@ CSS = """
   --soft: #5d636e; --faint: #8a909b; --accent: #2459c9; --good: #10754a; --goodback: #e3f4ea;
   --warn: #8a5a00; --warnback: #fdf3dc;
   --c0: #2459c9; --c1: #d5591d; --c2: #0f8a6a; --c3: #a63aa0; --c4: #b58900; --c5: #5b6bbf;
-  --c6: #c03049; --c7: #4d7d1e;
+  --c6: #c03049; --c7: #4d7d1e; --c8: #7a5230; --c9: #0b86a8; --c10: #80838b; --c11: #d9579a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -15,7 +15,7 @@ CSS = """
     --soft: #a3aab6; --faint: #7a818d; --accent: #7ea6ff; --good: #6fd3a0; --goodback: #14291f;
     --warn: #f0c46a; --warnback: #2b2413;
     --c0: #7ea6ff; --c1: #ff9a62; --c2: #4fd0ac; --c3: #e08bdc; --c4: #e6c34a; --c5: #a9b4f5;
-    --c6: #ff8095; --c7: #a3d66a;
+    --c6: #ff8095; --c7: #a3d66a; --c8: #cfa276; --c9: #5cc6e6; --c10: #b7bac2; --c11: #ff9cc9;
   }
 }
 * { box-sizing: border-box; }
@@ -89,6 +89,7 @@ code, pre, .mono { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo,
 .note { color: var(--faint); font-size: 12.5px; margin-top: 4px; }
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); }
 .c4 { --c: var(--c4); } .c5 { --c: var(--c5); } .c6 { --c: var(--c6); } .c7 { --c: var(--c7); }
+.c8 { --c: var(--c8); } .c9 { --c: var(--c9); } .c10 { --c: var(--c10); } .c11 { --c: var(--c11); }
 
 .scroll { overflow-x: auto; padding: 4px 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
