@@ -83,8 +83,14 @@ class Case:
     def theirs(self, params: Any) -> dict[str, np.ndarray]:
         """A tree like our parameters under their names; every array is flat."""
         flat = {k: np.asarray(x) for k, x in traverse_util.flatten_dict(params, sep="/").items()}
-        rules = self.description.rules(self.experiment)
+        rules = [_plain(rule) for rule in self.description.rules(self.experiment)]
         return table.write([rule for rule in rules if rule.layout.theirs], flat)
+
+
+def _plain(rule: table.Rule) -> table.Rule:
+    """A constant that is added to an array changes nothing about its gradient."""
+    one_way = rule.layout.theirs is None and len(rule.theirs) == 1
+    return dataclasses.replace(rule, layout=table.SAME) if one_way else rule
 
 
 def load(folder: pathlib.Path) -> Case:
