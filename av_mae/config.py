@@ -123,7 +123,7 @@ class Optim:
     weight_decay: float = 0.05  # decoupled: times the learning rate
     decay_kernels_only: bool = True  # no decay on biases, norms, tokens and positions
     warmup: str = "0 steps"  # linear, from 0
-    schedule: str = "cosine"  # cosine, constant, linear
+    schedule: str = "cosine"  # cosine, constant, linear; cosine_videomae: at the peak a step sooner
     min_lr: float = 0.0  # at the end of a cosine or linear schedule
     clip: float = 0.0  # global gradient norm; 0 = off
     layer_decay: float = 1.0  # lr factor from one layer to the one below
@@ -217,7 +217,7 @@ CHOICES = {
     "model.pool": ("mean", "max", "token", "first"),
     "augment.crop": ("random_resized", "multi_scale", "jitter", "centre"),
     "optim.name": ("adamw", "sgd"),
-    "optim.schedule": ("cosine", "constant", "linear"),
+    "optim.schedule": ("cosine", "constant", "linear", "cosine_videomae"),
     "compute.dtype": ("float32", "bfloat16"),
     "compute.remat": ("none", "dots", "full"),
     "evaluators.*.kind": ("classification", "reconstruction", "knn"),

@@ -15,7 +15,8 @@ def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> opta
     """Linear warm-up from 0 over `warmup` steps, then cosine or linear to `min_lr`, or constant.
 
     The decay covers the steps after the warm-up, as in Scenic and VideoMAE; the first step of a
-    warmed-up run has a learning rate of 0.
+    warmed-up run has a learning rate of 0. With `cosine_videomae` the last step of the warm-up has
+    the full rate already, and so has the next one, as in VideoMAE's program.
     """
     if warmup >= total and total > 1:
         raise config.ConfigError(
@@ -29,10 +30,11 @@ def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> opta
         "linear": lambda: optax.linear_schedule(lr, optim.min_lr, rest),
         "constant": lambda: optax.constant_schedule(lr),
     }
-    after = decays[optim.schedule]()
+    after = decays[optim.schedule.removesuffix("_videomae")]()
     if not warmup:
         return after
-    return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup), after], [warmup])
+    rise = warmup - 1 if optim.schedule == "cosine_videomae" else warmup
+    return optax.join_schedules([optax.linear_schedule(0.0, lr, rise), after], [warmup])
 
 
 def make(

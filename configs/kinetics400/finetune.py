@@ -68,7 +68,7 @@ def build(chosen: common.Options, records: str, r: Recipe) -> ml_collections.Con
     c.augment.update(flip=0.5, erase=0.25, mixup=0.8, cutmix=1.0)
     c.optim.update(b1=0.9, b2=0.999, weight_decay=0.05, label_smoothing=0.1)
     c.optim.update(warmup="5 epochs", min_lr=common.per_256(c, r.min_rate / r.copies))
-    c.optim.layer_decay = r.layer_decay
+    c.optim.update(schedule="cosine_videomae", layer_decay=r.layer_decay)
     views = {"batch_size": 16, "temporal_views": 5, "spatial_views": 3, "merge": "softmax"}
     c.evaluators = common.evaluators(
         val={"split": "val", "every": "5 epochs"},

@@ -65,6 +65,7 @@ def recipe(
         b2=0.95,
         weight_decay=0.05,
         warmup="40 epochs",
+        schedule="cosine_videomae",
         min_lr=common.per_256(c, 1e-5),
     )
     c.checkpoint.every = "20 epochs"

@@ -11,6 +11,7 @@ train() {
   "$python" -m av_mae.main --config="$1" --config.dataset.path="$records" --config.batch_size=32 \
     --config.model.width=128 --config.model.depth=4 --config.model.heads=4 --config.model.mlp=512 \
     --config.optim.warmup="3 epochs" --config.optim.min_lr=1e-6 --config.optim.clip=1.0 \
+    --config.optim.schedule=cosine \
     --config.log_every="1 epochs" --config.checkpoint.every="10 epochs" "${@:2}"
 }
 video=(--config.modalities.video.size=64 --config.modalities.video.patch="(2, 32, 32)")

@@ -1,0 +1,69 @@
+"""A training run starts from another program's file, and says what became of every array."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tiny
+from test_read import PTH, SCENIC
+
+from av_mae import checkpoint, config, parse, run, train
+from av_mae.convert import read
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> pathlib.Path:
+    return tiny.write_records(tmp_path_factory.mktemp("records"))
+
+
+def _videomae(data, frames: int = 4, **model) -> dict:
+    """A classifier of the golden file's sizes, of another clip length."""
+    values = tiny.experiment(data, "classify", total="2 steps")
+    values["modalities"] = {"video": {"frames": frames, "size": 32, "patch": (2, 8, 8)}}
+    values["model"] = {
+        "width": 16, "depth": 3, "heads": 4, "mlp": 64, "fusion": "early", "gelu": "erf",
+        "qkv_bias": "qv", "final_norm": False, "head_norm": True,
+    } | model  # fmt: skip
+    values["augment"] = {}
+    return values | {"init_from": {"path": str(PTH)}}
+
+
+@pytest.mark.parametrize("frames", [4, 8])
+def test_a_run_starts_from_videomaes_file(data, tmp_path, frames):
+    assert train.train(parse.experiment(_videomae(data, frames)), tmp_path) == 0
+    report = (tmp_path / "init_from.txt").read_text()
+    loaded, _, rest = report.partition("fresh:")
+    for name in ("embed/video", "encoders/joint/blocks", "head_norm"):
+        assert name in loaded
+    assert "head" in rest and str(PTH) in report
+    assert checkpoint.read(tmp_path).step == 2
+
+
+def test_the_first_step_begins_with_its_weights(data, tmp_path):
+    from av_mae import init_from
+
+    plan = run.build(parse.experiment(_videomae(data)))
+    begun = init_from.apply(plan.init(), plan, tmp_path)
+    stored = read.read(PTH, {"model.heads": 4})
+    ours = np.asarray(begun.params["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"])
+    assert np.array_equal(ours, stored.params["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"])
+
+
+def test_mbt_starts_from_scenics_folder(data, tmp_path):
+    values = tiny.experiment(data, "classify", total="1 steps")
+    values["modalities"] = {
+        "video": {"frames": 4, "size": 32, "patch": (2, 8, 8)},
+        "audio": {"seconds": 0.64, "mels": 32, "patch": (8, 8)},
+    }
+    values["model"] |= {"depth": 2, "fusion_layers": 2, "fusion_norm": False, "shared_norm": True}
+    values["init_from"] = {"path": str(SCENIC)}
+    assert train.train(parse.experiment(values), tmp_path) == 0
+    loaded = (tmp_path / "init_from.txt").read_text().partition("fresh:")[0]
+    for name in ("embed/audio", "encoders/fused/audio/blocks", "encoders/norm"):
+        assert name in loaded
+
+
+def test_another_width_is_refused_by_its_key(data, tmp_path):
+    values = _videomae(data, width=32)
+    with pytest.raises(config.ConfigError, match="width"):
+        train.train(parse.experiment(values), tmp_path)
