@@ -33,14 +33,14 @@ MISTAKES = {
 # Flags of a config can be parsed once in a process, and importing the program takes seconds.
 SCRIPT = """
 import json, os, sys
-from av_mae import main
+from av_mae import command_line, main
 for number, arguments in enumerate(json.loads(sys.argv[1])):
     child = os.fork()
     if not child:
         sys.stderr = open(f"{sys.argv[2]}/{number}", "w")
         try:
             sys.argv = ["main", *arguments]
-            main._parse_flags(sys.argv)
+            command_line.parse(sys.argv, main._CONFIG)
             code = 0
         except SystemExit as left:
             code = left.code

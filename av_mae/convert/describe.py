@@ -32,6 +32,7 @@ class Description:
         usual: keys that it does not show, with the values of the published models, or `Ask`.
         rules: of the model's parameters, once the experiment is known.
         labels: label names, or one empty name a class where the file has none.
+        spare: arrays that a model may do without, as tables that a formula gives as well.
     """
 
     family: str
@@ -41,6 +42,7 @@ class Description:
     rules: Callable[[config.Experiment], list[table.Rule]]
     labels: tuple[str, ...] = ()
     step: int = 0
+    spare: tuple[str, ...] = ()
 
 
 def experiment(
@@ -68,8 +70,8 @@ def experiment(
     if asked:
         reasons = "; ".join(f"{key} ({why})" for key, why in asked.items())
         raise ForeignFileError(
-            f"{source} ({found.family}) does not show {reasons}. Say so by a config: "
-            "--config=configs/..., or known={key: value} in Python"
+            f"{source} ({found.family}) does not show {reasons}. Say so: python -m av_mae.convert "
+            f"{source} --out=DIR --config=configs/..., or known={{key: value}} in Python"
         )
     assumed = {k: v for k, v in found.usual.items() if k not in known}
     if assumed:

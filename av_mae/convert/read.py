@@ -51,7 +51,8 @@ def read(
     _, params, rest = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
     flat: Any = traverse_util.flatten_dict(params, sep="/")
     shapes = {name: x.shape for name, x in flat.items()}
-    values = table.read(found.rules(experiment), found.arrays, shapes, str(path))
+    rules = found.rules(experiment)
+    values = table.read(rules, found.arrays, shapes, str(path), spare=found.spare)
     return checkpoint.Saved(
         params=traverse_util.unflatten_dict(values, sep="/"),
         rest=jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), rest),

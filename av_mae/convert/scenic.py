@@ -9,8 +9,6 @@ import pathlib
 import re
 from typing import Any
 
-from absl import logging
-
 from av_mae.convert import describe, scenic_file, scenic_rules
 from av_mae.convert.foreign import Arrays, ForeignFileError
 from av_mae.convert.scenic_rules import NAMES
@@ -55,7 +53,7 @@ def of_params(arrays: Arrays, source: str, step: int = 0) -> describe.Descriptio
     if any(name.startswith("decoder_projection") for name in arrays):
         facts, usual = _autoencoder(arrays, source)
     elif "output_projection/kernel" in arrays or f"{_HEAD}/output_projection/kernel" in arrays:
-        facts, usual = _classifier(arrays, source)
+        facts, usual = _classifier(arrays)
     else:
         raise ForeignFileError(
             f"{source} has neither decoder_projection* nor output_projection, so it is no model of "
@@ -71,6 +69,7 @@ def of_params(arrays: Arrays, source: str, step: int = 0) -> describe.Descriptio
         rules=lambda e: scenic_rules.rules(e, arrays),
         labels=("",) * kernels[0].shape[1] if facts["task"] == "classify" else (),
         step=step,
+        spare=("bottleneck",) if len(scenic_rules.modalities(arrays)) == 1 else (),
     )
 
 
@@ -132,7 +131,7 @@ def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]
     return facts, usual | _inputs(p, frames=16, stride=4, pretraining=True)
 
 
-def _classifier(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _classifier(p: Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
     mbt = f"{_HEAD}/output_projection/kernel" in p
     names = scenic_rules.modalities(p)
     sizes = _sizes(p, "Transformer")
@@ -156,7 +155,7 @@ def _classifier(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]]
     pool = facts if "cls" in p else usual
     pool["model.pool"] = "token" if "cls" in p else "mean"
     if mbt:
-        facts |= _fusion(p, names, source)
+        facts |= _fusion(p, names)
         usual["model.bottlenecks_at_test"] = True
         if len(names) > 1:
             usual["model.fusion_layers"] = _FUSED.get(classes) or describe.Ask(
@@ -176,12 +175,9 @@ def _classifier(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]]
     return facts, usual | _inputs(p, frames=32, stride=2, pretraining=False, seconds=seconds)
 
 
-def _fusion(p: Arrays, names: list[str], source: str) -> dict[str, Any]:
-    """MBT's keys; a bottleneck that one modality alone never used is left behind."""
+def _fusion(p: Arrays, names: list[str]) -> dict[str, Any]:
+    """MBT's keys. With one modality it has a bottleneck as well, and never uses it."""
     tokens = p.get("bottleneck")
-    if len(names) == 1 and tokens is not None:
-        logging.info("%s: bottleneck is left behind, one modality has no use for it", source)
-        del p["bottleneck"]
     made: dict[str, Any] = {
         "model.fusion": "bottleneck",
         "model.fusion_norm": False,

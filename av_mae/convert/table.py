@@ -107,12 +107,20 @@ def _layers(layout: Layout, size: int) -> Layout:
     return Layout(ours, lambda x: [array for layer in x for array in theirs(layer)])
 
 
-def read(rules: Iterable[Rule], theirs: Arrays, shapes: Mapping[str, Shape], source: str) -> Arrays:
+def read(
+    rules: Iterable[Rule],
+    theirs: Arrays,
+    shapes: Mapping[str, Shape],
+    source: str,
+    *,
+    spare: Iterable[str] = (),
+) -> Arrays:
     """Our parameters from theirs.
 
     Args:
         shapes: of all our parameters; each must have a rule.
         source: the file, for messages.
+        spare: arrays of theirs that need not be used.
 
     Raises:
         ForeignFileError: a parameter is missing, has another size, or has no place in our model.
@@ -130,7 +138,7 @@ def read(rules: Iterable[Rule], theirs: Arrays, shapes: Mapping[str, Shape], sou
         used.update(rule.theirs)
         arrays = [np.asarray(theirs[x], np.float32) for x in rule.theirs]
         result[name] = _value(rule, arrays, shape, source)
-    left = sorted(set(theirs) - used)
+    left = sorted(set(theirs) - used - set(spare))
     if left:
         raise ForeignFileError(
             f"{source} holds {len(left)} arrays that have no place in the model that its other "

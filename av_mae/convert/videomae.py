@@ -6,7 +6,7 @@ Pretraining: `encoder.*`, `encoder_to_decoder`, `mask_token`, `decoder.*`; finet
 
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ FACTS = {
     "model.norm_eps": 1e-6,
     "model.outer_norm_eps": 0.0,
     "model.project_bias": False,
-    "model.positions": "sincos",
     "model.decoder_positions": "sincos",
     "model.modality_tokens": False,
     "model.inpainting": False,
@@ -169,6 +168,8 @@ def of_state(
         state, more = _classifier(state)
         shown |= more
         assumed |= _OF_FINETUNING
+    fixed, usually = _positions(state)
+    shown, assumed = shown | fixed, assumed | usually
     classes = 0 if pretrained else state["head.weight"].shape[0]
     return describe.Description(
         family,
@@ -178,6 +179,7 @@ def of_state(
         rules=rules,
         labels=labels or ("",) * classes,
         step=step,
+        spare=("pos_embed",) if "model.positions" in usually else (),
     )
 
 
@@ -193,13 +195,21 @@ def _classifier(state: Arrays) -> tuple[Arrays, dict[str, Any]]:
     if "head.weight" not in state:
         width = len(state["patch_embed.proj.bias"])
         state = state | {"head.weight": np.zeros((0, width)), "head.bias": np.zeros(0)}
-    table_nd = state.get("pos_embed")
-    if table_nd is not None:
-        if np.allclose(table_nd[0], positions.sincos(*table_nd.shape[1:]), atol=1e-5):
-            state = {k: v for k, v in state.items() if k != "pos_embed"}
-        else:
-            facts["model.positions"] = "learned"
     return state, facts
+
+
+def _positions(state: Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(facts, usual values) of the positions: a stored table may be the one of the formula.
+
+    At another size that table is not the formula's: mmaction2 interpolates it, as `learned` does.
+    """
+    stored_1nd = state.get("pos_embed")
+    if stored_1nd is None:
+        return {"model.positions": "sincos"}, {}
+    formula = positions.sincos(*stored_1nd.shape[1:])
+    if np.allclose(stored_1nd[0], formula, atol=1e-5):
+        return {}, {"model.positions": "sincos"}
+    return {"model.positions": "learned"}, {}
 
 
 _SIZES = ("model.width", "model.depth", "model.mlp")
@@ -256,8 +266,22 @@ def _finetuning(e: config.Experiment) -> list[table.Rule]:
     if e.model.head_norm:
         made += _norm("head_norm", "fc_norm")
     if e.model.positions == "learned":
-        made.append(table.rule("positions/video", "pos_embed", layout=table.leading(1)))
+        made.append(table.rule("positions/video", "pos_embed", layout=_resized(e)))
     return made
+
+
+def _resized(e: config.Experiment) -> table.Layout:
+    """A stored table `[1, n, d]`, interpolated where it is of another picture size."""
+    grid = e.modalities["video"].grid
+
+    def ours(arrays: Sequence[np.ndarray], shape: table.Shape) -> np.ndarray:
+        stored_nd = arrays[0][0]
+        side = round((len(stored_nd) / grid[0]) ** 0.5)
+        if len(stored_nd) == shape[0] or grid[0] * side**2 != len(stored_nd):
+            return stored_nd.reshape(shape)
+        return positions.resize(stored_nd, (grid[0], side, side), grid)
+
+    return table.Layout(ours, table.leading(1).theirs)
 
 
 def _encoder(e: config.Experiment, prefix: str) -> list[table.Rule]:

@@ -15,7 +15,9 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=f"python -m av_mae.tools.{name}", description=description, allow_abbrev=False
     )
-    made.add_argument("--model", required=True, help="workdir of a run, or one of its checkpoints")
+    made.add_argument(
+        "--model", required=True, help="workdir, checkpoint, or another program's file"
+    )
     made.add_argument(
         "--modalities", default="", help="which to use, as in --modalities=audio; default: all"
     )

@@ -4,10 +4,12 @@ Cases are found by listing the folder that AV_MAE_GOLDEN names (default: the sha
 small selection beside this file), so that a folder with further cases is checked as it is.
 """
 
+import functools
 import json
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -22,6 +24,16 @@ LEFT_OUT = {
     "central_frame": "targets of the middle frame of a tubelet alone",
     "inpainting_shuffled": "shuffles predictions against their targets, a fault of the original",
 }
+
+
+# Models so small that optimising their code takes longer than running them.
+jit = functools.partial(
+    jax.jit,
+    compiler_options={
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+    },
+)
 
 
 def found(place: str) -> list:

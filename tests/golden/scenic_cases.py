@@ -113,7 +113,8 @@ def build(
     _, empty, _ = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
     wanted = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
     rules = description.rules(experiment)
-    values = table.read(rules, description.arrays, wanted, "the golden parameters")
+    spare = description.spare
+    values = table.read(rules, description.arrays, wanted, "the golden parameters", spare=spare)
     return Case(settings, arrays, description, experiment, values)
 
 

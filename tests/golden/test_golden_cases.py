@@ -11,7 +11,7 @@ ELSEWHERE = {
     "scenic/checkpoints": "tests/convert/test_scenic_file.py and test_read.py",
     "scenic/helpers": "test_scenic_helpers.py, test_positions.py, tests/preprocess, tests/metrics",
     "scenic/init_surgery": "test_scenic_inherit.py",
-    "scenic/data": "MediaSequence files are not read yet",
+    "scenic/data": "test_scenic_data.py; its MediaSequence files are not read yet",
     "videomae/official_data": "tests/input, tests/preprocess, tests/evaluators",
     "videomae/ava": "detection is not part of this project yet",
     "videomae/roialign": "detection is not part of this project yet",

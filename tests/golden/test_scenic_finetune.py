@@ -55,7 +55,9 @@ def run(case):
         check = (score(logits, [True, False]), logits, merged, tokens, statistics)
         return score(logits, [True, True]), check
 
-    (loss, (*found, statistics)), grads = jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    (loss, (*found, statistics)), grads = golden_cases.jit(jax.value_and_grad(step, has_aux=True))(
+        params
+    )
     compare_statistics(statistics, case.arrays)
     return (loss, tuple(found)), grads
 

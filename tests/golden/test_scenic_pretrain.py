@@ -58,7 +58,7 @@ def run(case):
         found = (output, model.reconstruct(inputs, masks), model.encode(inputs), wanted)
         return score(output, [True, True]), (score(output, [True, False]), found)
 
-    (loss, (alone, found)), grads = jax.jit(step)(params)
+    (loss, (alone, found)), grads = golden_cases.jit(step)(params)
     return (loss, alone), found, grads
 
 

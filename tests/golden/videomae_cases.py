@@ -1,5 +1,6 @@
 """Models of ours read from VideoMAE's golden files, whatever program wrote them."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -7,10 +8,11 @@ import golden_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scenic_cases
 from flax import nnx, traverse_util
 
 from av_mae import checkpoint, losses, state, tasks
-from av_mae.convert import read, table, videomae
+from av_mae.convert import describe, mmaction2, read, table, videomae
 
 
 def model(saved: checkpoint.Saved) -> tuple[Any, Any, Any]:
@@ -48,6 +50,23 @@ def load(source: pathlib.Path, more: dict[str, Any], masks: np.ndarray | None = 
     return read.read(source, more)
 
 
+def resized(file: pathlib.Path, more: dict[str, Any], size: tuple[int, ...]) -> checkpoint.Saved:
+    """A file of mmaction2 at a picture size that may be another one, and need not be square."""
+    found = mmaction2.describe_file(file)
+    height, width = size
+    if size != (more["modalities.video.size"],) * 2:
+        more = more | {"modalities.video.size": height, "model.positions": "learned"}
+    e = describe.experiment(found, more, str(file))
+    video = scenic_cases.Oblong(**vars(e.modalities["video"]), width=width)
+    e = dataclasses.replace(e, modalities={"video": video})
+    task = tasks.make(e, found.labels)
+    empty = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]
+    shapes = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
+    values = table.read(found.rules(e), found.arrays, shapes, str(file), spare=found.spare)
+    params = traverse_util.unflatten_dict(values, sep="/")
+    return checkpoint.Saved(params, {}, e, found.labels, found.step)
+
+
 def pretrain(saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray) -> dict[str, Any]:
     """Everything that is recorded of a pretraining step, gradients under the official names."""
     e = saved.experiment
@@ -67,7 +86,9 @@ def pretrain(saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray
         wanted = losses.targets(patches, e.modalities["video"], normalise)
         return loss, (output.predictions["video"], wanted)
 
-    (loss, (outputs, labels)), grads = jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    (loss, (outputs, labels)), grads = golden_cases.jit(jax.value_and_grad(step, has_aux=True))(
+        params
+    )
     return {"loss": loss, "outputs": outputs, "labels": labels} | official_gradients(saved, grads)
 
 
@@ -85,7 +106,7 @@ def finetune(saved: checkpoint.Saved, video_bfhwc: np.ndarray, targets: np.ndarr
         )
         return loss, (logits["video"], net.features(inputs)["video"], net.pooled(inputs)["video"])
 
-    (loss, found), grads = jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    (loss, found), grads = golden_cases.jit(jax.value_and_grad(step, has_aux=True))(params)
     logits, tokens, pooled = found
     made = {"logits": logits, "loss": loss, "tokens": tokens, "pooled": pooled}
     return made | official_gradients(saved, grads)
