@@ -39,7 +39,7 @@ demo: venv
 
 # Two processes, a module to each: most of the time goes into compilers that use one core.
 test: venv
-	$(PY) -m pytest --numprocesses=2 --dist=loadscope
+	$(PY) -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 lint: venv
 	$(PY) -m ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -13,6 +14,39 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest  # noqa: E402
+
+# Minutes each, in a few tests: they begin, or else one of two processes ends alone with them.
+SLOWEST = (
+    "test_readme",
+    "test_resume",
+    "test_distributed",
+    "test_train",
+    "test_configs",
+    "test_run",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest modules first; pytest-xdist deals modules out in this order."""
+    place = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+# Here models take one step or two, so that optimising their code takes longer than running it.
+BRIEF = ("models", "golden", "evaluators", "test_configs", "test_run", "test_presence")
+
+
+@pytest.fixture(autouse=True)
+def compile_lightly(request: pytest.FixtureRequest) -> Iterator[None]:
+    brief = {request.path.stem, request.path.parent.name} & set(BRIEF)
+    if not brief:
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,13 @@ jit = functools.partial(
 )
 
 
+def evaluate(step, params, *, gradients: bool):
+    """What `step` returns (a loss and more), and its gradients where they are wanted, else None."""
+    if gradients:
+        return jit(jax.value_and_grad(step, has_aux=True))(params)
+    return jit(step)(params), None
+
+
 def found(place: str) -> list:
     """Folders of cases below `place`, as parameters of a test; left-out ones skip with a reason."""
     root = FOLDER / place

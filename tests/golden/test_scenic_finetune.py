@@ -1,7 +1,6 @@
 """Finetuning agrees with Scenic's: logits, tokens, losses and gradients of MBT, ViViT and ViT."""
 
 import golden_cases
-import jax
 import jax.numpy as jnp
 import pytest
 import scenic_cases
@@ -17,8 +16,9 @@ CASES = golden_cases.found("scenic/finetune")
 @pytest.mark.parametrize("folder", CASES)
 def test_a_classifier_agrees(folder):
     case = scenic_cases.load(folder)
+    gradients = any(folder.glob("grads*.npz"))
     tolerance = 1e-4 if case.experiment.model.linear_probe else 2e-5
-    (loss, (alone, logits, merged, tokens)), grads = run(case)
+    (loss, (alone, logits, merged, tokens)), grads = run(case, gradients)
     for name in case.names:
         golden_cases.close(logits[name], case.of("logits_train", name), tolerance)
         for mode in ("train", "eval"):
@@ -29,10 +29,11 @@ def test_a_classifier_agrees(folder):
     golden_cases.close(loss, case.arrays["loss"], tolerance)
     if "loss_batch_mask_1_0" in case.arrays:
         golden_cases.close(alone, case.arrays["loss_batch_mask_1_0"])
-    compare_gradients(folder, case, grads)
+    if gradients:
+        compare_gradients(folder, case, grads)
 
 
-def run(case):
+def run(case, gradients):
     e = case.experiment
     graphdef, params, rest = case.split()
     rest = with_statistics(rest, case.arrays, "state")
@@ -55,9 +56,8 @@ def run(case):
         check = (score(logits, [True, False]), logits, merged, tokens, statistics)
         return score(logits, [True, True]), check
 
-    (loss, (*found, statistics)), grads = golden_cases.jit(jax.value_and_grad(step, has_aux=True))(
-        params
-    )
+    result, grads = golden_cases.evaluate(step, params, gradients=gradients)
+    loss, (*found, statistics) = result
     compare_statistics(statistics, case.arrays)
     return (loss, tuple(found)), grads
 

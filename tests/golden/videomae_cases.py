@@ -67,7 +67,9 @@ def resized(file: pathlib.Path, more: dict[str, Any], size: tuple[int, ...]) -> 
     return checkpoint.Saved(params, {}, e, found.labels, found.step)
 
 
-def pretrain(saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray) -> dict[str, Any]:
+def pretrain(
+    saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray, *, gradients: bool = True
+) -> dict[str, Any]:
     """Everything that is recorded of a pretraining step, gradients under the official names."""
     e = saved.experiment
     graphdef, params, rest = model(saved)
@@ -86,13 +88,15 @@ def pretrain(saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray
         wanted = losses.targets(patches, e.modalities["video"], normalise)
         return loss, (output.predictions["video"], wanted)
 
-    (loss, (outputs, labels)), grads = golden_cases.jit(jax.value_and_grad(step, has_aux=True))(
-        params
-    )
-    return {"loss": loss, "outputs": outputs, "labels": labels} | official_gradients(saved, grads)
+    result, grads = golden_cases.evaluate(step, params, gradients=gradients)
+    loss, (outputs, labels) = result
+    made = {"loss": loss, "outputs": outputs, "labels": labels}
+    return made | (official_gradients(saved, grads) if gradients else {})
 
 
-def finetune(saved: checkpoint.Saved, video_bfhwc: np.ndarray, targets: np.ndarray):
+def finetune(
+    saved: checkpoint.Saved, video_bfhwc: np.ndarray, targets: np.ndarray, *, gradients: bool = True
+) -> dict[str, Any]:
     """Logits, loss, encodings and gradients under the official names."""
     graphdef, params, rest = model(saved)
     inputs = {"video": jnp.asarray(video_bfhwc)}
@@ -106,10 +110,10 @@ def finetune(saved: checkpoint.Saved, video_bfhwc: np.ndarray, targets: np.ndarr
         )
         return loss, (logits["video"], net.features(inputs)["video"], net.pooled(inputs)["video"])
 
-    (loss, found), grads = golden_cases.jit(jax.value_and_grad(step, has_aux=True))(params)
-    logits, tokens, pooled = found
+    result, grads = golden_cases.evaluate(step, params, gradients=gradients)
+    loss, (logits, tokens, pooled) = result
     made = {"logits": logits, "loss": loss, "tokens": tokens, "pooled": pooled}
-    return made | official_gradients(saved, grads)
+    return made | (official_gradients(saved, grads) if gradients else {})
 
 
 def official_gradients(saved: checkpoint.Saved, grads: Any) -> dict[str, np.ndarray]:
