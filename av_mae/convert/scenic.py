@@ -85,17 +85,17 @@ def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]
     decoders = scenic_rules.stack_names(p, "Decoder")
     if not encoder or not decoders:
         raise ForeignFileError(f"{source} lacks the layers of its encoder or of its decoder")
-    width = _sizes(p, encoder[0])
+    sizes = _sizes(p, encoder[0])
     decoder = _sizes(p, decoders[0])
     decoder = {k.replace("model.", "model.decoder_"): v for k, v in decoder.items()}
     lower = scenic_rules.depth(p, encoder[0])
     upper = scenic_rules.depth(p, "Transformer_concat")
-    learned = _learned(p, width["model.width"], decoder["model.decoder_width"])
+    learned = _learned(p, sizes["model.width"], decoder["model.decoder_width"])
     alone = "decoder_projection/kernel" in p
     project = "decoder_projection" if alone else f"decoder_projection_{NAMES[names[0]]}"
     facts: dict[str, Any] = {
         "task": "pretrain",
-        **width,
+        **sizes,
         **decoder,
         **learned,
         "model.depth": lower + upper,

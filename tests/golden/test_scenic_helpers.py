@@ -74,7 +74,7 @@ def test_learning_rates(case):
 
 
 def test_layer_groups():
-    """Of every model whose golden parameters have the recorded names."""
+    """Of MBT with both modalities; the recorded model is deeper than the golden one."""
     found = golden_cases.settings(golden_cases.at("scenic/helpers/layerwise_lr_decay.json"))
     case = scenic_cases.load(golden_cases.at("scenic/finetune/mbt_av_bottleneck_multilabel"))
     labels = {k.replace("embedding_spec/", "embedding_spectrogram/"): v
