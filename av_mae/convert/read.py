@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
 from flax import nnx, traverse_util
 
 from av_mae import checkpoint, config, state, tasks
@@ -49,13 +47,18 @@ def read(
     labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
     task = tasks.make(experiment, labels)
     _, params, rest = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
+    if rest:
+        raise ForeignFileError(
+            f"{path}: the running statistics of a linear probe are not read from foreign files; "
+            "leave model.linear_probe at False and train the probe here"
+        )
     flat: Any = traverse_util.flatten_dict(params, sep="/")
     shapes = {name: x.shape for name, x in flat.items()}
     rules = found.rules(experiment)
     values = table.read(rules, found.arrays, shapes, str(path), spare=found.spare)
     return checkpoint.Saved(
         params=traverse_util.unflatten_dict(values, sep="/"),
-        rest=jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), rest),
+        rest={},
         experiment=experiment,
         labels=labels,
         step=found.step,

@@ -109,6 +109,12 @@ def test_an_array_that_is_missing_or_odd_is_named(tmp_path):
         read.read(folder)
 
 
+def test_a_probe_without_its_statistics_is_refused():
+    known = {"model.fusion_layers": 2, "modalities.audio.seconds": 0.4, "model.linear_probe": True}
+    with pytest.raises(config.ConfigError, match="running statistics of a linear probe"):
+        read.read(SCENIC, known)
+
+
 def test_files_of_other_families(tmp_path):
     text = tmp_path / "model.txt"
     text.write_text("weights")
