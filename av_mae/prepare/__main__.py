@@ -2,6 +2,7 @@
 
 python -m av_mae.prepare --dataset=folder --source=VIDEOS --out=records/mine
 python -m av_mae.prepare --dataset=csv --source=list.csv --out=records/mine
+python -m av_mae.prepare --dataset=ucf101:split=2 --source=UCF101 --out=records/ucf101_2
 python -m av_mae.prepare --dataset=sample --out=records/sample
 """
 
@@ -16,17 +17,26 @@ from av_mae import cores
 from av_mae.prepare import build, container, datasets, plan, report
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
-    "dataset", None, "Kind of source.\n" + "\n".join(map(datasets.summary, datasets.names()))
+    "dataset",
+    None,
+    "Kind of source, with arguments behind a colon: ucf101:split=2,val=false.\n"
+    + "\n".join(map(datasets.summary, datasets.names())),
 )
-_SOURCE = flags.DEFINE_string("source", "", "The folder or csv file to read; sample needs none.")
+_SOURCE = flags.DEFINE_string(
+    "source", "", "The folder or csv file to read: of official lists and media; sample needs none."
+)
 _OUT: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
     "out", None, "Folder to write; the same command goes on after a kill."
 )
 _NAME = flags.DEFINE_string("name", None, "Name of the data set; default: the name of --out.")
-_MEDIA = flags.DEFINE_string("media", None, "csv: folder that its paths are relative to.")
+_MEDIA = flags.DEFINE_string(
+    "media", None, "Folder of the media, if it is not the one of the csv or of the official lists."
+)
 _IGNORE = flags.DEFINE_list("ignore_columns", [], "csv: columns that are not read.")
 _LABELS = flags.DEFINE_string(
-    "labels", None, "File with one label name a line, in index order; default: sorted."
+    "labels",
+    None,
+    "File with one label name a line, in index order; default: the data set's own, or sorted.",
 )
 _VAL_SHARE = flags.DEFINE_float(
     "val_share", 0.1, "Share of the clips for validation where the source has no splits."
@@ -87,7 +97,7 @@ def _prepare(out: pathlib.Path) -> None:
         ignore_columns=tuple(_IGNORE.value),
         workers=workers,
     )
-    listing = datasets.find(_DATASET.value).clips(_SOURCE.value, options)
+    listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
     untrained = plan.untrained(listing.entries)
     if untrained:
         print(
@@ -107,7 +117,7 @@ def _prepare(out: pathlib.Path) -> None:
         listing,
         out,
         settings,
-        labels=_label_names(_LABELS.value),
+        labels=_label_names(_LABELS.value) or listing.labels,
         workers=workers,
         overwrite=_OVERWRITE.value,
     )

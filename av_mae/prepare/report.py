@@ -39,6 +39,10 @@ class Report:
         outcomes: Mapping[str, state.Outcome],
     ) -> None:
         self.out, self.shards, self.outcomes = out, shards, outcomes
+        self._expected = {
+            "listed": dict(listing.listed),
+            "published": dict(listing.published),
+        }
         self._refused = [
             (clip.id, datasets.readable(clip.path), clip.reason) for clip in listing.refused
         ]
@@ -59,7 +63,7 @@ class Report:
         return sorted(row for shard in self.shards for row in self.outcomes[shard.file].partial)
 
     def counts(self) -> dict[str, Any]:
-        """Numbers of clips by outcome, in all and by split."""
+        """Numbers of clips by outcome, in all and by split, and those that there should be."""
         splits: dict[str, dict[str, int]] = {}
         for shard in self.shards:
             of = splits.setdefault(shard.split, dict.fromkeys(_COLUMNS, 0))
@@ -71,7 +75,7 @@ class Report:
             of["rejected"] += len(outcome.rejected)
         total = {name: sum(of[name] for of in splits.values()) for name in _COLUMNS}
         total["rejected"] += len(self._refused)
-        return {**total, "splits": splits}
+        return {**total, "splits": splits, **self._expected}
 
     def __str__(self) -> str:
         return "\n".join([*self._table(), *reasons(self.rejected, self.out / "rejected.csv")])

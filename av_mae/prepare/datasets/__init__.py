@@ -1,7 +1,8 @@
 """Where clips come from: every module of this package lists the clips of one kind of source.
 
 A data set is one file here: its name is the value of `--dataset`, its docstring says what it takes,
-and it has a function `clips(source: str, options: Options) -> Listing`.
+and it has a function `clips(source: str, options: Options) -> Listing`. Keyword-only parameters of
+that function are its arguments on the command line: `--dataset=ucf101:split=2`.
 """
 
 import collections
@@ -12,7 +13,9 @@ import importlib
 import os
 import pkgutil
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from av_mae.prepare import arguments
 
 SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 
@@ -49,8 +52,20 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
+    """All clips of a source, and what is known of them beforehand.
+
+    Attributes:
+        labels: names in the index order of the data set; None where it has no order of its own.
+        listed: numbers of clips by split in the official lists, whether their files are there or
+            not; empty where there are no such lists.
+        published: numbers of clips by split that the authors of the data set state.
+    """
+
     entries: tuple[Entry, ...]
     refused: tuple[Refused, ...] = ()
+    labels: tuple[str, ...] | None = None
+    listed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Options:
 
     Attributes:
         out: the folder that is written.
-        media: folder that the paths of a list are relative to; None is the list's own.
+        media: folder of the media; None is that of the list, or the source.
         val_share: share of the clips that goes to `val` where the source has no splits.
         ignore_columns: columns of a csv that are not read.
         workers: processes that may be used.
@@ -90,9 +105,23 @@ def find(name: str) -> types.ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+def clips(dataset: str, source: str, options: Options) -> Listing:
+    """Lists the clips of a data set named as on the command line: `ucf101` or `ucf101:split=2`.
+
+    Raises:
+        ValueError: no such data set or argument, or the source is not what the data set takes.
+    """
+    name, _, text = dataset.partition(":")
+    module = find(name)
+    return module.clips(source, options, **arguments.parse(module.clips, text, name))
+
+
 def summary(name: str) -> str:
-    """`name: ` and what the data set takes, in one line."""
-    return f"{name}: {(find(name).__doc__ or '').partition(chr(10))[0]}"
+    """`name: ` and what the data set takes, in one line; its arguments in another."""
+    module = find(name)
+    known = arguments.describe(module.clips)
+    line = f"{name}: {(module.__doc__ or '').partition(chr(10))[0]}"
+    return f"{line}\n  {name}:{known}" if known else line
 
 
 def readable(name: str) -> str:

@@ -1,0 +1,38 @@
+"""VGGSound: vggsound.csv and ten-second pieces of YouTube videos, cut or whole; 309 sounds.
+
+Classes are indexed in the alphabetical order of their names, as everywhere. `whole=false` says that
+files named by the id alone are the ten seconds themselves and not the whole video.
+"""
+
+import csv
+import pathlib
+from collections.abc import Iterator
+
+from av_mae.prepare import datasets, library, official
+
+_AT = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/"
+_SECONDS = 10.0
+
+
+def clips(source: str, options: datasets.Options, *, whole: bool = True) -> datasets.Listing:
+    """Lists the clips of `vggsound.csv`: YouTube id, start second, label, split.
+
+    Raises:
+        ValueError: the list is missing or damaged, or none of its clips is there.
+    """
+    folders = official.Folders.of(source, options.media)
+    wanted = list(_wanted(folders.file("vggsound.csv", at=_AT), whole))
+    labels = sorted({name for clip in wanted for name in clip.entry.labels})
+    return library.Library(folders.media).listing(wanted, labels=labels)
+
+
+def _wanted(path: pathlib.Path, whole: bool) -> Iterator[library.Wanted]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if len(row) != 4 or row[3] not in ("train", "test"):
+                raise ValueError(
+                    f"{path}, line {number} is {','.join(row)!r}, expected YouTube id, start "
+                    f"second, label, train or test; get the file again from {_AT}"
+                )
+            youtube, start, end = row[0], float(row[1]), float(row[1]) + _SECONDS
+            yield library.piece(youtube, start, end, split=row[3], labels=(row[2],), whole=whole)

@@ -1,0 +1,175 @@
+"""Finds the media of an official list, in whatever folders and under whichever usual name they lie.
+
+A file is known by its name without suffix, so that class folders, split folders, shards and other
+containers make no difference. A clip of a longer video is taken from a file of its own, or cut from
+the whole video.
+"""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from av_mae.prepare import datasets, official
+
+_VIDEO = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".ts"}
+_PICTURE = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+# What downloaders and archives leave beside the media.
+_LEFTOVERS = {
+    ".part", ".ytdl", ".tmp", ".aria2", ".vtt", ".srt", ".description", ".log", ".lock",
+    ".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".npy", ".npz", ".h5", ".pt", ".pth",
+}  # fmt: skip
+_EXAMPLES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A clip of an official list whose file is to be found.
+
+    Attributes:
+        entry: the clip; `path` and `source` are filled in, `start` and `end` are where it lies in
+            the whole video.
+        names: of files that hold this clip alone, without suffix, the likeliest first.
+        whole: name of the file that holds it from `start` to `end`; empty if there is none.
+    """
+
+    entry: datasets.Entry
+    names: tuple[str, ...]
+    whole: str = ""
+
+
+class Library:
+    """The media files below a folder by their names.
+
+    Args:
+        pictures: whether still pictures are media, or else the covers that downloaders save.
+    """
+
+    def __init__(self, root: pathlib.Path, *, pictures: bool = False) -> None:
+        self.root = root
+        self._paths: dict[str, str] = {}
+        others = official.LISTS | _LEFTOVERS | (set() if pictures else _PICTURE)
+        ranks: dict[str, tuple[bool, bool]] = {}
+        for path in official.walk(root):
+            suffix = path.suffix.lower()
+            if suffix in others:
+                continue
+            source = path.relative_to(root)
+            # A video comes before its sound alone; damaged files of Kinetics-400 lie beside those
+            # that replace them.
+            replaces = any("replacement" in part for part in source.parts)
+            rank = (suffix not in _VIDEO, not replaces)
+            if path.stem not in ranks or rank < ranks[path.stem]:
+                ranks[path.stem], self._paths[path.stem] = rank, source.as_posix()
+
+    def find(self, wanted: Wanted) -> datasets.Entry | None:
+        """The clip with the file that holds it, or None."""
+        for name in wanted.names:
+            if name in self._paths:
+                return self._at(wanted.entry, name, start=None, end=None)
+        if wanted.whole in self._paths:
+            return self._at(wanted.entry, wanted.whole)
+        return None
+
+    def listing(
+        self,
+        wanted: Iterable[Wanted],
+        *,
+        labels: Sequence[str] | None = None,
+        published: Mapping[str, int] | None = None,
+    ) -> datasets.Listing:
+        """All clips whose files are there; the others are refused, one by one.
+
+        Args:
+            labels: names in index order.
+            published: numbers of clips by split that the data set's authors state.
+
+        Raises:
+            ValueError: not one of the clips was found, or the list is empty.
+        """
+        entries: dict[str, datasets.Entry] = {}
+        refused: list[datasets.Refused] = []
+        missing: list[Wanted] = []
+        listed: collections.Counter[str] = collections.Counter()
+        seen = set()
+        for clip in wanted:
+            listed[clip.entry.split] += 1
+            entry = self.find(clip)
+            if clip.entry.id in seen:
+                refused.append(_refused(clip, "listed twice: the first entry is kept"))
+            elif entry is None:
+                missing.append(clip)
+                refused.append(_refused(clip, f"file not found: {_description(clip)}"))
+            else:
+                entries[entry.id] = entry
+            seen.add(clip.entry.id)
+        if not entries:
+            raise ValueError(self._nothing(sum(listed.values()), missing))
+        return datasets.Listing(
+            tuple(entries.values()),
+            tuple(refused),
+            labels=None if labels is None else tuple(labels),
+            listed=dict(listed),
+            published=dict(published or {}),
+        )
+
+    def _at(self, entry: datasets.Entry, name: str, **part: None) -> datasets.Entry:
+        source = self._paths[name]
+        return dataclasses.replace(entry, path=str(self.root / source), source=source, **part)
+
+    def _nothing(self, listed: int, missing: Sequence[Wanted]) -> str:
+        """Why no clip was found: what was looked for, and what lies there instead."""
+        if not listed:
+            return f"the official lists in or around {self.root} name no clip; get them again"
+        there = [repr(source) for source in list(self._paths.values())[:_EXAMPLES]]
+        return (
+            f"none of the {listed:,} listed clips is below {self.root}. The first would be "
+            f"{_description(missing[0])}, with any suffix, in any folder. "
+            + (f"What lies there: {', '.join(there)}" if there else "No media file lies there")
+            + "; say with --media where the media are"
+        )
+
+
+def piece(
+    youtube: str, start: float, end: float, *, split: str, labels: tuple[str, ...], whole: bool
+) -> Wanted:
+    """Some seconds of a YouTube video, under all names that such pieces go by.
+
+    Args:
+        whole: whether a file named by the id alone is the whole video, or else the piece itself.
+    """
+    names = []
+    for a, b in zip(_spelled(start), _spelled(end), strict=True):
+        names += [f"{youtube}_{a}_{b}", f"{youtube}_{a}-{b}", f"{youtube}_{a}"]
+    names += [f"Y{youtube}"]  # as PANNs unpacks AudioSet
+    names += [] if whole else [youtube]
+    id = f"{youtube}_{_six_digits(start)}_{_six_digits(end)}"
+    entry = datasets.Entry(id, "", "", split, labels, start, end)
+    return Wanted(entry, tuple(dict.fromkeys(names)), youtube if whole else "")
+
+
+def _spelled(seconds: float) -> tuple[str, ...]:
+    """A time as file names have it: 000030, 30, 30.0, 30.000 and, in milliseconds, 30000."""
+    return (
+        _six_digits(seconds),
+        f"{seconds:g}",
+        f"{seconds:.1f}",
+        f"{seconds:.3f}",
+        f"{seconds * 1000:.0f}",
+    )
+
+
+def _six_digits(seconds: float) -> str:
+    whole, part = divmod(round(seconds * 1000), 1000)
+    return f"{whole:06d}" + (f".{part:03d}" if part else "")
+
+
+def _refused(clip: Wanted, reason: str) -> datasets.Refused:
+    return datasets.Refused(clip.entry.id, clip.names[0], reason)
+
+
+def _description(clip: Wanted) -> str:
+    cut = f"{clip.names[0]!r}"
+    if not clip.whole:
+        return cut
+    return f"{clip.whole!r} (the whole video) or {cut}"

@@ -1,0 +1,131 @@
+"""The official files of a data set: found below its folders by the names they are published under.
+
+Nobody unpacks a data set where others do. A list is looked for in the source folder, next to the
+media, and in any folder below either; the one nearest to the top is taken.
+"""
+
+import collections
+import csv
+import dataclasses
+import fnmatch
+import functools
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+# Kept out of the index of media, whatever their name.
+LISTS = {
+    ".csv", ".tsv", ".json", ".jsonl", ".txt", ".pbtxt", ".pkl", ".xml", ".yaml", ".yml", ".html",
+    ".md", ".pdf", ".py", ".sh",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where a data set lies: the folder that was named, and that of the media if it is another."""
+
+    source: pathlib.Path
+    media: pathlib.Path
+
+    @classmethod
+    def of(cls, source: str, media: str | None) -> "Folders":
+        """The folders of the command line.
+
+        Raises:
+            ValueError: one is missing or no folder.
+        """
+        if not source:
+            raise ValueError("--source is missing; give the folder of the data set")
+        for flag, folder in (("source", source), ("media", media)):
+            if folder is not None and not os.path.isdir(folder):
+                raise ValueError(f"--{flag}={folder} is not a folder")
+        return cls(pathlib.Path(source), pathlib.Path(media or source))
+
+    def file(self, *names: str, at: str) -> pathlib.Path:
+        """The official file that goes by one of several names; `*` in a name stands for anything.
+
+        Args:
+            at: where one gets it, for the message if it is absent.
+
+        Raises:
+            ValueError: there is none, or two that differ lie equally deep.
+        """
+        found = self.files(*names)
+        if not found:
+            raise ValueError(
+                f"{' or '.join(names)} is not in {self._shown} or any folder below; "
+                f"get it from {at} and put it there"
+            )
+        nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
+        for other in nearest[1:]:
+            if other.read_bytes() != nearest[0].read_bytes():
+                raise ValueError(
+                    f"{nearest[0]} and {other} differ, and either may be the list of this data "
+                    "set; name the folder of one with --source, that of the media with --media"
+                )
+        return nearest[0]
+
+    def files(self, *names: str) -> list[pathlib.Path]:
+        """All official files that go by one of several names, the nearest to the top first."""
+        found = [
+            path
+            for name in names
+            for known, paths in self._lists.items()
+            if fnmatch.fnmatchcase(known, name)
+            for path in paths
+        ]
+        return sorted(set(found), key=lambda path: (len(path.parts), str(path)))
+
+    @functools.cached_property
+    def _lists(self) -> Mapping[str, Sequence[pathlib.Path]]:
+        lists: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
+        for root in dict.fromkeys((self.source, self.media)):
+            for path in walk(root):
+                if path.suffix.lower() in LISTS:
+                    lists[path.name].append(path)
+        return lists
+
+    @property
+    def _shown(self) -> str:
+        return " or ".join(str(root) for root in dict.fromkeys((self.source, self.media)))
+
+
+def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Every visible file below a folder, in the same order everywhere; links are followed once."""
+    seen = set()
+    for folder, below, files in os.walk(root, followlinks=True):
+        place = os.stat(folder)
+        if (place.st_dev, place.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        below[:] = sorted((name for name in below if not name.startswith(".")), key=os.fsencode)
+        for name in sorted(files, key=os.fsencode):
+            if not name.startswith("."):
+                yield pathlib.Path(folder, name)
+
+
+def rows(path: pathlib.Path, *columns: str) -> Iterator[dict[str, str]]:
+    """Rows of a csv with a header, which has to name some columns at least.
+
+    Raises:
+        ValueError: a column is missing, or a row has not the cells that its header names.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(
+                f"{path} has no column {', '.join(missing)}; its first line is "
+                f"{','.join(reader.fieldnames or ()) or 'empty'!r}, so it is not the official file"
+            )
+        for row in reader:
+            if any(row[name] is None for name in columns):
+                raise ValueError(f"{path}, line {reader.line_num}: cut off; get the file again")
+            yield row
+
+
+def lines(path: pathlib.Path) -> list[str]:
+    """Lines of a text that hold anything, without the space around it."""
+    text = path.read_text(encoding="utf-8-sig")
+    return [line.strip() for line in text.splitlines() if line.strip()]
