@@ -56,6 +56,13 @@ _PIXELS = flags.DEFINE_integer(
 _PATIENCE = flags.DEFINE_float(
     "patience", 300.0, "Seconds after which a file is given up.", lower_bound=1.0
 )
+_MEMORY = flags.DEFINE_float(
+    "worker_memory",
+    4.0,
+    "GiB that a decoding process may occupy, on Linux; a file that needs more is rejected. "
+    "0 is no limit.",
+    lower_bound=0.0,
+)
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Decoding processes; default: one a core.", lower_bound=1
 )
@@ -111,7 +118,12 @@ def _prepare(out: pathlib.Path) -> None:
         short_side=_SHORT_SIDE.value,
         jpeg_quality=_QUALITY.value,
         clips_per_shard=_CLIPS.value,
-        limits=container.Limits(_PIXELS.value, _SECONDS.value, _PATIENCE.value),
+        limits=container.Limits(
+            pixels=_PIXELS.value,
+            seconds=_SECONDS.value,
+            patience=_PATIENCE.value,
+            memory=round(_MEMORY.value * 2**30) or None,
+        ),
     )
     result = build.build(
         listing,

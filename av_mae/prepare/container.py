@@ -37,11 +37,13 @@ class Limits:
         pixels: of one decoded frame.
         seconds: length of the clip.
         patience: wall-clock seconds spent on it.
+        memory: bytes that the process which decodes it may occupy; None is any.
     """
 
     pixels: int = 8192 * 8192
     seconds: float = 600.0
     patience: float = 300.0
+    memory: int | None = None
 
 
 DEFAULT_LIMITS = Limits()

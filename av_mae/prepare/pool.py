@@ -1,10 +1,15 @@
-"""Work on many files in several processes, where a hung or killed process costs one file."""
+"""Work on many files in several processes, where a hung, killed or greedy one costs one file."""
 
 import collections
+import contextlib
 import dataclasses
 import multiprocessing
 import multiprocessing.connection
+import os
+import pathlib
+import pickle
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
@@ -14,6 +19,9 @@ _START = multiprocessing.get_context("spawn")
 # A process that dies without a word is given its task once more before the task is given up.
 _ATTEMPTS = 2
 _WAKE = 0.5
+# How often a process looks at its own size, and the exit code of one that has grown too large.
+_WATCH = 0.2
+_GREEDY = 86
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +41,23 @@ def ordered(
     *,
     workers: int,
     patience: float,
+    memory: int | None = None,
 ) -> Generator[Any]:
     """Yields `work(task)` for every task, in the order of the tasks.
 
-    At most four tasks a process are begun ahead of what is taken, so results do not pile up.
+    At most four tasks a process are begun ahead of what is taken, so results do not pile up. The
+    processes end with this one, however it ends.
 
     Args:
         work: a function that a fresh process can import; arguments and results are pickled.
         workers: number of processes.
         patience: seconds after which the process of a task is killed and the task is `Lost`.
+        memory: bytes that a process may occupy, on Linux; a task that needs more is `Lost`.
 
     Raises:
         WorkError: `work` raised an exception.
     """
-    crew = _Crew(work, workers, patience)
+    crew = _Crew(work, workers, patience, memory)
     ahead: collections.deque[_Job] = collections.deque()
     source = iter(tasks)
     try:
@@ -80,10 +91,12 @@ class _Job:
 class _Crew:
     """The processes, and the tasks that wait for one."""
 
-    def __init__(self, work: Callable[[Any], Any], workers: int, patience: float) -> None:
-        self._work, self._patience = work, patience
+    def __init__(
+        self, work: Callable[[Any], Any], workers: int, patience: float, memory: int | None
+    ) -> None:
+        self._work, self._patience, self._memory = work, patience, memory
         self._waiting: collections.deque[_Job] = collections.deque()
-        self._hands = [_Hand(work) for _ in range(workers)]
+        self._hands = [_Hand(work, memory) for _ in range(workers)]
 
     def queue(self, task: Any) -> _Job:
         job = _Job(task)
@@ -133,25 +146,27 @@ class _Crew:
         job, code = hand.job, hand.buried()
         if job is None and not hand.ready:
             raise WorkError(f"a worker process ended with {_ending(code)} before its first task")
-        if job is not None and job.attempts < _ATTEMPTS:
+        if job is not None and code == _GREEDY and self._memory is not None:
+            job.finish(Lost(f"out of memory: more than {self._memory / 2**30:g} GiB"))
+        elif job is not None and job.attempts < _ATTEMPTS:
             self._waiting.appendleft(job)
         elif job is not None:
             job.finish(Lost(f"decoder crashed: its process ended with {_ending(code)}"))
         self._replace(hand)
 
     def _replace(self, hand: "_Hand") -> None:
-        self._hands[self._hands.index(hand)] = _Hand(self._work)
+        self._hands[self._hands.index(hand)] = _Hand(self._work, self._memory)
 
 
 class _Hand:
     """One process and what it is working on."""
 
-    def __init__(self, work: Callable[[Any], Any]) -> None:
+    def __init__(self, work: Callable[[Any], Any], memory: int | None) -> None:
         self.pipe, theirs = _START.Pipe()
         self.job: _Job | None = None
         self.ready = False
         self.since = 0.0
-        self._process = _START.Process(target=_serve, args=(work, theirs), daemon=True)
+        self._process = _START.Process(target=_serve, args=(work, theirs, memory), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -171,20 +186,56 @@ class _Hand:
         return self._process.exitcode
 
 
-def _serve(work: Callable[[Any], Any], pipe: Any) -> None:
+def _serve(work: Callable[[Any], Any], pipe: Any, memory: int | None) -> None:
     # An interrupt from the keyboard reaches all processes; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(
+        OSError
+    ):  # where memory ends, Linux takes this process, not its parent
+        pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
+    threading.Thread(target=_watch, args=(memory,), daemon=True).start()
     try:
         pipe.send(("ready", None))
         while True:
-            task = pipe.recv()
-            try:
-                message = ("result", work(task))
-            except Exception:
-                message = ("error", traceback.format_exc())
-            pipe.send(message)
+            message = _message(work, pipe.recv())
+            _end_if_greedy(memory)
+            pipe.send_bytes(message)
     except (EOFError, OSError):
         return  # the parent is gone
+
+
+def _message(work: Callable[[Any], Any], task: Any) -> bytes:
+    """What `_hear` receives of a task; a result may be too large to be pickled, too."""
+    try:
+        return pickle.dumps(("result", work(task)))
+    except MemoryError:
+        return pickle.dumps(("result", Lost("out of memory")))
+    except Exception:
+        return pickle.dumps(("error", traceback.format_exc()))
+
+
+def _watch(memory: int | None) -> None:
+    """Ends this process, busy or hung, once it is too large or its parent is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    while parent.is_alive():
+        _end_if_greedy(memory)
+        parent.join(_WATCH)
+    os._exit(1)
+
+
+def _end_if_greedy(memory: int | None) -> None:
+    if memory is not None and _peak_bytes() > memory:
+        os._exit(_GREEDY)
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process ever occupied; 0 where the system does not tell."""
+    try:
+        status = pathlib.Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _ending(code: int | None) -> str:

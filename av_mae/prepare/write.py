@@ -39,6 +39,7 @@ def shards(
         (_job(entry, settings) for entry in entries),
         workers=min(workers, len(entries)),
         patience=settings.limits.patience + _GRACE,
+        memory=settings.limits.memory,
     )
     shown = _progress(contents, sum(len(shard.entries) for shard in planned), len(entries))
     with contextlib.closing(contents):

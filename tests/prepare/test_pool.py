@@ -1,7 +1,10 @@
 """Work in processes that may hang, die or fail."""
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -19,6 +22,12 @@ def obstinate(task):
         time.sleep(600)
     if task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if task == "grow":
+        return len(b"x" * 2**29)
+    if task == "grow and hang":
+        grown = b"x" * 2**29
+        time.sleep(600)
+        return len(grown)
     if task == "fail":
         raise KeyError("of the work's own making")
     if task.startswith("die once") and not os.path.exists(task.split()[-1]):
@@ -27,8 +36,9 @@ def obstinate(task):
     return os.getpid() if task == "who" else task
 
 
-def results(tasks, workers=2, patience=60.0, work=obstinate):
-    return list(pool.ordered(work, tasks, workers=workers, patience=patience))
+def results(tasks, workers=2, patience=60.0, work=obstinate, memory=None):
+    made = pool.ordered(work, tasks, workers=workers, patience=patience, memory=memory)
+    return list(made)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -58,6 +68,17 @@ def test_a_task_that_kills_its_process_costs_itself_only():
 def test_a_task_whose_process_was_killed_by_chance_is_done_again(tmp_path):
     task = f"die once {tmp_path / 'dead'}"
     assert results(["a", task, "b"]) == ["a", task, "b"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the size")
+@pytest.mark.parametrize("greedy", ["grow", "grow and hang"])
+def test_a_task_that_needs_too_much_memory_costs_itself_only(greedy):
+    lost = pool.Lost("out of memory: more than 0.25 GiB")
+    assert results(["a", greedy, "b"], workers=1, memory=2**28) == ["a", lost, "b"]
+
+
+def test_a_task_that_needs_memory_gets_it_without_a_limit():
+    assert results(["grow"]) == [2**29]
 
 
 def test_an_error_of_the_work_is_raised_with_its_traceback():
@@ -92,4 +113,28 @@ def test_leaving_early_leaves_no_process():
     worker = next(taking)
     assert alive(worker)
     taking.close()
+    assert not alive(worker)
+
+
+HANGING = """
+import sys, test_pool
+for pid in test_pool.pool.ordered(test_pool.obstinate, ["who", "hang"], workers=1, patience=600):
+    print(pid, flush=True)
+"""
+
+
+def test_a_busy_process_ends_when_its_parent_is_killed():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HANGING],
+        cwd=pathlib.Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    worker = int(parent.stdout.readline())
+    time.sleep(0.3)  # it hangs now
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not alive(worker)
