@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models.masking": set(),
     "tasks": {"models", "losses", "metrics", "preprocess"},
     "prepare": {"input.records", "preprocess"},
+    "prepare.check": {"prepare", "input.records", "report"},
     "evaluators": {
         "tasks", "metrics", "losses", "input", "run", "sharding", "state", "report",
         "reconstruction", "models.masking",

@@ -5,7 +5,7 @@ CSS = """
   color-scheme: light dark;
   --page: #f6f6f4; --card: #ffffff; --line: #e4e4df; --grid: #ecece8; --ink: #1b1d21;
   --soft: #5d636e; --faint: #8a909b; --accent: #2459c9; --good: #10754a; --goodback: #e3f4ea;
-  --warn: #8a5a00; --warnback: #fdf3dc;
+  --warn: #8a5a00; --warnback: #fdf3dc; --bad: #a81e34; --badback: #fce6e8;
   --c0: #2459c9; --c1: #d5591d; --c2: #0f8a6a; --c3: #a63aa0; --c4: #b58900; --c5: #5b6bbf;
   --c6: #c03049; --c7: #4d7d1e; --c8: #7a5230; --c9: #0b86a8; --c10: #80838b; --c11: #d9579a;
 }
@@ -13,7 +13,7 @@ CSS = """
   :root {
     --page: #0f1114; --card: #17191e; --line: #2a2e36; --grid: #23272e; --ink: #e8eaee;
     --soft: #a3aab6; --faint: #7a818d; --accent: #7ea6ff; --good: #6fd3a0; --goodback: #14291f;
-    --warn: #f0c46a; --warnback: #2b2413;
+    --warn: #f0c46a; --warnback: #2b2413; --bad: #ff8a97; --badback: #331a1e;
     --c0: #7ea6ff; --c1: #ff9a62; --c2: #4fd0ac; --c3: #e08bdc; --c4: #e6c34a; --c5: #a9b4f5;
     --c6: #ff8095; --c7: #a3d66a; --c8: #cfa276; --c9: #5cc6e6; --c10: #b7bac2; --c11: #ff9cc9;
   }
@@ -41,6 +41,7 @@ code, pre, .mono { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo,
   padding: 2px 11px; font-size: 13px; color: var(--soft); }
 .chip.good { color: var(--good); background: var(--goodback); border-color: transparent; }
 .chip.warn { color: var(--warn); background: var(--warnback); border-color: transparent; }
+.chip.bad { color: var(--bad); background: var(--badback); border-color: transparent; }
 .bar { height: 4px; border-radius: 4px; background: var(--line); margin-top: 16px;
   overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--accent); }
@@ -90,6 +91,18 @@ code, pre, .mono { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo,
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); }
 .c4 { --c: var(--c4); } .c5 { --c: var(--c5); } .c6 { --c: var(--c6); } .c7 { --c: var(--c7); }
 .c8 { --c: var(--c8); } .c9 { --c: var(--c9); } .c10 { --c: var(--c10); } .c11 { --c: var(--c11); }
+
+.columns { display: flex; align-items: stretch; gap: 1px; height: 120px; margin-top: 12px;
+  border-bottom: 1px solid var(--line); }
+.columns > span { flex: 1; min-width: 0; max-width: 90px; margin: 0 auto; display: flex;
+  flex-direction: column; justify-content: flex-end; }
+.columns > span:hover { background: var(--grid); }
+.columns i { background: var(--c); min-height: 1px; }
+.scale { position: relative; height: 24px; color: var(--faint); font-size: 11.5px;
+  font-variant-numeric: tabular-nums; }
+.scale span { position: absolute; top: 5px; transform: translateX(-50%); white-space: nowrap; }
+.lying { display: flex; height: 10px; width: 100%; min-width: 120px; gap: 1px; }
+.lying i { background: var(--c); min-width: 1px; border-radius: 2px; }
 
 .scroll { overflow-x: auto; padding: 4px 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -141,6 +154,20 @@ details.card > summary { color: var(--ink); font-size: 15px; }
   margin: 0; }
 .facts dt { color: var(--faint); }
 .facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.finding h3 { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: baseline; }
+.finding h3 small { color: var(--soft); font-weight: 400; font-size: 13px; }
+.finding.bad { border-left: 3px solid var(--bad); }
+.finding.warn { border-left: 3px solid var(--warn); }
+.finding ul { margin: 8px 0 0; padding-left: 18px; color: var(--soft); font-size: 13px;
+  overflow-wrap: anywhere; }
+.clips { display: grid; gap: 12px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)); }
+.clips .row { display: flex; border-radius: 6px 6px 0 0; overflow: hidden; background: #181818; }
+.clips .row img { flex: 1; min-width: 0; height: 72px; object-fit: cover; display: block; }
+.clips svg { display: block; width: 100%; height: 40px; background: #181818;
+  border-radius: 0 0 6px 6px; }
+.clips svg polygon { fill: #7ea6ff; }
+.clips p { font-size: 12.5px; color: var(--soft); margin-top: 8px; overflow-wrap: anywhere; }
 .stack > * + * { margin-top: 12px; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5; }
 .plain { margin: 0; padding-left: 18px; }

@@ -1,0 +1,69 @@
+"""Records re-read and reported, as text and as a page; exit code 1 where something is wrong.
+
+python -m av_mae.prepare.check records/mine
+python -m av_mae.prepare.check records/mine --decode=all --html=check.html --json=check.json
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from av_mae import config, cores
+
+_DECODE = flags.DEFINE_enum(
+    "decode", "sample", ["sample", "all"], "Pictures that are decoded: three a clip, or all."
+)
+_HTML = flags.DEFINE_string("html", None, "File of the page; default: check.html in the folder.")
+_JSON = flags.DEFINE_string("json", None, "File to write everything to for machines.")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes; default: one a core.", lower_bound=1)
+
+# EX_CONFIG: a request that cannot be met.
+_BAD_REQUEST = 78
+_WRONG = 1
+
+
+def main() -> None:
+    """Runs the program; exits with 1 where something is wrong with the records, 78 without any."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    app.run(_main)
+
+
+def _main(arguments: list[str]) -> None:
+    if len(arguments) != 2:
+        _leave("name the folder of one data set: python -m av_mae.prepare.check records/mine")
+    try:
+        sys.exit(0 if _check(pathlib.Path(arguments[1])) else _WRONG)
+    except (config.ConfigError, ValueError, OSError) as error:
+        _leave(str(error))
+
+
+def _check(folder: pathlib.Path) -> bool:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; name one with records")
+    # These load TensorFlow.
+    from av_mae.prepare.check import page, result, text
+
+    outcome = result.check(
+        folder, every_frame=_DECODE.value == "all", workers=_WORKERS.value or cores.count()
+    )
+    print("\n".join(text.lines(outcome)))
+    if _JSON.value:
+        written = json.dumps(result.plain(outcome), indent=1)
+        pathlib.Path(_JSON.value).write_text(written)
+    file = pathlib.Path(_HTML.value or folder / page.FILE)
+    page.write(outcome, file)
+    print(f"page: {file}")
+    return outcome.ok
+
+
+def _leave(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(_BAD_REQUEST)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What is wrong with records: each kind by name, how often, some examples, and what to do."""
+
+import dataclasses
+from collections.abc import Iterator
+
+_AGAIN = "delete these files and run the same preparation again, or copy them again"
+
+# Records with one of these are not what they are taken for: exit code 1.
+PROBLEMS = {
+    "missing file": "copy it again, or run the same preparation again: it writes what is missing",
+    "wrong size": _AGAIN,
+    "wrong checksum": _AGAIN,
+    "wrong index": _AGAIN,
+    "unreadable shard": _AGAIN,
+    "unreadable record": _AGAIN,
+    "missing clips": _AGAIN,
+    "unknown label": "prepare again into another folder; --labels gives the names in their order",
+    "broken picture": _AGAIN,
+    "impossible clip": _AGAIN,
+    "id twice": "give every clip an id of its own and prepare again",
+    "clip in two splits": "leave it out of one of them and prepare again, or scores are too high",
+}
+
+# Worth a look, and often right as they are.
+WARNINGS = {
+    "strange file": "no part of this data set; delete it if nobody needs it",
+    "fewer than published": "missing clips are in rejected.csv",
+    "not as counted": "av_mae.json, rejected.csv or partial.csv were changed afterwards",
+    "empty split": "nothing can be trained on or scored there",
+    "label without training clips": "it cannot be learned",
+    "label without clips": "no clip of any split has it",
+    "no label": "only pretraining can use these clips",
+    "other frame rate": "prepared at another rate than the data set's",
+    "larger than asked": "the short side is above the data set's",
+    "sound shorter than pictures": "the sound is followed by silence",
+    "sound longer than pictures": "the last picture stays",
+    "late sound": "it is preceded by silence",
+    "digital silence": "a model hears nothing in these; the track may be an empty one",
+    "very quiet": "below -60 dBFS",
+    "clipped sound": "more than one sample in a hundred is at full scale",
+    "still pictures": "every frame of the clip is the same",
+    "same clip twice in a split": "it counts twice",
+    "source in two splits": "different parts of one file; they may look and sound alike",
+    "same pictures in two splits": "with other sound",
+    "same pictures twice in a split": "with other sound",
+    "same sound in two splits": "with other pictures",
+    "same sound twice in a split": "with other pictures",
+    "look-alikes in two splits": "small hashes of three frames are equal, and the length is",
+    "look-alikes in a split": "small hashes of three frames are equal, and the length is",
+}
+
+# Examples kept of a kind.
+MOST = 8
+
+
+@dataclasses.dataclass
+class Kind:
+    """One kind of finding: how many there are, and the first of them in words."""
+
+    count: int = 0
+    examples: list[str] = dataclasses.field(default_factory=list)
+
+
+class Findings:
+    """Counts findings by kind; keeps few examples, so that its size is bounded."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, Kind] = {}
+
+    def add(self, kind: str, example: str, count: int = 1) -> None:
+        assert kind in PROBLEMS or kind in WARNINGS, kind
+        found = self.kinds.setdefault(kind, Kind())
+        found.count += count
+        if len(found.examples) < MOST:
+            found.examples.append(example)
+
+    def merge(self, other: "Findings") -> None:
+        for kind, more in other.kinds.items():
+            found = self.kinds.setdefault(kind, Kind())
+            found.count += more.count
+            found.examples += more.examples[: MOST - len(found.examples)]
+
+    def problems(self) -> Iterator[tuple[str, Kind]]:
+        """(name, what was found) of what fails the check, in the order of the list above."""
+        return ((kind, self.kinds[kind]) for kind in PROBLEMS if kind in self.kinds)
+
+    def warnings(self) -> Iterator[tuple[str, Kind]]:
+        return ((kind, self.kinds[kind]) for kind in WARNINGS if kind in self.kinds)

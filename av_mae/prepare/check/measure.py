@@ -1,0 +1,151 @@
+"""What one record shows: length, size, loudness, digests of its content, and what is wrong."""
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from av_mae.input import records
+from av_mae.prepare.check import findings as findings_lib
+
+# One row a clip, about 90 bytes: what is kept of all clips at once.
+COLUMNS = np.dtype(
+    [
+        ("id", "u8"),  # digests, to find what is there twice; 0 = nothing to compare
+        ("source", "u8"),
+        ("pictures", "u8"),
+        ("sound", "u8"),
+        ("look", "u8"),
+        ("start", "f4"),  # seconds in the source
+        ("duration", "f4"),  # seconds
+        ("frames", "i4"),
+        ("fps", "f4"),
+        ("height", "i4"),
+        ("width", "i4"),
+        ("samples", "i4"),  # 0 = no sound
+        ("rms", "f4"),  # dBFS; -inf = digital silence, NaN = no sound
+        ("peak", "f4"),
+        ("clipped", "f4"),  # share of samples at full scale
+        ("before", "f4"),  # seconds of digital silence before the first sound
+        ("still", "?"),  # every frame is the same
+    ]
+)
+
+# Where in a clip the frames are taken that are decoded and compared with those of other clips.
+_MOMENTS = (1 / 6, 1 / 2, 5 / 6)
+# A picture with fewer falling or fewer rising places than this is nearly flat, and is like any.
+_LEAST_CHANGES = 8
+_FULL_SCALE = 32767
+
+
+def row(
+    clip: records.Clip, labels: int, every_frame: bool, found: findings_lib.Findings
+) -> np.ndarray:
+    """A row of `COLUMNS`; what is wrong with the clip is added to `found`.
+
+    Args:
+        labels: number of label names of the data set.
+        every_frame: decode all pictures, not three.
+    """
+    values = np.zeros((), COLUMNS)
+    values["id"], values["source"] = digest(clip.id.encode()), digest(os.fsencode(clip.source))
+    values["start"], values["duration"] = clip.start, clip.duration
+    values["fps"], values["height"], values["width"] = clip.fps, clip.height, clip.width
+    _check_facts(clip, labels, found)
+    _sound(values, clip.audio)
+    values["frames"] = len(clip.frames)
+    if clip.frames:
+        values["still"] = len(clip.frames) > 1 and len(set(clip.frames)) == 1
+        _check_headers(clip, found)
+        values["look"] = _look(clip, every_frame, found)
+        # Black pictures are equal by nature.
+        values["pictures"] = digest(*clip.frames) if values["look"] else 0
+    return values
+
+
+def digest(*parts: bytes) -> int:
+    """64 bits of a hash, never 0."""
+    state = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        state.update(part)
+    return int.from_bytes(state.digest(), "little") or 1
+
+
+def _check_facts(clip: records.Clip, labels: int, found: findings_lib.Findings) -> None:
+    unknown = [label for label in clip.labels if not 0 <= label < labels]
+    if unknown:
+        found.add("unknown label", f"clip {clip.id!r}: label {unknown[0]}, there are {labels}")
+    if not clip.frames and not records.has_sound(clip):
+        found.add("impossible clip", f"clip {clip.id!r} has neither pictures nor sound")
+    if not (clip.fps > 0 and np.isfinite(clip.fps)):
+        found.add("impossible clip", f"clip {clip.id!r}: {clip.fps} frames a second")
+    if not (clip.duration > 0 and np.isfinite(clip.duration)):
+        found.add("impossible clip", f"clip {clip.id!r}: {clip.duration} seconds long")
+
+
+def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
+    if wave_s is None or not len(wave_s):
+        values["rms"] = values["peak"] = np.nan
+        return
+    magnitude_s = np.abs(wave_s.astype(np.float32))
+    loud = np.flatnonzero(wave_s)
+    values["samples"] = len(wave_s)
+    values["sound"] = digest(wave_s.tobytes()) if len(loud) else 0
+    with np.errstate(divide="ignore"):
+        values["rms"] = 10 * np.log10(np.mean(np.square(magnitude_s)) / 32768**2)
+        values["peak"] = 20 * np.log10(magnitude_s.max() / 32768)
+    values["clipped"] = np.mean(magnitude_s >= _FULL_SCALE)
+    values["before"] = (loud[0] if len(loud) else len(wave_s)) / records.SAMPLE_RATE
+
+
+def _check_headers(clip: records.Clip, found: findings_lib.Findings) -> None:
+    """Every picture is a JPEG of the size that the record says, and has an end."""
+    for number, frame in enumerate(clip.frames):
+        where = f"clip {clip.id!r}, frame {number}"
+        try:
+            picture = Image.open(io.BytesIO(frame))
+        except OSError:
+            found.add("broken picture", f"{where}: not a picture")
+            continue
+        if picture.format != "JPEG":
+            found.add("broken picture", f"{where}: {picture.format}, expected JPEG")
+        elif picture.size != (clip.width, clip.height):
+            wide, high = picture.size
+            expected = f"the record says {clip.width} x {clip.height}"
+            found.add("broken picture", f"{where}: {wide} x {high} pixels, {expected}")
+        elif not frame.endswith(b"\xff\xd9"):
+            found.add("broken picture", f"{where}: it has no end")
+
+
+def _look(clip: records.Clip, every_frame: bool, found: findings_lib.Findings) -> int:
+    """Digest of small picture hashes at three moments and of the length; 0 if nearly flat."""
+    moments = [min(int(m * len(clip.frames)), len(clip.frames) - 1) for m in _MOMENTS]
+    hashes = []
+    for number, frame in enumerate(clip.frames):
+        if not every_frame and number not in moments:
+            continue
+        try:
+            picture = Image.open(io.BytesIO(frame))
+            if not every_frame:
+                picture.draft("L", (64, 64))
+            picture.load()
+        except (OSError, SyntaxError) as error:
+            found.add("broken picture", f"clip {clip.id!r}, frame {number}: {error}")
+            return 0
+        if number in moments:
+            hashes.append(difference_hash(picture))
+    changes = [sum(bits) for bits in hashes]
+    if any(min(count, 64 - count) < _LEAST_CHANGES for count in changes):
+        return 0
+    bits = np.packbits(np.array(hashes, bool)).tobytes()
+    return digest(bits, len(clip.frames).to_bytes(4, "little"))
+
+
+def difference_hash(picture: Image.Image) -> Sequence[bool]:
+    """64 bits: whether brightness rises from each cell of an 8 x 9 grid to its right neighbour."""
+    grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
+    cells_89 = np.asarray(grid, np.int16)
+    return (np.diff(cells_89, axis=1) > 0).ravel().tolist()

@@ -1,0 +1,104 @@
+"""The check as a user meets it: exit codes, the page, the file for machines, counts."""
+
+import csv
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+from test_check import write
+
+from av_mae.input import records
+from av_mae.prepare.check import page, result, text
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "tiny", {"train": range(6), "val": range(20, 22)})
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "av_mae.prepare.check", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def test_damage_ends_with_exit_code_one_and_is_in_text_page_and_json(folder, tmp_path):
+    damaged = folder / "tiny-train.tfrecord-00001-of-00002"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    (folder / "tiny-train.tfrecord-00003-of-00009").write_text("left by another run")
+    run = command(folder, f"--json={tmp_path / 'check.json'}", "--workers=2")
+    assert run.returncode == 1, run.stderr
+    assert "1 x wrong checksum" in run.stdout and str(damaged) in run.stdout
+    assert "1 x strange file" in run.stdout
+    told = json.loads((tmp_path / "check.json").read_text())
+    assert not told["ok"] and list(told["problems"]) == ["wrong checksum"]
+    shown = (folder / "check.html").read_text()
+    assert "wrong checksum" in shown and "strange file" in shown
+    assert not re.search(r'(src|href)="(?!data:)', shown)
+    assert shown.count("data:image/jpeg") == 6 * (4 + 2)
+
+
+def test_what_cannot_be_checked_is_said_in_one_sentence():
+    run = command("nowhere")
+    assert run.returncode == 78
+    assert run.stderr == "error: nowhere is not a folder; name one with records\n"
+
+
+def counted(folder, **counts):
+    path = folder / records.INFO_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": counts}))
+    return result.check(folder)
+
+
+def reject(folder, *rows, file="rejected.csv"):
+    with open(folder / file, "w", newline="") as stream:
+        csv.writer(stream).writerows([("id", "path", "reason"), *rows])
+
+
+def test_counts_are_held_against_what_the_authors_and_the_preparation_say(folder, tmp_path):
+    reject(folder, ("a", "a.mp4", "file not found"), ("b", "b.mp4", "not a media file: html"))
+    reject(folder, file="partial.csv")
+    outcome = counted(folder, listed={"train": 8, "val": 2}, rejected=1, partial=0)
+    kinds = outcome.findings.kinds
+    assert outcome.ok and kinds.keys() == {"fewer than published", "not as counted"}
+    assert kinds["fewer than published"].examples == ["train: 6 of 8 listed, 25.0% missing"]
+    assert kinds["not as counted"].examples == ["rejected: 2 found, av_mae.json says 1"]
+    lines = "\n".join(text.lines(outcome))
+    assert re.search(r"^train +6 +8 ", lines, re.M)
+    assert "1 x file not found, 1 x not a media file" in lines
+    page.write(outcome, tmp_path / "page.html")
+    assert "not a media file" in (tmp_path / "page.html").read_text()
+
+
+def test_labels_without_training_clips_and_empty_splits_are_told(folder):
+    path = folder / records.INFO_FILE
+    info = json.loads(path.read_text())
+    info["labels"] += ["never"]
+    info["splits"]["train"]["shards"] = []
+    path.write_text(json.dumps(info))
+    kinds = result.check(folder).findings.kinds
+    assert kinds["label without clips"].examples == ["'never'"]
+    assert kinds["empty split"].examples == ["train"]
+
+
+def test_only_one_record_is_in_memory_at_a_time(folder, tmp_path):
+    """The peak of a shard of many clips is that of a shard of few."""
+    peaks = []
+    for count in (2, 40):
+        part = write(tmp_path / str(count), {"train": range(count)})
+        shutil.rmtree(folder, ignore_errors=True)
+        tracemalloc.start()
+        result.check(part)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
