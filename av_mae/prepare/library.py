@@ -8,7 +8,7 @@ the whole video.
 import collections
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from av_mae.prepare import datasets, official
 
@@ -38,29 +38,32 @@ class Wanted:
     whole: str = ""
 
 
-class Library:
-    """The media files below a folder by their names.
+def media(root: pathlib.Path, *, pictures: bool = False) -> Iterator[pathlib.Path]:
+    """Paths, relative to a folder, of all files below it that may be media.
 
     Args:
         pictures: whether still pictures are media, or else the covers that downloaders save.
     """
+    others = official.LISTS | _LEFTOVERS | (set() if pictures else _PICTURE)
+    for path in official.walk(root):
+        if path.suffix.lower() not in others:
+            yield path.relative_to(root)
+
+
+class Library:
+    """The media files below a folder by their names."""
 
     def __init__(self, root: pathlib.Path, *, pictures: bool = False) -> None:
         self.root = root
         self._paths: dict[str, str] = {}
-        others = official.LISTS | _LEFTOVERS | (set() if pictures else _PICTURE)
         ranks: dict[str, tuple[bool, bool]] = {}
-        for path in official.walk(root):
-            suffix = path.suffix.lower()
-            if suffix in others:
-                continue
-            source = path.relative_to(root)
+        for source in media(root, pictures=pictures):
             # A video comes before its sound alone; damaged files of Kinetics-400 lie beside those
             # that replace them.
             replaces = any("replacement" in part for part in source.parts)
-            rank = (suffix not in _VIDEO, not replaces)
-            if path.stem not in ranks or rank < ranks[path.stem]:
-                ranks[path.stem], self._paths[path.stem] = rank, source.as_posix()
+            rank = (source.suffix.lower() not in _VIDEO, not replaces)
+            if source.stem not in ranks or rank < ranks[source.stem]:
+                ranks[source.stem], self._paths[source.stem] = rank, source.as_posix()
 
     def find(self, wanted: Wanted) -> datasets.Entry | None:
         """The clip with the file that holds it, or None."""
@@ -76,20 +79,20 @@ class Library:
         wanted: Iterable[Wanted],
         *,
         labels: Sequence[str] | None = None,
-        published: Mapping[str, int] | None = None,
+        published: int | None = None,
     ) -> datasets.Listing:
         """All clips whose files are there; the others are refused, one by one.
 
         Args:
             labels: names in index order.
-            published: numbers of clips by split that the data set's authors state.
+            published: number of clips that the lists should name.
 
         Raises:
             ValueError: not one of the clips was found, or the list is empty.
         """
         entries: dict[str, datasets.Entry] = {}
         refused: list[datasets.Refused] = []
-        missing: list[Wanted] = []
+        missing: Wanted | None = None
         listed: collections.Counter[str] = collections.Counter()
         seen = set()
         for clip in wanted:
@@ -98,53 +101,62 @@ class Library:
             if clip.entry.id in seen:
                 refused.append(_refused(clip, "listed twice: the first entry is kept"))
             elif entry is None:
-                missing.append(clip)
+                missing = missing or clip
                 refused.append(_refused(clip, f"file not found: {_description(clip)}"))
             else:
                 entries[entry.id] = entry
             seen.add(clip.entry.id)
         if not entries:
-            raise ValueError(self._nothing(sum(listed.values()), missing))
+            raise ValueError(self._nothing(missing, sum(listed.values())))
         return datasets.Listing(
             tuple(entries.values()),
             tuple(refused),
             labels=None if labels is None else tuple(labels),
             listed=dict(listed),
-            published=dict(published or {}),
+            published=published,
         )
 
     def _at(self, entry: datasets.Entry, name: str, **part: None) -> datasets.Entry:
         source = self._paths[name]
         return dataclasses.replace(entry, path=str(self.root / source), source=source, **part)
 
-    def _nothing(self, listed: int, missing: Sequence[Wanted]) -> str:
+    def _nothing(self, missing: Wanted | None, listed: int) -> str:
         """Why no clip was found: what was looked for, and what lies there instead."""
-        if not listed:
+        if missing is None:
             return f"the official lists in or around {self.root} name no clip; get them again"
         there = [repr(source) for source in list(self._paths.values())[:_EXAMPLES]]
         return (
             f"none of the {listed:,} listed clips is below {self.root}. The first would be "
-            f"{_description(missing[0])}, with any suffix, in any folder. "
+            f"{_description(missing)}, with any suffix, in any folder. "
             + (f"What lies there: {', '.join(there)}" if there else "No media file lies there")
             + "; say with --media where the media are"
         )
 
 
 def piece(
-    youtube: str, start: float, end: float, *, split: str, labels: tuple[str, ...], whole: bool
-) -> Wanted:
-    """Some seconds of a YouTube video, under all names that such pieces go by.
+    youtube: str, start: float, end: float, split: str, labels: tuple[str, ...]
+) -> datasets.Entry:
+    """Some seconds of a YouTube video; its id is `---QUuC4vJs_000084_000094`."""
+    id = f"{youtube}_{_six_digits(start)}_{_six_digits(end)}"
+    return datasets.Entry(id, "", "", split, labels, start, end)
+
+
+def youtube_id(entry: datasets.Entry) -> str:
+    """The video that a piece is of; its id may hold underscores, too."""
+    return entry.id.rsplit("_", 2)[0]
+
+
+def of_video(entry: datasets.Entry, *, whole: bool) -> Wanted:
+    """A piece of a YouTube video under all names that its file may have.
 
     Args:
         whole: whether a file named by the id alone is the whole video, or else the piece itself.
     """
-    names = []
-    for a, b in zip(_spelled(start), _spelled(end), strict=True):
-        names += [f"{youtube}_{a}_{b}", f"{youtube}_{a}-{b}", f"{youtube}_{a}"]
+    youtube, names = youtube_id(entry), []
+    for start, end in zip(_spelled(entry.start or 0.0), _spelled(entry.end or 0.0), strict=True):
+        names += [f"{youtube}_{start}_{end}", f"{youtube}_{start}-{end}", f"{youtube}_{start}"]
     names += [f"Y{youtube}"]  # as PANNs unpacks AudioSet
     names += [] if whole else [youtube]
-    id = f"{youtube}_{_six_digits(start)}_{_six_digits(end)}"
-    entry = datasets.Entry(id, "", "", split, labels, start, end)
     return Wanted(entry, tuple(dict.fromkeys(names)), youtube if whole else "")
 
 

@@ -11,7 +11,7 @@ import fnmatch
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Kept out of the index of media, whatever their name.
 LISTS = {
@@ -50,12 +50,7 @@ class Folders:
         Raises:
             ValueError: there is none, or two that differ lie equally deep.
         """
-        found = self.files(*names)
-        if not found:
-            raise ValueError(
-                f"{' or '.join(names)} is not in {self._shown} or any folder below; "
-                f"get it from {at} and put it there"
-            )
+        found = self.files(*names, at=at)
         nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
         for other in nearest[1:]:
             if other.read_bytes() != nearest[0].read_bytes():
@@ -65,16 +60,26 @@ class Folders:
                 )
         return nearest[0]
 
-    def files(self, *names: str) -> list[pathlib.Path]:
-        """All official files that go by one of several names, the nearest to the top first."""
-        found = [
+    def files(self, *names: str, at: str) -> list[pathlib.Path]:
+        """All official files that go by one of several names, the nearest to the top first.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found = {
             path
             for name in names
             for known, paths in self._lists.items()
             if fnmatch.fnmatchcase(known, name)
             for path in paths
-        ]
-        return sorted(set(found), key=lambda path: (len(path.parts), str(path)))
+        }
+        if not found:
+            roots = " or ".join(str(root) for root in dict.fromkeys((self.source, self.media)))
+            raise ValueError(
+                f"{' or '.join(names)} is not in {roots} or any folder below; get it from {at} "
+                "and put it there"
+            )
+        return sorted(found, key=lambda path: (len(path.parts), str(path)))
 
     @functools.cached_property
     def _lists(self) -> Mapping[str, Sequence[pathlib.Path]]:
@@ -84,10 +89,6 @@ class Folders:
                 if path.suffix.lower() in LISTS:
                     lists[path.name].append(path)
         return lists
-
-    @property
-    def _shown(self) -> str:
-        return " or ".join(str(root) for root in dict.fromkeys((self.source, self.media)))
 
 
 def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -123,6 +124,33 @@ def rows(path: pathlib.Path, *columns: str) -> Iterator[dict[str, str]]:
             if any(row[name] is None for name in columns):
                 raise ValueError(f"{path}, line {reader.line_num}: cut off; get the file again")
             yield row
+
+
+def seconds(text: str, path: pathlib.Path) -> float:
+    """A time in a list.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {text!r} is no time in seconds; get the file again") from error
+
+
+def unique(names: Iterable[str], path: pathlib.Path) -> tuple[str, ...]:
+    """Label names in the order of an official file, in which each has to stand once.
+
+    Raises:
+        ValueError: there is none, or one stands there twice.
+    """
+    found = tuple(names)
+    twice = [name for name, count in collections.Counter(found).items() if count > 1]
+    if twice or not found:
+        raise ValueError(
+            f"{path} names the class {twice[0]!r} twice" if twice else f"{path} names no class"
+        )
+    return found
 
 
 def lines(path: pathlib.Path) -> list[str]:

@@ -39,10 +39,7 @@ class Report:
         outcomes: Mapping[str, state.Outcome],
     ) -> None:
         self.out, self.shards, self.outcomes = out, shards, outcomes
-        self._expected = {
-            "listed": dict(listing.listed),
-            "published": dict(listing.published),
-        }
+        self._expected = {"listed": dict(listing.listed), "published": listing.published}
         self._refused = [
             (clip.id, datasets.readable(clip.path), clip.reason) for clip in listing.refused
         ]

@@ -68,10 +68,11 @@ def reject(folder, *rows, file="rejected.csv"):
 def test_counts_are_held_against_what_the_authors_and_the_preparation_say(folder, tmp_path):
     reject(folder, ("a", "a.mp4", "file not found"), ("b", "b.mp4", "not a media file: html"))
     reject(folder, file="partial.csv")
-    outcome = counted(folder, listed={"train": 8, "val": 2}, rejected=1, partial=0)
+    outcome = counted(folder, listed={"train": 8, "val": 2}, published=12, rejected=1, partial=0)
     kinds = outcome.findings.kinds
-    assert outcome.ok and kinds.keys() == {"fewer than published", "not as counted"}
+    assert outcome.ok and kinds.keys() == {"fewer than published", "not as counted", "other lists"}
     assert kinds["fewer than published"].examples == ["train: 6 of 8 listed, 25.0% missing"]
+    assert kinds["other lists"].examples == ["10 clips listed, 12 published"]
     assert kinds["not as counted"].examples == ["rejected: 2 found, av_mae.json says 1"]
     lines = "\n".join(text.lines(outcome))
     assert re.search(r"^train +6 +8 ", lines, re.M)

@@ -12,9 +12,8 @@ def files(root, *names):
     return library.Library(root)
 
 
-def piece(youtube="--0PQM4-hqg", start=30.0, end=40.0, **options):
-    options = {"split": "train", "labels": ("a",), "whole": True} | options
-    return library.piece(youtube, start, end, **options)
+def piece(youtube="--0PQM4-hqg", start=30.0, end=40.0, *, split="train", label="a", whole=True):
+    return library.of_video(library.piece(youtube, start, end, split, (label,)), whole=whole)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +67,15 @@ def test_replacements_of_damaged_files_come_first(tmp_path):
 
 def test_missing_clips_are_refused_one_by_one_and_all_are_counted(tmp_path):
     found = files(tmp_path, "a_30.mp4", "b.mp4")
-    wanted = [piece("a"), piece("gone"), piece("b", split="test"), piece("a", labels=("z",))]
-    listing = found.listing(wanted, labels=["a", "z"], published={"train": 4})
+    wanted = [piece("a"), piece("gone"), piece("b", split="test"), piece("a", label="z")]
+    listing = found.listing(wanted, labels=["a", "z"], published=5)
     assert [entry.id[0] for entry in listing.entries] == ["a", "b"]
     assert [(refused.id, refused.reason.partition(":")[0]) for refused in listing.refused] == [
         ("gone_000030_000040", "file not found"),
         ("a_000030_000040", "listed twice"),
     ]
     assert listing.labels == ("a", "z")
-    assert (listing.listed, listing.published) == ({"train": 3, "test": 1}, {"train": 4})
+    assert (listing.listed, listing.published) == ({"train": 3, "test": 1}, 5)
 
 
 def test_where_nothing_is_found_it_is_said_what_was_looked_for_and_what_is_there(tmp_path):

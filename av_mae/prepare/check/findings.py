@@ -25,6 +25,7 @@ PROBLEMS = {
 WARNINGS = {
     "strange file": "no part of this data set; delete it if nobody needs it",
     "fewer than published": "missing clips are in rejected.csv",
+    "other lists": "the official lists are cut off, or of another edition; get them again",
     "not as counted": "av_mae.json, rejected.csv or partial.csv were changed afterwards",
     "empty split": "nothing can be trained on or scored there",
     "label without training clips": "it cannot be learned",

@@ -50,9 +50,8 @@ class Result:
         return sum(shard.bytes for split in self.info.splits.values() for shard in split.shards)
 
     def expected(self, split: str) -> int | None:
-        """Clips that the official lists name, else those that are published; None if unknown."""
-        counts = self.info.counts
-        return counts.get("listed", {}).get(split) or counts.get("published", {}).get(split)
+        """Clips that the official lists name; None where there are no such lists."""
+        return self.info.counts.get("listed", {}).get(split)
 
 
 def check(folder: pathlib.Path, *, every_frame: bool = False, workers: int = 1) -> Result:

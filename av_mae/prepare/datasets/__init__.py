@@ -58,14 +58,15 @@ class Listing:
         labels: names in the index order of the data set; None where it has no order of its own.
         listed: numbers of clips by split in the official lists, whether their files are there or
             not; empty where there are no such lists.
-        published: numbers of clips by split that the authors of the data set state.
+        published: number of clips in the official lists when their authors published them; None
+            where it is not known or the lists differ.
     """
 
     entries: tuple[Entry, ...]
     refused: tuple[Refused, ...] = ()
     labels: tuple[str, ...] | None = None
     listed: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    published: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    published: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,12 +21,14 @@ def clips(source: str, options: datasets.Options, *, whole: bool = True) -> data
         ValueError: the list is missing or damaged, or none of its clips is there.
     """
     folders = official.Folders.of(source, options.media)
-    wanted = list(_wanted(folders.file("vggsound.csv", at=_AT), whole))
-    labels = sorted({name for clip in wanted for name in clip.entry.labels})
-    return library.Library(folders.media).listing(wanted, labels=labels)
+    entries = list(_entries(folders.file("vggsound.csv", at=_AT)))
+    return library.Library(folders.media).listing(
+        (library.of_video(entry, whole=whole) for entry in entries),
+        labels=sorted({name for entry in entries for name in entry.labels}),
+    )
 
 
-def _wanted(path: pathlib.Path, whole: bool) -> Iterator[library.Wanted]:
+def _entries(path: pathlib.Path) -> Iterator[datasets.Entry]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if len(row) != 4 or row[3] not in ("train", "test"):
@@ -34,5 +36,6 @@ def _wanted(path: pathlib.Path, whole: bool) -> Iterator[library.Wanted]:
                     f"{path}, line {number} is {','.join(row)!r}, expected YouTube id, start "
                     f"second, label, train or test; get the file again from {_AT}"
                 )
-            youtube, start, end = row[0], float(row[1]), float(row[1]) + _SECONDS
-            yield library.piece(youtube, start, end, split=row[3], labels=(row[2],), whole=whole)
+            youtube, start, label, split = row
+            start = official.seconds(start, path)
+            yield library.piece(youtube, start, start + _SECONDS, split, (label,))

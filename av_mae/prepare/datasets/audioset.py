@@ -1,0 +1,125 @@
+"""AudioSet: Google's segment lists and pieces of YouTube videos, cut or whole; 527 sounds.
+
+`train` says which of the training clips: `all` (AudioSet-2M), `balanced` (AudioSet-20K),
+`unbalanced`, `mbt` (AudioSet-500K by MBT's rule) or `none`; `ids` is a file of YouTube ids, one a
+line, that keeps only these. The eval list is the split `test`. `whole=false` says that files named
+by the id alone are the ten seconds themselves and not the whole video.
+"""
+
+import collections
+import csv
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+from av_mae.prepare import datasets, library, official
+
+_AT = "https://research.google.com/audioset/download.html"
+# Clips of a list: what its second line says, as published.
+_PUBLISHED = {"balanced_train": 22_160, "unbalanced_train": 2_041_789, "eval": 20_371}
+_TRAIN = {
+    "all": ("balanced_train", "unbalanced_train"),
+    "balanced": ("balanced_train",),
+    "unbalanced": ("unbalanced_train",),
+    "mbt": ("balanced_train", "unbalanced_train"),
+    "none": (),
+}
+# Nagrani et al. 2021: no class has more training clips.
+_MOST_OF_A_CLASS = 200_000
+
+
+def clips(
+    source: str,
+    options: datasets.Options,
+    *,
+    train: Literal["all", "balanced", "unbalanced", "mbt", "none"] = "all",
+    ids: str = "",
+    whole: bool = True,
+) -> datasets.Listing:
+    """Lists the clips of the segment lists; label names in the order of class_labels_indices.csv.
+
+    Raises:
+        ValueError: a list is missing or cut off, or none of its clips is there.
+    """
+    folders = official.Folders.of(source, options.media)
+    path = folders.file("class_labels_indices.csv", at=_AT)
+    names = _names(path)
+    trained = [entry for name in _TRAIN[train] for entry in _list(folders, name, names)]
+    if train == "mbt":
+        trained = more_balanced(trained, _MOST_OF_A_CLASS)
+    if ids:
+        trained = _only(trained, pathlib.Path(ids))
+    entries = [*trained, *_list(folders, "eval", names)]
+    fewer = train == "mbt" or ids
+    return library.Library(folders.media).listing(
+        (library.of_video(entry, whole=whole) for entry in entries),
+        labels=official.unique(names.values(), path),
+        published=None if fewer else sum(_PUBLISHED[name] for name in (*_TRAIN[train], "eval")),
+    )
+
+
+def more_balanced(entries: Iterable[datasets.Entry], most: int) -> list[datasets.Entry]:
+    """The clips that a class has room for, with at most so many of each class.
+
+    Clips are taken in an order that depends on their ids alone; one is left out as soon as any of
+    its classes is full. This is the rule of MBT's training set of 508,994 clips (Nagrani et al.
+    2021, with 200,000 a class); which clips these were has not been published.
+    """
+    taken: collections.Counter[str] = collections.Counter()
+    kept = []
+    for entry in sorted(entries, key=lambda entry: datasets.order(entry.id)):
+        if all(taken[name] < most for name in entry.labels):
+            taken.update(entry.labels)
+            kept.append(entry)
+    return kept
+
+
+def _names(path: pathlib.Path) -> Mapping[str, str]:
+    """{machine id: name} in index order."""
+    rows = official.rows(path, "index", "mid", "display_name")
+    return {
+        row["mid"]: row["display_name"] for row in sorted(rows, key=lambda row: int(row["index"]))
+    }
+
+
+def _list(
+    folders: official.Folders, name: str, names: Mapping[str, str]
+) -> Iterator[datasets.Entry]:
+    path = folders.file(f"{name}_segments.csv", at=_AT)
+    split = "test" if name == "eval" else "train"
+    announced, found = None, 0
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        for row in csv.reader(file, skipinitialspace=True):
+            if row and row[0].startswith("#"):
+                segments = re.search(r"num_segs=(\d+)", ",".join(row))
+                announced = int(segments[1]) if segments else announced
+            elif row:
+                found += 1
+                yield _entry(path, row, split, names)
+    if announced is not None and found != announced:
+        raise ValueError(
+            f"{path} holds {found:,} clips, its second line says {announced:,}; get it again "
+            f"from {_AT}"
+        )
+
+
+def _entry(
+    path: pathlib.Path, row: list[str], split: str, names: Mapping[str, str]
+) -> datasets.Entry:
+    try:
+        youtube, start, end, mids = row
+        labels = tuple(names[mid] for mid in mids.split(","))
+        return library.piece(youtube, float(start), float(end), split, labels)
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: {', '.join(row)!r} is not YouTube id, start, end and ids of classes that "
+            "class_labels_indices.csv has"
+        ) from error
+
+
+def _only(entries: list[datasets.Entry], path: pathlib.Path) -> list[datasets.Entry]:
+    if not path.is_file():
+        raise ValueError(f"--dataset=audioset: ids={path} is not a file of YouTube ids, one a line")
+    ids = set(official.lines(path))
+    return [entry for entry in entries if library.youtube_id(entry) in ids]

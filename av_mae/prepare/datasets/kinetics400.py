@@ -1,0 +1,17 @@
+"""Kinetics-400: train.csv, val.csv (validate.csv) and pieces of YouTube videos; 400 human actions.
+
+`test=true` adds the test list. `whole=false` says that files named by the id alone are the
+clips themselves and not the whole video.
+"""
+
+from av_mae.prepare import datasets, kinetics
+
+# Rows of the lists.
+_PUBLISHED = {"train": 246_534, "val": 19_906, "test": 39_805}
+
+
+def clips(
+    source: str, options: datasets.Options, *, test: bool = False, whole: bool = True
+) -> datasets.Listing:
+    """Lists the clips of DeepMind's lists; see `kinetics.listing`."""
+    return kinetics.listing(400, source, options, test=test, whole=whole, published=_PUBLISHED)
