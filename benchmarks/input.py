@@ -30,7 +30,7 @@ from absl import app, flags
 from PIL import Image
 
 from av_mae import config, parse
-from av_mae.input import example, order, pipeline, records
+from av_mae.input import example, order, pipeline, record, records
 from configs.audioset import pretrain as audioset
 from configs.ucf101 import pretrain as ucf101
 
@@ -116,12 +116,12 @@ def _prefixes(
         position = order.shuffled(counter, table.clips, seed=0)
         return table.read(position), position, counter
 
-    def parse(record: tf.Tensor, *_: tf.Tensor) -> example.Tensors:
-        return made[0].parse(record)
+    def parse(payload: tf.Tensor, *_: tf.Tensor) -> example.Tensors:
+        return made[0].parse(payload)
 
     def examples(maker: example.Maker) -> Any:
         augment = experiment.augment
-        return lambda *record: maker.training(*record, augment=augment, copies=1, seed=0)
+        return lambda *element: maker.training(*element, augment=augment, copies=1, seed=0)
 
     found = _each(order.counters(BATCH, start=0, host=0, hosts=1), read)
     prefixes: dict[str, Iterable[Any]] = {
@@ -181,7 +181,7 @@ def make_records(folder: pathlib.Path, case: Case, clips: int = 16) -> pathlib.P
     for number in range(clips):
         frames = tuple(pictures[(number + t) % len(pictures)] for t in range(count))
         audio = rng.integers(-8000, 8000, round(case.seconds * 16_000)).astype(np.int16)
-        clip = records.Clip(
+        clip = record.Clip(
             id=str(number), source="made", frames=frames, fps=12.5, height=case.height,
             width=case.width, audio=audio, start=0.0, duration=case.seconds, labels=(0,),
         )  # fmt: skip

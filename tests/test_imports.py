@@ -23,8 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "models.masking": set(),
     "tasks": {"models", "losses", "metrics", "preprocess"},
-    "prepare": {"input.records", "preprocess"},
-    "prepare.check": {"prepare", "input.records", "report"},
+    "prepare": {"input.records", "input.record", "input.boxes", "preprocess"},
+    "prepare.check": {"prepare", "input.records", "input.record", "report"},
     "evaluators": {
         "tasks", "metrics", "losses", "input", "run", "sharding", "state", "report",
         "reconstruction", "models.masking",

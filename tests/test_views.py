@@ -57,11 +57,11 @@ def test_views_are_the_evaluation_inputs(records, kinds, sampling, temporal, spa
 
 def _recorded(folder):
     """The clips of the split, decoded from their records."""
-    from av_mae.input import records
+    from av_mae.input import record
 
     for shard in sorted(folder.glob("tiny-val.tfrecord-*-of-00002")):
-        for record in _read(shard):
-            stored = records.decode(record)
+        for payload in _read(shard):
+            stored = record.decode(payload)
             frames = np.stack([np.asarray(Image.open(io.BytesIO(x))) for x in stored.frames])
             assert stored.audio is not None
             yield views.Clip(frames, stored.fps, (stored.audio / 32_768).astype(np.float32))

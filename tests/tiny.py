@@ -130,9 +130,9 @@ def wait_for(
 
 
 def _write_split(folder: pathlib.Path, split: str, count: int):
-    from av_mae.input import records
+    from av_mae.input import record, records
 
-    made = [_clip(records, f"{split}{i}", i) for i in range(count)]
+    made = [_clip(record, f"{split}{i}", i) for i in range(count)]
     half = count // 2
     return tuple(
         records.write_shard(folder / f"tiny-{split}.tfrecord-{n:05d}-of-00002", part)
@@ -140,14 +140,14 @@ def _write_split(folder: pathlib.Path, split: str, count: int):
     )
 
 
-def _clip(records: Any, name: str, number: int) -> Any:
+def _clip(record: Any, name: str, number: int) -> Any:
     rng = np.random.default_rng(number)
     label = number % 2
     frames = [_jpeg(rng, shift=i * (1 if label else -1)) for i in range(20)]
     pitch = 300 if label else 900
     sound = np.sin(2 * np.pi * pitch * np.arange(25_600) / 16_000) * 8000
     silent = number % 3 == 2 and name.startswith("train")
-    return records.Clip(
+    return record.Clip(
         id=name, source=f"{name}.mp4", frames=tuple(frames), fps=12.5, height=40, width=48,
         audio=None if silent else sound.astype(np.int16), start=0.0, duration=1.6, labels=(label,),
     )  # fmt: skip

@@ -97,11 +97,13 @@ def _batch_size(name: str, evaluator: config.Evaluator, plan: Run) -> int:
 
 
 def _log_left_out(name: str, plan: Run, split: str, asked: dict[str, Modality]) -> None:
-    """Every clip has pictures, so only those who ask for sound alone may find nothing."""
+    """Every clip has pictures or sound, so only who asks for one of them may find nothing."""
     found = plan.info.split(split)
-    silent = found.clips - found.with_sound
-    if set(asked) == {"audio"} and silent:
+    if len(asked) > 1:
+        return
+    left_out = found.clips - (found.with_sound if "audio" in asked else found.with_pictures)
+    if left_out:
         logging.warning(
-            "evaluators.%s leaves out the %d of %d clips of %s that have no sound",
-            name, silent, found.clips, split,
+            "evaluators.%s leaves out the %d of %d clips of %s that have no %s",
+            name, left_out, found.clips, split, "sound" if "audio" in asked else "pictures",
         )  # fmt: skip

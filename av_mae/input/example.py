@@ -13,6 +13,9 @@ from av_mae.input import sampling as sampling_lib
 
 Tensors = dict[str, Any]
 
+# The feature of a record that holds a modality.
+_HOLDS = {"video": "frames", "audio": "audio"}
+
 # Purposes of an example's random key.
 _WINDOW, _CROP = 0, 1
 
@@ -24,11 +27,13 @@ class Maker:
     Attributes:
         sampling: how frames are chosen; see `av_mae.input.sampling`.
         classes: number of label names of the data set.
+        lacking: modalities that some clip lacks; examples say in `<modality>_present` who has them.
     """
 
     modalities: Mapping[str, modality_lib.Modality]
     sampling: str
     classes: int
+    lacking: frozenset[str] = frozenset()
 
     def training(
         self,
@@ -83,7 +88,8 @@ class Maker:
             features["audio"] = tf.io.FixedLenFeature([], tf.string)
         parsed: Tensors = tf.io.parse_single_example(record, features)
         for name in ("height", "width"):
-            parsed[name] = tf.cast(parsed[name], tf.int32)
+            # No pictures have no size; crops of them are never taken, but must be possible.
+            parsed[name] = tf.maximum(tf.cast(parsed[name], tf.int32), 1)
         if "audio" in parsed:
             parsed["audio"] = tf.io.decode_raw(parsed["audio"], tf.int16, little_endian=True)
         return parsed
@@ -100,7 +106,8 @@ class Maker:
         pictures, sound = sampling_lib.kinds(self.modalities)
         views: Tensors = {}
         if pictures is not None and windows.frames is not None:
-            views["video"] = _crops(parsed["frames"], windows.frames, boxes, pictures.size)
+            crops = _crops_or_zeros if "video" in self.lacking else _crops
+            views["video"] = crops(parsed["frames"], windows.frames, boxes, pictures.size)
         if sound is not None and windows.audio is not None:
             waves = sampling_lib.cut(parsed["audio"], windows.audio, sound.samples)
             views["audio"] = tf.repeat(waves, len(boxes), axis=0)
@@ -112,8 +119,9 @@ class Maker:
             "index": tf.cast(position, tf.int32),
             "valid": tf.constant(True),
         }
-        if "audio" in self.modalities:
-            facts["audio_present"] = tf.size(parsed["audio"]) > 0
+        for name in self.modalities:
+            if name in self.lacking:
+                facts[f"{name}_present"] = tf.size(parsed[_HOLDS[name]]) > 0
         return facts
 
 
@@ -134,6 +142,18 @@ def _crops(
     cuts = video.crops(tf.gather(frames, tf.reshape(chosen_vf, [-1])), boxes, size)
     pictures_vk = tf.stack([tf.reshape(x, [views, length, size, size, 3]) for x in cuts], axis=1)
     return tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])
+
+
+def _crops_or_zeros(
+    frames: tf.Tensor, chosen_vf: tf.Tensor, boxes: Sequence[tf.Tensor], size: int
+) -> tf.Tensor:
+    """As `_crops`, for a record that may have no pictures."""
+    views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
+    return tf.cond(
+        tf.size(frames) > 0,
+        lambda: _crops(frames, chosen_vf, boxes, size),
+        lambda: tf.zeros([views * len(boxes), length, size, size, 3], tf.uint8),
+    )
 
 
 def _multi_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:

@@ -24,6 +24,8 @@ Batch = dict[str, np.ndarray]
 # Finished batches that wait for the consumer: what bounds memory, beside one example a core.
 _PREFETCH = 2
 
+_CALLED = {"video": "pictures", "audio": "sound"}
+
 # A build of TensorFlow that knows GPUs would take the memory that the model needs.
 tf.config.set_visible_devices([], "GPU")
 
@@ -50,8 +52,10 @@ def train_batches(
 
     Yields:
         `video` uint8 `[b f h w 3]`, `audio` int16 `[b s]` at 16 kHz (zeros where a clip has none),
-        `audio_present` bool `[b]`, `label` float32 `[b k]` multi-hot, `index` int32 `[b]`
-        (position in the split), `valid` bool `[b]` (all true); b = batch_size / hosts.
+        `label` float32 `[b k]` multi-hot, `index` int32 `[b]` (position in the split), `valid`
+        bool `[b]` (all true); b = batch_size / hosts. `video_present` or `audio_present` bool
+        `[b]` if some clip of the split has no pictures or no sound, so that complete data sets
+        need no attention masks.
 
     Raises:
         ValueError: no such data set or split, nothing in it to train on, or rows that do not
@@ -148,13 +152,17 @@ def _open(
             f"split {split_name!r} of {os.fspath(folder)!r} holds no clip; "
             "see the rejected.csv of its preparation"
         )
-    if "audio" in modalities and split.with_sound == 0:
-        raise config.ConfigError(
-            f"modalities.audio is set, but no clip of split {split_name!r} in "
-            f"{os.fspath(folder)!r} has sound; leave audio out or choose another data set"
-        )
+    having = {"video": split.with_pictures, "audio": split.with_sound}
+    for name in modalities:
+        if having[name] == 0:
+            raise config.ConfigError(
+                f"modalities.{name} is set, but no clip of split {split_name!r} in "
+                f"{os.fspath(folder)!r} has {_CALLED[name]}; leave {name} out or choose another "
+                "data set"
+            )
+    lacking = frozenset(name for name in modalities if having[name] < split.clips)
     table = order.Table.load(folder, split)
-    return table, example_lib.Maker(modalities, sampling, len(info.labels))
+    return table, example_lib.Maker(modalities, sampling, len(info.labels), lacking)
 
 
 def _check_division(batch_size: int, hosts: int, repeat: int) -> None:

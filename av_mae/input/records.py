@@ -16,9 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from av_mae import config
+from av_mae.input import record
 
 INFO_FILE = "av_mae.json"
-FORMAT = 1
+# Records of format 1 have pictures in every clip and no boxes; all else is the same.
+FORMAT = 2
+_READABLE = (1, 2)
 SAMPLE_RATE = 16_000
 
 # A TFRecord is: length (8 bytes), its checksum (4), payload, its checksum (4).
@@ -30,38 +33,14 @@ class DataError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
-    """One clip on its own clock: frame i is shown at i / fps, sound sample s at s / 16000 seconds.
-
-    Attributes:
-        id: unique in the data set.
-        source: path of the media file, as given to the preparation.
-        frames: JPEG pictures, all `height` x `width`.
-        audio: int16 `[s]`, mono at 16 kHz; None where the source has no sound.
-        start: where t = 0 of the clip lies in the source, seconds.
-        duration: seconds.
-        labels: indices into `Info.labels`.
-    """
-
-    id: str
-    source: str
-    frames: tuple[bytes, ...]
-    fps: float
-    height: int
-    width: int
-    audio: np.ndarray | None
-    start: float
-    duration: float
-    labels: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Shard:
     """A finished file of records; `file` is its name inside the data set's folder."""
 
     file: str
     clips: int
+    with_pictures: int
     with_sound: int
+    with_boxes: int
     bytes: int
     sha256: str
 
@@ -76,9 +55,18 @@ class Split:
         return sum(shard.clips for shard in self.shards)
 
     @property
+    def with_pictures(self) -> int:
+        """Number of clips that have pictures; the others hold sound only."""
+        return sum(shard.with_pictures for shard in self.shards)
+
+    @property
     def with_sound(self) -> int:
         """Number of clips that have sound; the others hold pictures only."""
         return sum(shard.with_sound for shard in self.shards)
+
+    @property
+    def with_boxes(self) -> int:
+        return sum(shard.with_boxes for shard in self.shards)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,63 +134,7 @@ class Info:
         return self.splits[name]
 
 
-def encode(clip: Clip) -> bytes:
-    """Serialises a clip as a tf.train.Example.
-
-    Raises:
-        DataError: no frame, a frame rate that is not positive, or sound that is not int16 `[s]`.
-    """
-    _check(clip)
-    audio = b"" if clip.audio is None else clip.audio.astype("<i2", copy=False).tobytes()
-    feature = {
-        "id": _bytes([clip.id.encode()]),
-        "source": _bytes([os.fsencode(clip.source)]),
-        "frames": _bytes(clip.frames),
-        "fps": _floats([clip.fps]),
-        "height": _ints([clip.height]),
-        "width": _ints([clip.width]),
-        "audio": _bytes([audio]),
-        "has_audio": _ints([int(clip.audio is not None)]),
-        "start": _floats([clip.start]),
-        "duration": _floats([clip.duration]),
-        "label": _ints(clip.labels),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
-
-
-def decode(record: bytes) -> Clip:
-    """Inverse of `encode`; floats come back at float32 precision.
-
-    Raises:
-        DataError: the bytes are not a clip.
-    """
-    try:
-        feature = tf.train.Example.FromString(record).features.feature
-        has_audio = bool(feature["has_audio"].int64_list.value[0])
-        audio = np.frombuffer(feature["audio"].bytes_list.value[0], "<i2")
-        return Clip(
-            id=feature["id"].bytes_list.value[0].decode(),
-            source=os.fsdecode(feature["source"].bytes_list.value[0]),
-            frames=tuple(feature["frames"].bytes_list.value),
-            fps=feature["fps"].float_list.value[0],
-            height=feature["height"].int64_list.value[0],
-            width=feature["width"].int64_list.value[0],
-            audio=audio if has_audio else None,
-            start=feature["start"].float_list.value[0],
-            duration=feature["duration"].float_list.value[0],
-            labels=tuple(feature["label"].int64_list.value),
-        )
-    except Exception as error:  # protobuf's DecodeError is no ValueError in every implementation
-        raise DataError(f"a record of {len(record)} bytes is not a clip: {error!r}") from error
-
-
-def has_sound(clip: Clip) -> bool:
-    """Whether there is a sound to hear; an empty track is none."""
-    return clip.audio is not None and len(clip.audio) > 0
-
-
-def write_shard(path: str | os.PathLike[str], clips: Iterable[Clip]) -> Shard:
+def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> Shard:
     """Writes clips to `path` and their offsets to `<path>.index`.
 
     Both are written under temporary names, flushed to the disk and renamed, the shard last: a
@@ -215,7 +147,7 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[Clip]) -> Shard:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
-        offsets, with_sound = _write_records(temporary, clips)
+        offsets, counts = _write_records(temporary, clips)
         with open(temporary, "rb+") as file:  # fsync needs a writable file on some systems
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -227,7 +159,7 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[Clip]) -> Shard:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
-    return Shard(path.name, len(offsets), with_sound, size, digest)
+    return Shard(path.name, len(offsets), **counts, bytes=size, sha256=digest)
 
 
 def index_path(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -261,40 +193,37 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
     return offsets
 
 
-def _check(clip: Clip) -> None:
-    if not clip.frames:
-        raise DataError(f"clip {clip.id!r} has no frame; a record needs at least one")
-    if not clip.fps > 0:
-        raise DataError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
-    audio = clip.audio
-    if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
-        raise DataError(
-            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
-        )
-
-
 def _info(values: Mapping[str, Any]) -> Info:
     values = dict(values)
     found = values.pop("format")
-    if found != FORMAT:
-        raise DataError(f"format {found}, this program reads {FORMAT}")
+    if found not in _READABLE:
+        raise DataError(f"format {found}, this program reads {' and '.join(map(str, _READABLE))}")
     splits = {
-        name: Split(split["name"], tuple(Shard(**shard) for shard in split["shards"]))
+        name: Split(split["name"], tuple(_shard(shard) for shard in split["shards"]))
         for name, split in values["splits"].items()
     }
     return Info(**(values | {"splits": splits, "labels": tuple(values["labels"])}))
 
 
-def _write_records(path: pathlib.Path, clips: Iterable[Clip]) -> tuple[list[int], int]:
-    offsets, position, with_sound = [], 0, 0
+def _shard(values: dict[str, Any]) -> Shard:
+    return Shard(**({"with_pictures": values["clips"], "with_boxes": 0} | values))
+
+
+def _write_records(
+    path: pathlib.Path, clips: Iterable[record.Clip]
+) -> tuple[list[int], dict[str, int]]:
+    offsets, position = [], 0
+    counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
     with tf.io.TFRecordWriter(os.fspath(path)) as writer:
         for clip in clips:
-            record = encode(clip)
-            writer.write(record)
+            payload = record.encode(clip)
+            writer.write(payload)
             offsets.append(position)
-            position += len(record) + _FRAMING
-            with_sound += has_sound(clip)
-    return offsets, with_sound
+            position += len(payload) + _FRAMING
+            counts["with_pictures"] += bool(clip.frames)
+            counts["with_sound"] += record.has_sound(clip)
+            counts["with_boxes"] += bool(clip.boxes)
+    return offsets, counts
 
 
 def _plausible(offsets: np.ndarray, size: int) -> bool:
@@ -324,15 +253,3 @@ def _sync_folder(folder: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _bytes(values: Iterable[bytes]) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-
-
-def _floats(values: Iterable[float]) -> tf.train.Feature:
-    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-
-
-def _ints(values: Iterable[int]) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

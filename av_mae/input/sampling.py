@@ -64,7 +64,10 @@ def random_window(
         "uniform_floor": _floor_random,
     }[sampling]
     frames = pick(clock, video, key)
-    return Windows(frames, _aligned(frames, clock, audio))
+    if audio is None:
+        return Windows(frames, None)
+    alone = order.integer(key, _last_start(clock, audio), (1,))
+    return Windows(frames, _aligned(frames, clock, audio, alone))
 
 
 def test_windows(
@@ -76,7 +79,9 @@ def test_windows(
         return Windows(None, _even(_last_start(clock, audio), views))
     pick = _uniform_even if sampling.startswith("uniform") else _dense_even
     frames = pick(clock, video, views)
-    return Windows(frames, _aligned(frames, clock, audio))
+    if audio is None:
+        return Windows(frames, None)
+    return Windows(frames, _aligned(frames, clock, audio, _even(_last_start(clock, audio), views)))
 
 
 def kinds(
@@ -162,14 +167,15 @@ def _last_dense_start(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
 
 
 def _aligned(
-    frames_vf: tf.Tensor, clock: Clock, audio: modality_lib.Audio | None
-) -> tf.Tensor | None:
-    """Start of the sound window centred on the time that the sampled frames are shown."""
-    if audio is None:
-        return None
+    frames_vf: tf.Tensor, clock: Clock, audio: modality_lib.Audio, alone: tf.Tensor
+) -> tf.Tensor:
+    """Start of the sound window centred on the time that the sampled frames are shown.
+
+    A clip without frames has its sound window where it would be `alone`.
+    """
     shown = tf.cast(frames_vf[:, 0] + frames_vf[:, -1] + 1, tf.float32) / clock.fps
     start = tf.cast(tf.round(shown * (audio.sample_rate / 2)), tf.int32) - audio.samples // 2
-    return tf.clip_by_value(start, 0, _last_start(clock, audio))
+    return tf.where(clock.frames > 0, tf.clip_by_value(start, 0, _last_start(clock, audio)), alone)
 
 
 def _last_start(clock: Clock, audio: modality_lib.Audio | None) -> tf.Tensor:

@@ -6,18 +6,26 @@ import io
 import numpy as np
 from PIL import Image
 
-from av_mae.prepare import container, media
+from av_mae.prepare import container, media, sound, still
 
 _JPEG_SIDE = 65_500
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Which file to read, and how; `start` and `end` in seconds."""
+    """Which file to read, and how.
+
+    Attributes:
+        kind: what the file has to hold: video, sound or picture.
+        start, end: the part of it, seconds.
+        moments: times that the pictures have to reach, seconds of the file.
+    """
 
     path: str
+    kind: str
     start: float | None
     end: float | None
+    moments: tuple[float, ...]
     fps: float
     short_side: int
     quality: int
@@ -29,7 +37,7 @@ class Content:
     """What a record holds of a file.
 
     Attributes:
-        frames: JPEG pictures.
+        frames: JPEG pictures; none of a sound.
         audio: int16 `[s]`; None without sound.
         damage: what could not be decoded; empty for a whole file.
     """
@@ -51,21 +59,26 @@ class Rejected:
 def content(job: Job) -> Content | Rejected:
     """Decodes the file of a job once."""
     try:
-        clip = media.decode(
-            job.path,
-            lambda picture_hw3: _jpeg(picture_hw3, job.quality),
-            fps=job.fps,
-            short_side=job.short_side,
-            start=job.start,
-            end=job.end,
-            limits=job.limits,
-        )
+        return {"video": _video, "sound": _sound, "picture": _picture}[job.kind](job)
     except container.UnreadableError as error:
         return Rejected(str(error))
     except MemoryError:
         return Rejected("out of memory")
     except Exception as error:  # one strange file must not end a run over a million
         return Rejected(f"decoder failed: {type(error).__name__}: {error}")
+
+
+def _video(job: Job) -> Content:
+    clip = media.decode(
+        job.path,
+        lambda picture_hw3: _jpeg(picture_hw3, job.quality),
+        fps=job.fps,
+        short_side=job.short_side,
+        start=job.start,
+        end=job.end,
+        limits=job.limits,
+    )
+    _check_moments(job.moments, clip.start, min(len(clip.pictures) / clip.fps, clip.duration))
     return Content(
         frames=tuple(clip.pictures),
         height=clip.height,
@@ -75,6 +88,27 @@ def content(job: Job) -> Content | Rejected:
         duration=clip.duration,
         damage=clip.damage,
     )
+
+
+def _sound(job: Job) -> Content:
+    heard = sound.decode(job.path, start=job.start, end=job.end, limits=job.limits)
+    return Content((), 0, 0, heard.audio, heard.start, heard.duration, heard.damage)
+
+
+def _picture(job: Job) -> Content:
+    picture_hw3 = still.decode(job.path, short_side=job.short_side, limits=job.limits)
+    height, width = picture_hw3.shape[:2]
+    jpeg = _jpeg(picture_hw3, job.quality)
+    return Content((jpeg,), height, width, None, start=0.0, duration=1 / job.fps, damage="")
+
+
+def _check_moments(moments: tuple[float, ...], start: float, seconds: float) -> None:
+    for moment in moments:
+        if not start <= moment <= start + seconds:
+            raise container.UnreadableError(
+                f"no picture for its boxes: they are at {moment:.2f} s, the pictures go from "
+                f"{start:.2f} to {start + seconds:.2f} s"
+            )
 
 
 def _jpeg(picture_hw3: np.ndarray, quality: int) -> bytes:

@@ -56,12 +56,12 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
     Raises:
         UnreadableError: no such file, not a media file, or (from inside) longer than the limit.
     """
-    _check_file(path)
+    check_file(path)
     container = _open(path, limits)
     try:
         formats = set(container.format.name.split(","))
         if formats & _NO_VIDEO or container.format.name.endswith("_pipe"):
-            raise UnreadableError(f"not a video: {container.format.name}")
+            raise UnreadableError(f"not a video or sound: {container.format.name}")
         yield container
     except clock.TooLongError as error:
         raise UnreadableError(
@@ -118,7 +118,7 @@ def too_slow(limits: Limits) -> UnreadableError:
     return UnreadableError(f"took too long: more than {limits.patience:g} s")
 
 
-def _check_file(path: str | os.PathLike[str]) -> None:
+def check_file(path: str | os.PathLike[str]) -> None:
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:

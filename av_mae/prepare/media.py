@@ -13,14 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from av_mae.prepare import clock, container
+from av_mae.prepare import damage as damage_lib
 from av_mae.prepare.container import Limits, UnreadableError
 from av_mae.prepare.picture import Scaler
 
-# A clip in which less than this could be decoded is rejected.
-_LEAST_SECONDS = 1.0
-_LEAST_SHARE = 0.25
-# A file that ends before this share of its announced length was cut off.
-_WHOLE_SHARE = 0.9
 # Seconds that the packets of picture and sound may lie apart in a file.
 _INTERLEAVING = 10.0
 # Decoders of sound need some packets before their first right sample.
@@ -164,7 +160,7 @@ class _Reading(Generic[clock.Picture]):
         self._good = 0  # decoded pictures inside the part
         self._wait_for_key = False
         self._over = {"video": False, "audio": self._audio is None}
-        self._damage: list[str] = []
+        self._damage = damage_lib.Damage()
         self._notes: list[str] = []
 
     def seek(self, start: float) -> bool:
@@ -213,7 +209,7 @@ class _Reading(Generic[clock.Picture]):
             start=start,
             duration=stop - start,
             notes=tuple(self._notes),
-            damage="; ".join(self._damage),
+            damage=str(self._damage),
         )
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -223,7 +219,7 @@ class _Reading(Generic[clock.Picture]):
         except av.error.ExitError:
             raise
         except av.error.FFmpegError as error:
-            self._damaged("file", error)
+            self._damage.note("file", self._next, error)
 
     def _take_video(self, packet: av.Packet) -> None:
         if self._wait_for_key and not packet.is_keyframe and packet.size:
@@ -263,7 +259,7 @@ class _Reading(Generic[clock.Picture]):
         except (av.error.FFmpegError, MemoryError) as error:
             # Behind a seek the first packets of a stream may miss what they build on.
             if self._good or self._begin == -math.inf:
-                self._damaged(what, error)
+                self._damage.note(what, self._next, error)
             return None
 
     def _finished(self, packet: av.Packet) -> bool:
@@ -278,14 +274,9 @@ class _Reading(Generic[clock.Picture]):
         start = self._pictures.start
         return start is not None and start > self._begin + 1 / self._rate
 
-    def _damaged(self, what: str, error: BaseException) -> None:
-        if not any(line.startswith(what) for line in self._damage):
-            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            self._damage.append(f"{what} damaged after {self._next:.2f} s: {text}")
-
     def _nothing(self) -> str:
         if self._damage:
-            return f"no picture could be decoded: {'; '.join(self._damage)}"
+            return f"no picture could be decoded: {self._damage}"
         if self._begin > -math.inf and self._next > 0:
             return f"no picture between start and end: the pictures end at {self._next:.2f} s"
         return "no picture in the video stream"
@@ -294,11 +285,7 @@ class _Reading(Generic[clock.Picture]):
         begin = max(self._begin, 0.0)
         announced = container.announced_seconds(self._file, self._video)
         expected = min(self._end, announced) - begin if announced < math.inf else math.inf
-        if expected < math.inf and stop - begin < _WHOLE_SHARE * expected:
-            self._damage.append(f"cut off: {stop - begin:.2f} of {expected:.2f} s")
-        least = min(_LEAST_SECONDS, _LEAST_SHARE * expected)
-        if self._damage and self._good / self._rate < least:
-            raise UnreadableError(f"too little could be decoded: {'; '.join(self._damage)}")
+        self._damage.check(stop - begin, expected, self._good / self._rate)
 
     def _note(self, start: float) -> None:
         if self._video.start_time is None:

@@ -1,6 +1,7 @@
 """Describes finished records to tensorflow-datasets, which then reads them without this package."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ def _features(info: records.Info):
     import tensorflow_datasets as tfds
 
     label = tfds.features.ClassLabel(names=list(info.labels)) if info.labels else np.int64
+    boxes = any(split.with_boxes for split in info.splits.values())
     return tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),
@@ -44,7 +46,19 @@ def _features(info: records.Info):
             "duration": np.float32,
             "label": tfds.features.Sequence(label),
         }
+        | (_boxes(label) if boxes else {})
     )
+
+
+def _boxes(label: Any) -> dict[str, Any]:
+    import tensorflow_datasets as tfds
+
+    return {
+        "box": tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
+        "box_label": tfds.features.Sequence(label),
+        "box_person": tfds.features.Sequence(np.int64),
+        "box_time": tfds.features.Sequence(np.float32),
+    }
 
 
 def _split(folder: pathlib.Path, name: str, split: records.Split):

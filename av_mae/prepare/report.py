@@ -116,9 +116,17 @@ def closing(out: pathlib.Path, info: "records.Info") -> str:
     return (
         f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
         f"{size:,.1f} MB, {len(info.labels):,} labels; {sound}\n"
-        f"next: python -m av_mae.main --config=configs/{config}/pretrain.py "
+        f"next: python -m av_mae.main --config=configs/{config}/pretrain.py{_modalities(info)} "
         f"--config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}_pretrain"
     )
+
+
+def _modalities(info: "records.Info") -> str:
+    """The argument of a config for data that has pictures or sound only."""
+    splits = info.splits.values()
+    if not any(split.with_pictures for split in splits):
+        return ":modalities=audio"
+    return "" if any(split.with_sound for split in splits) else ":modalities=video"
 
 
 def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from av_mae.input import records
+from av_mae.input import record, records
 
 # The published recipes normalise 128 mel bands.
 _MELS = 128
@@ -58,7 +58,7 @@ def _waves(folder: pathlib.Path, split: records.Split, most: int) -> Iterator[np
             for i in range(shard.clips):
                 if first + i in chosen:
                     file.seek(int(offsets[i]))
-                    wave = records.decode(_payload(file.read(int(ends[i] - offsets[i])))).audio
+                    wave = record.decode(_payload(file.read(int(ends[i] - offsets[i])))).audio
                     if wave is not None and len(wave) >= _HOP:
                         yield wave[: _SECONDS * records.SAMPLE_RATE]
         first += shard.clips

@@ -12,7 +12,7 @@ import numpy as np
 import tqdm
 
 from av_mae import version
-from av_mae.input import records
+from av_mae.input import boxes, record, records
 from av_mae.prepare import clip, datasets, metadata, plan, pool, report, state, statistics
 
 DATASET_VERSION = "1.0.0"
@@ -88,7 +88,7 @@ def _write_shard(
     rejected, partial = [], []
     silent = 0
 
-    def clips() -> Iterator[records.Clip]:
+    def clips() -> Iterator[record.Clip]:
         nonlocal silent
         for entry in shard.entries:
             content = next(contents)
@@ -113,8 +113,8 @@ def _write_shard(
 
 def _record(
     entry: datasets.Entry, content: clip.Content, settings: plan.Settings, labels: Sequence[str]
-) -> records.Clip:
-    return records.Clip(
+) -> record.Clip:
+    return record.Clip(
         id=entry.id,
         source=entry.source,
         frames=content.frames,
@@ -125,6 +125,12 @@ def _record(
         start=content.start,
         duration=content.duration,
         labels=tuple(labels.index(name) for name in entry.labels),
+        boxes=tuple(
+            boxes.Box(box.x1, box.y1, box.x2, box.y2, labels.index(name), box.person, moment)
+            for box in entry.boxes
+            for moment in [box.time - content.start]
+            for name in box.labels
+        ),
     )
 
 
@@ -142,8 +148,10 @@ def _preprocessing(settings: plan.Settings) -> dict[str, Any]:
 def _job(entry: datasets.Entry, settings: plan.Settings) -> clip.Job:
     return clip.Job(
         path=entry.path,
+        kind=entry.kind,
         start=entry.start,
         end=entry.end,
+        moments=tuple({box.time for box in entry.boxes}),
         fps=settings.fps,
         short_side=settings.short_side,
         quality=settings.jpeg_quality,

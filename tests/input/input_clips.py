@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from av_mae import modality
-from av_mae.input import records
+from av_mae.input import record, records
 
 FPS = 12.5
 LABELS = ("low", "high", "both")
@@ -36,18 +36,19 @@ def write(folder: pathlib.Path, clips: int = 11, frames: int = 30, shards: int =
 
 def clip(
     number: int, frames: int = 30, fps: float = FPS, sound: float | None = -1.0, label=None
-) -> records.Clip:
+) -> record.Clip:
     """Frame f of clip c is flat (16 c, 6 f, 0); sound sample s is 1 + its time in milliseconds.
 
     `sound` is its length in seconds; negative = as long as the pictures, None = none.
     """
-    duration = frames / fps
-    seconds = duration if sound is not None and sound < 0 else sound
-    return records.Clip(
+    seconds = frames / fps if sound is not None and sound < 0 else sound
+    height, width = (24, 32) if frames else (0, 0)
+    return record.Clip(
         id=f"clip{number}", source=f"{number}.mp4",
         frames=tuple(jpeg(flat(CLIP_STEP * number, FRAME_STEP * f)) for f in range(frames)),
-        fps=fps, height=24, width=32, audio=None if seconds is None else clock(seconds),
-        start=0.0, duration=duration, labels=(number % 3,) if label is None else label,
+        fps=fps, height=height, width=width, audio=None if seconds is None else clock(seconds),
+        start=0.0, duration=frames / fps or seconds or 0.0,
+        labels=(number % 3,) if label is None else label,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae.input import order, records
+from av_mae.input import order, record, records
 
 
 def _counters(count: int, **kwargs) -> list[int]:
@@ -68,7 +68,7 @@ def test_any_record_is_read_without_its_neighbours(tmp_path):
     info = input_clips.write(tmp_path, clips=7, frames=2, shards=3)
     split = info.split("train")
     table = order.Table.load(tmp_path, split)
-    ids = [records.decode(table.read(tf.constant(i, tf.int64)).numpy()).id for i in range(7)]
+    ids = [record.decode(table.read(tf.constant(i, tf.int64)).numpy()).id for i in range(7)]
     assert ids == [f"clip{i}" for i in range(7)] and table.clips == 7
     middle = tmp_path / split.shards[1].file
     offsets = records.read_index(tmp_path, split.shards[1])
@@ -78,7 +78,7 @@ def test_any_record_is_read_without_its_neighbours(tmp_path):
         if path != middle and not path.name.endswith(".index"):
             path.write_bytes(bytes(path.stat().st_size))
     middle.write_bytes(content)
-    assert records.decode(table.read(tf.constant(4, tf.int64)).numpy()).id == "clip4"
+    assert record.decode(table.read(tf.constant(4, tf.int64)).numpy()).id == "clip4"
     with pytest.raises(tf.errors.DataLossError):
         table.read(tf.constant(3, tf.int64))
 
@@ -90,4 +90,4 @@ def test_empty_shards_are_skipped(tmp_path):
         records.write_shard(tmp_path / "c", []),
     )
     table = order.Table.load(tmp_path, records.Split("train", shards))
-    assert records.decode(table.read(tf.constant(0, tf.int64)).numpy()).id == "clip4"
+    assert record.decode(table.read(tf.constant(0, tf.int64)).numpy()).id == "clip4"

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from av_mae import config
-from av_mae.input import pipeline, records
+from av_mae.input import pipeline, record, records
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLIPS = 11
-ALL = ("video", "audio", "audio_present", "label", "index", "valid")
 SILENT, SHORT, LABELLED = 3, 5, 8
 
 
@@ -157,7 +156,7 @@ def textured(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     clips = [input_clips.clip(i, frames=1) for i in range(4)]
     picture = input_clips.jpeg(noise)
-    clips = [records.Clip(**(vars(c) | {"frames": (picture,) * 12})) for c in clips]
+    clips = [record.Clip(**(vars(c) | {"frames": (picture,) * 12})) for c in clips]
     shard = records.write_shard(folder / "toy-train", clips)
     info = records.Info("toy", "1", 12.5, 24, ("a", "b", "c"), {}, {}, {}, None, None)
     info.splits["train"] = records.Split("train", (shard,))
@@ -170,7 +169,7 @@ def test_copies_of_a_clip_differ_in_their_crop_only(textured):
     for batch in batches:
         first, second = ({k: v[i::2] for k, v in batch.items()} for i in range(2))
         assert not np.array_equal(first["video"], second["video"])
-        assert all(np.array_equal(first[k], second[k]) for k in ALL if k != "video")
+        assert all(np.array_equal(first[k], second[k]) for k in first if k != "video")
     assert sorted(np.concatenate([b["index"] for b in batches])) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
@@ -206,7 +205,7 @@ def test_evaluation_sees_every_clip_once_in_order(evaluated):
     assert list(index) == list(range(CLIPS))
     assert evaluated[0]["video"].shape == (4, 1, 4, 16, 16, 3)
     assert evaluated[0]["audio"].shape == (4, 1, 6400)
-    assert not any(evaluated[-1][k][3:].any() for k in ALL)
+    assert not any(x[3:].any() for x in evaluated[-1].values())
 
 
 @pytest.mark.parametrize(("hosts", "batch_size"), [(2, 4), (3, 6)])
@@ -271,11 +270,58 @@ def test_unknown_splits_samplings_and_views_are_refused_at_once(folder, tmp_path
         pipeline.eval_batches(tmp_path, "train", kinds, batch_size=4)
 
 
-def test_a_split_without_clips_or_without_sound_is_refused_at_once(tmp_path):
-    silent = {f"c{i}": {"sound": None} for i in range(2)}
-    input_clips.write(tmp_path / "silent", clips=2, frames=1, shards=1, **silent)
-    with pytest.raises(config.ConfigError, match="no clip of split 'train'.*has sound"):
-        _train(tmp_path / "silent", 0)
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Two clips with both, one of sound alone, one of pictures alone."""
+    folder = tmp_path_factory.mktemp("mixed")
+    changes = {"c1": {"frames": 0, "sound": 1.2}, "c2": {"sound": None}}
+    input_clips.write(folder, clips=4, shards=2, **changes)
+    return folder
+
+
+def test_who_has_what_is_said_where_some_clip_lacks_it(mixed):
+    (batch,) = _eval(mixed)
+    assert list(batch["video_present"]) == [True, False, True, True]
+    assert list(batch["audio_present"]) == [True, True, False, True]
+    assert not batch["video"][1].any() and not batch["audio"][2].any()
+    assert list(input_clips.shown(batch["video"][:, 0, 0])[0]) == [0, 0, 2, 3]
+
+
+@pytest.mark.parametrize("crop", ["random_resized", "multi_scale", "jitter", "centre"])
+def test_a_clip_without_pictures_gives_its_sound_in_training(mixed, crop):
+    kinds = input_clips.both()
+    batches = _train(mixed, 3, crop=crop, kinds=kinds)
+    rows = [row for batch in batches for row in batch["audio"][~batch["video_present"]]]
+    assert len(rows) == 3
+    assert all(row[0] > 0 and row[-1] <= 1200 for row in rows)  # a window inside, not padding
+    assert len({int(row[0]) for row in rows}) == 3  # at random
+
+
+def test_sound_alone_is_tested_in_the_middle(mixed):
+    (batch,) = _eval(mixed)
+    assert batch["audio"][1, 0, 0] == pytest.approx(400, abs=2)
+
+
+def test_complete_data_sets_do_not_speak_of_presence(textured, mixed):
+    assert not any(key.endswith("_present") for key in _eval(textured)[0])
+    (batch,) = _eval(mixed, kinds={"video": input_clips.both()["video"]})
+    assert "video_present" in batch and "audio_present" not in batch
+
+
+@pytest.mark.parametrize(
+    ("clip", "says"),
+    [
+        ({"sound": None}, "modalities.audio is set, but no clip of split 'train'.*has sound"),
+        ({"frames": 0, "sound": 1.0}, "modalities.video is set, .*has pictures; leave video out"),
+    ],
+)
+def test_what_no_clip_of_a_split_has_is_refused_at_once(tmp_path, clip, says):
+    input_clips.write(tmp_path, clips=2, shards=1, c0=clip, c1=clip)
+    with pytest.raises(config.ConfigError, match=says):
+        _train(tmp_path, 0)
+
+
+def test_a_split_without_clips_is_refused_at_once(tmp_path):
     input_clips.write(tmp_path / "empty", clips=0, shards=1)
     with pytest.raises(ValueError, match="'train' of .*empty' holds no clip"):
         _train(tmp_path / "empty", 0)

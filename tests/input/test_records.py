@@ -2,16 +2,19 @@
 
 import dataclasses
 import hashlib
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae.input import records
+from av_mae.input import boxes, record, records
+
+BOX = boxes.Box(0.0, 0.5, 0.25, 1.0, label=1)
 
 
-def _clip(name: str = "a", **changes) -> records.Clip:
-    clip = records.Clip(
+def _clip(name: str = "a", **changes) -> record.Clip:
+    clip = record.Clip(
         id=name, source="dir/ünïcode, file.mp4", frames=(b"one", b"two" * 50), fps=12.5,
         height=24, width=32, audio=np.arange(-5, 700, dtype=np.int16), start=1.5, duration=0.25,
         labels=(3, 1),
@@ -30,35 +33,38 @@ def _info(folder, *shards: records.Shard) -> records.Info:
 
 def test_a_clip_survives_encoding():
     clip = _clip()
-    back = records.decode(records.encode(clip))
+    back = record.decode(record.encode(clip))
     assert np.array_equal(back.audio, clip.audio) and back.audio.dtype == np.int16
     assert dataclasses.replace(back, audio=None) == dataclasses.replace(clip, audio=None)
 
 
 def test_no_sound_and_empty_sound_stay_different():
-    assert records.decode(records.encode(_clip(audio=None))).audio is None
-    empty = records.decode(records.encode(_clip(audio=np.empty(0, np.int16)))).audio
+    assert record.decode(record.encode(_clip(audio=None))).audio is None
+    empty = record.decode(record.encode(_clip(audio=np.empty(0, np.int16)))).audio
     assert empty is not None and empty.shape == (0,)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"frames": ()}, "no frame"),
+        ({"frames": (), "audio": None}, "neither a frame nor sound"),
         ({"fps": 0.0}, "frames a second"),
+        ({"boxes": (boxes.Box(0.2, 0.0, 0.1, 1.0, 0),)}, "expected 0 <= x1 <= x2 <= 1"),
+        ({"boxes": (boxes.Box(0.0, 0.0, 1.1, 1.0, 0),)}, "expected 0 <= x1 <= x2 <= 1"),
+        ({"boxes": (boxes.Box(0.0, 0.0, 1.0, 1.0, 0, time=0.3),)}, "at 0.3 s, expected 0 to 0.25"),
         ({"audio": np.zeros(4, np.float32)}, "int16"),
         ({"audio": np.zeros((4, 2), np.int16)}, "mono"),
     ],
 )
 def test_an_impossible_clip_is_refused_by_name(change, says):
     with pytest.raises(ValueError, match=f"'bad'.*{says}"):
-        records.encode(_clip("bad", **change))
+        record.encode(_clip("bad", **change))
 
 
 def test_bytes_that_are_no_clip_are_refused():
-    for record in (b"\xff\xff\xff", tf.train.Example().SerializeToString()):
+    for payload in (b"\xff\xff\xff", tf.train.Example().SerializeToString()):
         with pytest.raises(ValueError, match="not a clip"):
-            records.decode(record)
+            record.decode(payload)
 
 
 def test_the_index_finds_every_record(tmp_path):
@@ -68,12 +74,12 @@ def test_the_index_finds_every_record(tmp_path):
     offsets = records.read_index(tmp_path, shard)
     assert shard.clips == 5 and shard.bytes == path.stat().st_size
     assert shard.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    sequential = [records.decode(r.numpy()).id for r in tf.data.TFRecordDataset(str(path))]
+    sequential = [record.decode(r.numpy()).id for r in tf.data.TFRecordDataset(str(path))]
     assert sequential == [clip.id for clip in clips]
     for offset, clip in zip(offsets, clips, strict=True):
         raw = path.read_bytes()[offset:]
         length = int.from_bytes(raw[:8], "little")
-        assert records.decode(raw[12 : 12 + length]).id == clip.id
+        assert record.decode(raw[12 : 12 + length]).id == clip.id
 
 
 def test_a_shard_is_a_pure_function_of_its_clips(tmp_path):
@@ -85,6 +91,31 @@ def test_a_split_counts_the_clips_that_have_sound(tmp_path):
     silent = [_clip("b", audio=None), _clip("c", audio=np.empty(0, np.int16))]
     split = records.Split("train", (records.write_shard(tmp_path / "s", [_clip(), *silent]),))
     assert (split.clips, split.with_sound) == (3, 1)
+
+
+def test_a_split_counts_the_clips_that_have_pictures_and_boxes(tmp_path):
+    clips = [_clip(), _clip("b", frames=(), height=0, width=0), _clip("c", boxes=(BOX, BOX))]
+    split = records.Split("train", (records.write_shard(tmp_path / "s", clips),))
+    assert (split.with_pictures, split.with_sound, split.with_boxes) == (2, 3, 1)
+
+
+def test_a_clip_of_sound_alone_and_one_with_boxes_survive_encoding():
+    sides = dict(zip(("x1", "y1", "x2", "y2"), (0.0, 0.25, 0.5, 1.0), strict=True))
+    two = tuple(boxes.Box(**sides, label=label, person=7, time=0.125) for label in (0, 79))
+    for clip in (_clip(frames=(), height=0, width=0), _clip(boxes=(*two, BOX))):
+        back = record.decode(record.encode(clip))
+        assert dataclasses.replace(back, audio=None) == dataclasses.replace(clip, audio=None)
+
+
+def test_descriptions_of_the_first_format_are_read(tmp_path):
+    info = _info(tmp_path, records.write_shard(tmp_path / "toy-train", [_clip(), _clip("b")]))
+    info.save(tmp_path)
+    path = tmp_path / records.INFO_FILE
+    values = json.loads(path.read_text()) | {"format": 1}
+    for shard in values["splits"]["train"]["shards"]:
+        del shard["with_pictures"], shard["with_boxes"]
+    path.write_text(json.dumps(values))
+    assert records.Info.load(tmp_path) == info
 
 
 def test_an_empty_shard_is_readable(tmp_path):

@@ -2,6 +2,7 @@
 
 import fractions
 import os
+import pathlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -87,6 +88,22 @@ def write(
             file.mux(sound.encode(frame))
             file.mux(sound.encode(None))
     return os.fspath(path)
+
+
+def write_sound(
+    path: pathlib.Path, wave: np.ndarray, *, rate: int = RATE, layout: str = "mono"
+) -> pathlib.Path:
+    """Writes a waveform `[s]` or `[channels s]` in the format that the suffix says."""
+    codecs = {".wav": "pcm_s16le", ".flac": "flac", ".mp3": "libmp3lame", ".m4a": "aac"}
+    with av.open(os.fspath(path), "w") as file:
+        sound = file.add_stream(codecs[path.suffix], rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.atleast_2d(wave), format="fltp", layout=layout)
+        frame.sample_rate = rate
+        form = av.AudioResampler(format=sound.codec_context.format, layout=layout, rate=rate)
+        for piece in form.resample(frame):
+            file.mux(sound.encode(piece))
+        file.mux(sound.encode(None))
+    return path
 
 
 def child(script: str, *arguments: str, timeout: float = 120.0) -> str:

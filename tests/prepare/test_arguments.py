@@ -40,5 +40,5 @@ def test_what_is_not_understood_is_said_with_what_is(text, message):
 
 
 def test_a_data_set_without_arguments_takes_none(tmp_path):
-    with pytest.raises(ValueError, match="--dataset=folder takes no arguments, but 'a' is given"):
-        datasets.clips("folder:a=1", str(tmp_path), datasets.Options())
+    with pytest.raises(ValueError, match="--dataset=sample takes no arguments, but 'a' is given"):
+        datasets.clips("sample:a=1", str(tmp_path), datasets.Options())

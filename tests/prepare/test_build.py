@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from av_mae.input import records
+from av_mae.input import record, records
 from av_mae.prepare import build, datasets, media, plan, sample
 from av_mae.preprocess import audio
 
@@ -39,7 +39,7 @@ def clips(out, split):
     for shard in records.Info.load(out).split(split).shards:
         offsets = [*records.read_index(out, shard), shard.bytes]
         data = (out / shard.file).read_bytes()
-        found += [records.decode(data[a + 12 : b - 4]) for a, b in itertools.pairwise(offsets)]
+        found += [record.decode(data[a + 12 : b - 4]) for a, b in itertools.pairwise(offsets)]
     return {clip.id: clip for clip in found}
 
 

@@ -10,7 +10,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from av_mae.input import records
+from av_mae.input import record, records
 from av_mae.prepare.check import result, text
 
 
@@ -45,7 +45,7 @@ def clip(split, number):
     large = np.asarray(picture.resize((60, 40), Image.Resampling.BICUBIC))
     frames = tuple(jpeg(np.roll(large, 3 * i, axis=1)) for i in range(10))
     tone = 9000 * np.sin(np.arange(12_800) * (0.05 + 0.01 * number))
-    return records.Clip(
+    return record.Clip(
         id=f"{split}{number}", source=f"{split}{number}.mp4", frames=frames, fps=12.5, height=40,
         width=60, audio=tone.astype(np.int16), start=0.0, duration=0.8, labels=(number % 2,),
     )  # fmt: skip

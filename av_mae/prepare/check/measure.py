@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from av_mae.input import records
+from av_mae.input import record, records
 from av_mae.prepare.check import findings as findings_lib
 
 # One row a clip, about 90 bytes: what is kept of all clips at once.
@@ -42,7 +42,7 @@ _FULL_SCALE = 32767
 
 
 def row(
-    clip: records.Clip, labels: int, every_frame: bool, found: findings_lib.Findings
+    clip: record.Clip, labels: int, every_frame: bool, found: findings_lib.Findings
 ) -> np.ndarray:
     """A row of `COLUMNS`; what is wrong with the clip is added to `found`.
 
@@ -74,11 +74,12 @@ def digest(*parts: bytes) -> int:
     return int.from_bytes(state.digest(), "little") or 1
 
 
-def _check_facts(clip: records.Clip, labels: int, found: findings_lib.Findings) -> None:
-    unknown = [label for label in clip.labels if not 0 <= label < labels]
+def _check_facts(clip: record.Clip, labels: int, found: findings_lib.Findings) -> None:
+    named = (*clip.labels, *(box.label for box in clip.boxes))
+    unknown = [label for label in named if not 0 <= label < labels]
     if unknown:
         found.add("unknown label", f"clip {clip.id!r}: label {unknown[0]}, there are {labels}")
-    if not clip.frames and not records.has_sound(clip):
+    if not clip.frames and not record.has_sound(clip):
         found.add("impossible clip", f"clip {clip.id!r} has neither pictures nor sound")
     if not (clip.fps > 0 and np.isfinite(clip.fps)):
         found.add("impossible clip", f"clip {clip.id!r}: {clip.fps} frames a second")
@@ -101,7 +102,7 @@ def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
     values["before"] = (loud[0] if len(loud) else len(wave_s)) / records.SAMPLE_RATE
 
 
-def _check_headers(clip: records.Clip, found: findings_lib.Findings) -> None:
+def _check_headers(clip: record.Clip, found: findings_lib.Findings) -> None:
     """Every picture is a JPEG of the size that the record says, and has an end."""
     for number, frame in enumerate(clip.frames):
         where = f"clip {clip.id!r}, frame {number}"
@@ -120,7 +121,7 @@ def _check_headers(clip: records.Clip, found: findings_lib.Findings) -> None:
             found.add("broken picture", f"{where}: it has no end")
 
 
-def _look(clip: records.Clip, every_frame: bool, found: findings_lib.Findings) -> int:
+def _look(clip: record.Clip, every_frame: bool, found: findings_lib.Findings) -> int:
     """Digest of small picture hashes at three moments and of the length; 0 if nearly flat."""
     moments = [min(int(m * len(clip.frames)), len(clip.frames) - 1) for m in _MOMENTS]
     hashes = []

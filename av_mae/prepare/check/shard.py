@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from av_mae.input import records
+from av_mae.input import record, records
 from av_mae.prepare.check import findings as findings_lib
 from av_mae.prepare.check import measure
 
@@ -96,8 +96,8 @@ def _examine(job: Job, found: findings_lib.Findings) -> Found:
     labels = np.zeros(job.labels, np.int64)
     for number, (position, payload) in enumerate(_payloads(path, job.shard, found)):
         try:
-            clip = records.decode(payload)
-        except records.DataError as error:
+            clip = record.decode(payload)
+        except ValueError as error:
             found.add("unreadable record", f"{path}, byte {position:,}: {error}")
             continue
         rows.append(measure.row(clip, job.labels, job.every_frame, found))
@@ -125,9 +125,9 @@ def _payloads(
     size = path.stat().st_size
     state, offsets = hashlib.sha256(), []
     with open(path, "rb") as file:
-        while record := _next(file, state, size, path, found):
-            offsets.append(record[0])
-            yield record
+        while read := _next(file, state, size, path, found):
+            offsets.append(read[0])
+            yield read
         while block := file.read(_BLOCK):  # after a record whose end is not known
             state.update(block)
     if size != shard.bytes:  # then no checksum and no index can be right
@@ -164,7 +164,7 @@ def _fits(index: pathlib.Path, offsets: list[int]) -> bool:
     return index.read_bytes() == np.asarray(offsets, "<i8").tobytes()
 
 
-def _show(clip: records.Clip) -> Shown:
+def _show(clip: record.Clip) -> Shown:
     chosen = np.linspace(0, len(clip.frames) - 1, min(_PICTURES, len(clip.frames))).round()
     small = [_small(clip.frames[int(i)]) for i in chosen]
     return Shown(
@@ -172,7 +172,7 @@ def _show(clip: records.Clip) -> Shown:
         labels=clip.labels,
         seconds=clip.duration,
         pictures=tuple(picture for picture in small if picture),
-        sound=_envelope(clip) if records.has_sound(clip) else None,
+        sound=_envelope(clip) if record.has_sound(clip) else None,
     )
 
 
@@ -189,7 +189,7 @@ def _small(frame: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _envelope(clip: records.Clip) -> np.ndarray:
+def _envelope(clip: record.Clip) -> np.ndarray:
     """On the clip's own clock: where its sound has ended, zeros."""
     assert clip.audio is not None
     wave_s = np.zeros(max(round(clip.duration * records.SAMPLE_RATE), len(clip.audio)), np.float32)

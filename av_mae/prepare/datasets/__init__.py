@@ -14,10 +14,32 @@ import os
 import pkgutil
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from av_mae.prepare import arguments
 
+Kind = Literal["video", "sound", "picture"]
 SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Who or what is seen where, at one moment.
+
+    Attributes:
+        x1, y1, x2, y2: left, top, right and bottom in shares of the picture's width and height.
+        time: seconds on the file's clock.
+        labels: names, all of them among those of the entry.
+        person: who it is, the same number all over a video; -1 if that is not known.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    time: float
+    labels: tuple[str, ...]
+    person: int = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +52,9 @@ class Entry:
         source: the path as the user gave it, kept in the record.
         labels: names; empty for an unlabelled clip.
         start, end: the part of the file, seconds; None is its beginning or end.
+        kind: what is taken from the file: the video with its sound, the sound alone, or the one
+            picture that it is.
+        boxes: what is seen in the pictures of a video.
     """
 
     id: str
@@ -39,6 +64,8 @@ class Entry:
     labels: tuple[str, ...] = ()
     start: float | None = None
     end: float | None = None
+    kind: Kind = "video"
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

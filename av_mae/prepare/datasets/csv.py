@@ -18,8 +18,10 @@ _ALIASES = {"file": "path", "labels": "label"}
 _COLUMNS = ("path", "label", "split", "start", "end", "id")
 
 
-def clips(source: str, options: datasets.Options) -> datasets.Listing:
-    """Lists the clips of a csv file.
+def clips(
+    source: str, options: datasets.Options, *, kind: datasets.Kind = "video"
+) -> datasets.Listing:
+    """Lists the clips of a csv file, all of one kind.
 
     A row without a file, or without a label where the csv has labels, is refused; everything else
     that is wrong with the csv stops the run.
@@ -35,7 +37,7 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
     media = pathlib.Path(options.media) if options.media else path.parent
     listed = [_Row(path, number, row) for number, row in rows]
     _check_unique(path, listed)
-    entries = [row.entry(media) for row in listed]
+    entries = [row.entry(media, kind) for row in listed]
     if "split" not in rows[0][1]:
         entries = datasets.split_off(entries, options.val_share)
     refused = {}
@@ -77,7 +79,9 @@ class _Row:
             raise ValueError(f"{self._where}: end {self._end:g} is not after start")
         self.id = datasets.readable(row.get("id", "") or self._path + self._part())
 
-    def entry(self, media: pathlib.Path) -> datasets.Entry:
+    def entry(self, media: pathlib.Path, kind: datasets.Kind) -> datasets.Entry:
+        if kind == "picture" and self._part():
+            raise ValueError(f"{self._where}: a picture has no start and end; leave them empty")
         return datasets.Entry(
             id=self.id,
             path=str(media / self._path),
@@ -86,6 +90,7 @@ class _Row:
             labels=tuple(name for name in self._labels if name),
             start=self._start,
             end=self._end,
+            kind=kind,
         )
 
     def _part(self) -> str:

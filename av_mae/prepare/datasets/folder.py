@@ -4,6 +4,7 @@ Every file is tried, whatever its extension; names that begin with a dot are not
 directories the clips are unlabelled.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from av_mae.prepare import datasets
 
 
-def clips(source: str, options: datasets.Options) -> datasets.Listing:
-    """Lists the clips below a folder.
+def clips(
+    source: str, options: datasets.Options, *, kind: datasets.Kind = "video"
+) -> datasets.Listing:
+    """Lists the clips below a folder, all of one kind.
 
     Raises:
         ValueError: there is no such folder, or no file in it.
@@ -29,7 +32,7 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
         entries = datasets.split_off(_split(root, ".", "train"), options.val_share)
     if not entries:
         raise ValueError(f"no file in --source={source}; expected SOURCE/<class>/<clip>")
-    return _labelled(entries)
+    return _labelled([dataclasses.replace(entry, kind=kind) for entry in entries])
 
 
 def _split_folders(root: pathlib.Path) -> dict[str, str]:
