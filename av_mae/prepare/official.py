@@ -1,7 +1,7 @@
 """The official files of a data set: found below its folders by the names they are published under.
 
-Nobody unpacks a data set where others do. A list is looked for in the source folder, next to the
-media, and in any folder below either; the one nearest to the top is taken.
+Nobody unpacks a data set where others do. A list is looked for in the source folder and any below
+it, then around the media; the one nearest to the top is taken.
 """
 
 import collections
@@ -51,7 +51,7 @@ class Folders:
             ValueError: there is none, or two that differ lie equally deep.
         """
         found = self.files(*names, at=at)
-        nearest = [path for path in found if len(path.parts) == len(found[0].parts)]
+        nearest = [path for path in found if self._far(path) == self._far(found[0])]
         for other in nearest[1:]:
             if other.read_bytes() != nearest[0].read_bytes():
                 raise ValueError(
@@ -79,7 +79,11 @@ class Folders:
                 f"{' or '.join(names)} is not in {roots} or any folder below; get it from {at} "
                 "and put it there"
             )
-        return sorted(found, key=lambda path: (len(path.parts), str(path)))
+        return sorted(found, key=lambda path: (self._far(path), str(path)))
+
+    def _far(self, path: pathlib.Path) -> tuple[bool, int]:
+        """How far a file is from the top of the source; all that is not below it is farther."""
+        return not path.is_relative_to(self.source), len(path.parts)
 
     @functools.cached_property
     def _lists(self) -> Mapping[str, Sequence[pathlib.Path]]:

@@ -39,6 +39,8 @@ def test_of_two_lists_the_upper_one_is_taken_and_equally_high_ones_have_to_be_eq
     assert folders(tmp_path).file("train.csv", at="there").parent.name == "k400"
     top = write(tmp_path / "train.csv", "c")
     assert folders(tmp_path).file("train.csv", at="there") == top
+    deep = folders(tmp_path / "k600", tmp_path).file("train.csv", at="there")
+    assert deep == other  # the source comes before the media, however deep it lies
 
 
 def test_folders_that_are_none_are_named(tmp_path):
