@@ -146,12 +146,14 @@ def youtube_id(entry: datasets.Entry) -> str:
     return entry.id.rsplit("_", 2)[0]
 
 
-def of_video(entry: datasets.Entry, *, whole: bool) -> Wanted:
+def of_video(entry: datasets.Entry, *, whole: bool, kind: datasets.Kind = "video") -> Wanted:
     """A piece of a YouTube video under all names that its file may have.
 
     Args:
         whole: whether a file named by the id alone is the whole video, or else the piece itself.
+        kind: what is taken from the file.
     """
+    entry = dataclasses.replace(entry, kind=kind)
     youtube, names = youtube_id(entry), []
     for start, end in zip(_spelled(entry.start or 0.0), _spelled(entry.end or 0.0), strict=True):
         names += [f"{youtube}_{start}_{end}", f"{youtube}_{start}-{end}", f"{youtube}_{start}"]

@@ -50,6 +50,13 @@ def test_files_named_by_the_id_may_be_cut_already(tmp_path):
     assert listing.entries[1].start is None
 
 
+@pytest.mark.parametrize("kind", ["video", "sound"])
+def test_the_sound_alone_may_be_taken(tmp_path, kind):
+    listing = listed(f"vggsound:kind={kind}", write(tmp_path, VGGSOUND))
+    assert {entry.kind for entry in listing.entries} == {kind}
+    assert listed("vggsound", tmp_path).entries[0].kind == "video"
+
+
 HEAD = (
     "# Segments csv created Sun Mar  5 10:54:25 2017\n"
     "# num_ytids={0}, num_segs={0}, num_unique_labels=3, num_positive_labels=9\n"

@@ -3,7 +3,8 @@
 `train` says which of the training clips: `all` (AudioSet-2M), `balanced` (AudioSet-20K),
 `unbalanced`, `mbt` (AudioSet-500K by MBT's rule) or `none`; `ids` is a file of YouTube ids, one a
 line, that keeps only these. The eval list is the split `test`. `whole=false` says that files named
-by the id alone are the ten seconds themselves and not the whole video.
+by the id alone are the ten seconds themselves and not the whole video; `kind=sound` takes the sound
+alone, of files that may hold nothing else.
 """
 
 import collections
@@ -36,6 +37,7 @@ def clips(
     train: Literal["all", "balanced", "unbalanced", "mbt", "none"] = "all",
     ids: str = "",
     whole: bool = True,
+    kind: Literal["video", "sound"] = "video",
 ) -> datasets.Listing:
     """Lists the clips of the segment lists; label names in the order of class_labels_indices.csv.
 
@@ -53,7 +55,7 @@ def clips(
     entries = [*trained, *_list(folders, "eval", names)]
     fewer = train == "mbt" or ids
     return library.Library(folders.media).listing(
-        (library.of_video(entry, whole=whole) for entry in entries),
+        (library.of_video(entry, whole=whole, kind=kind) for entry in entries),
         labels=official.unique(names.values(), path),
         published=None if fewer else sum(_PUBLISHED[name] for name in (*_TRAIN[train], "eval")),
     )

@@ -1,12 +1,14 @@
 """VGGSound: vggsound.csv and ten-second pieces of YouTube videos, cut or whole; 309 sounds.
 
 Classes are indexed in the alphabetical order of their names, as everywhere. `whole=false` says that
-files named by the id alone are the ten seconds themselves and not the whole video.
+files named by the id alone are the ten seconds themselves and not the whole video; `kind=sound`
+takes the sound alone, of files that may hold nothing else.
 """
 
 import csv
 import pathlib
 from collections.abc import Iterator
+from typing import Literal
 
 from av_mae.prepare import datasets, library, official
 
@@ -14,7 +16,13 @@ _AT = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/"
 _SECONDS = 10.0
 
 
-def clips(source: str, options: datasets.Options, *, whole: bool = True) -> datasets.Listing:
+def clips(
+    source: str,
+    options: datasets.Options,
+    *,
+    whole: bool = True,
+    kind: Literal["video", "sound"] = "video",
+) -> datasets.Listing:
     """Lists the clips of `vggsound.csv`: YouTube id, start second, label, split.
 
     Raises:
@@ -23,7 +31,7 @@ def clips(source: str, options: datasets.Options, *, whole: bool = True) -> data
     folders = official.Folders.of(source, options.media)
     entries = list(_entries(folders.file("vggsound.csv", at=_AT)))
     return library.Library(folders.media).listing(
-        (library.of_video(entry, whole=whole) for entry in entries),
+        (library.of_video(entry, whole=whole, kind=kind) for entry in entries),
         labels=sorted({name for entry in entries for name in entry.labels}),
     )
 
