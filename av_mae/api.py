@@ -138,7 +138,7 @@ class Model:
         found = views.evaluation(
             clip,
             self.used(clip, modalities),
-            sampling=self.experiment.dataset.sampling,
+            self.experiment.dataset,
             temporal=temporal_views or evaluator.temporal_views,
             spatial=spatial_views or evaluator.spatial_views,
         )
@@ -159,9 +159,7 @@ class Model:
         Raises:
             ValueError: an unknown modality, or a clip without any of them.
         """
-        found = views.evaluation(
-            clip, self.used(clip, modalities), sampling=self.experiment.dataset.sampling
-        )
+        found = views.evaluation(clip, self.used(clip, modalities), self.experiment.dataset)
         tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found).items()}
         return tokens | {"pooled": pooled(tokens)}
 
@@ -182,7 +180,7 @@ class Model:
         """
         self.expect("pretrain")
         known = self.used(clip, modalities)
-        cut = views.evaluation(clip, known, sampling=self.experiment.dataset.sampling)
+        cut = views.evaluation(clip, known, self.experiment.dataset)
         keys_b = jax.random.key(seed)[None]
         found = jax.device_get(self._reconstruct(self._variables, cut.batch, keys_b))
         kinds = {

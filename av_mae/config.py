@@ -27,13 +27,28 @@ class ConfigError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
+class MediaSequence:
+    """What DMVR's files do not say themselves; for `dataset.format="mediasequence"`."""
+
+    labels: str = ""  # file of label names, one a line, in index order
+    classes: int = 0  # number of labels where there is no such file; 0 = none are read
+    fps: float = 0.0  # frames a second of files without times; 0 = modalities.video.fps
+    sound: str = "auto"  # waveform, melspec; auto: the waveform, or else melspec
+    sample_rate: int = 16_000  # of waveforms; a multiple of 16,000
+    complete: bool = False  # every clip has pictures and sound: no masks for those that lack one
+
+
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """Where the records lie and which splits play which part."""
 
-    path: str = ""  # folder written by `python -m av_mae.prepare`
-    train: str = "train"  # split trained on
+    path: str = ""  # folder written by `python -m av_mae.prepare`, or of MediaSequence files
+    format: str = "records"  # records, mediasequence (DMVR's tf.SequenceExamples; docs/data.md)
+    mediasequence: MediaSequence = dataclasses.field(default_factory=MediaSequence)
+    train: str = "train"  # split trained on; of MediaSequence files, a table such as train@1024
     multilabel: bool = False  # several labels a clip: sigmoid instead of softmax
-    sampling: str = "dense"  # dense, dense_linspace, uniform, uniform_floor; see docs/training.md
+    sampling: str = "dense"  # dense, dense_cyclic, dense_linspace, uniform, uniform_floor
+    test_short_side: int = 0  # views are cut from whole frames resized to it (Scenic); 0 = off
     repeat: int = 1  # augmented copies of a clip in one batch (Hoffer et al. 2020)
     workers: int = 0  # parallel readers; 0 = one a core
 
@@ -206,7 +221,9 @@ class Experiment:
 
 CHOICES = {
     "task": ("pretrain", "classify"),
-    "dataset.sampling": ("dense", "dense_linspace", "uniform", "uniform_floor"),
+    "dataset.format": ("records", "mediasequence"),
+    "dataset.mediasequence.sound": ("auto", "waveform", "melspec"),
+    "dataset.sampling": ("dense", "dense_cyclic", "dense_linspace", "uniform", "uniform_floor"),
     "model.fusion": ("early", "separate", "shared", "mid", "bottleneck"),
     "model.decoder": ("shared", "separate", "joint"),
     "model.gelu": ("tanh", "erf"),
@@ -228,6 +245,10 @@ CHOICES = {
 MINIMA = {
     "batch_size": 1,
     "lr": 0,
+    "dataset.mediasequence.classes": 0,
+    "dataset.mediasequence.fps": 0,
+    "dataset.mediasequence.sample_rate": 1,
+    "dataset.test_short_side": 0,
     "dataset.repeat": 1,
     "dataset.workers": 0,
     "model.width": 1,

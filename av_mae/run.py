@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from av_mae import config, durations, flops, hardware, optim, sharding, state, tasks
-from av_mae.input import records
+from av_mae.input import records, source
 from av_mae.modality import Audio
 from av_mae.report import writer
 
@@ -98,12 +98,12 @@ def build(experiment: config.Experiment) -> Run:
         ConfigError: no data set at dataset.path, unknown split, a batch size that the
             devices do not divide, durations that contradict each other.
     """
-    info = records.Info.load(experiment.dataset.path)
+    info = source.info(experiment.dataset)
     if experiment.task == "classify" and not info.labels:
-        raise config.ConfigError(
-            f"the clips of {experiment.dataset.path} have no labels; prepare them again from class "
-            "folders, or from a csv with a label column"
-        )
+        remedy = "prepare them again from class folders, or from a csv with a label column"
+        if experiment.dataset.format == "mediasequence":
+            remedy = "set dataset.mediasequence.labels or dataset.mediasequence.classes"
+        raise config.ConfigError(f"the clips of {experiment.dataset.path} have no labels; {remedy}")
     _check_exchange(experiment)
     experiment = with_statistics(experiment, info)
     mesh = sharding.make_mesh(experiment.compute.fsdp)

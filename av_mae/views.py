@@ -4,17 +4,22 @@
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from av_mae import config
 from av_mae import modality as modality_lib
 from av_mae.clip import Clip
 from av_mae.modality import Audio, Modality, Video
 
 # As in `av_mae.input.sampling`: absorbs the rounding of sums of steps that are no whole numbers.
 _ROUNDING = 1e-3
+_CYCLIC = "dense_cyclic"
+
+_DEFAULT = config.Dataset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +38,27 @@ class Views:
 def evaluation(
     clip: Clip,
     modalities: Mapping[str, Modality],
+    dataset: config.Dataset = _DEFAULT,
     *,
-    sampling: str = "dense",
     temporal: int = 1,
     spatial: int = 1,
 ) -> Views:
     """`temporal * spatial` views, spatial ones fastest, where evaluation takes them."""
     video, audio = _kinds(modalities)
+    cyclic = dataset.sampling == _CYCLIC
+    even_v = None if audio is None else _even(_last_sample(clip, audio, cyclic), temporal)
+    cut = functools.partial(
+        _views, clip, modalities, spatial=spatial, cyclic=cyclic, short_side=dataset.test_short_side
+    )
     if video is None:
-        starts_v = _even(_last_sample(clip, audio), temporal)
-        return _views(clip, modalities, None, starts_v, spatial)
+        return cut(None, even_v)
     assert clip.frames is not None
-    if sampling.startswith("uniform"):
+    if dataset.sampling.startswith("uniform"):
         frames_vf = _uniform(len(clip.frames), video, temporal)
     else:
-        frames_vf = _dense(clip, video, _even(_last_frame(clip, video), temporal))
+        frames_vf = _dense(clip, video, _even(_last_frame(clip, video), temporal), cyclic)
     shown_v = (frames_vf[:, 0] + frames_vf[:, -1] + 1) / clip.fps / 2
-    return _views(clip, modalities, frames_vf, _centred(clip, audio, shown_v), spatial)
+    return cut(frames_vf, even_v if cyclic else _centred(clip, audio, shown_v))
 
 
 def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarray, " v"]) -> Views:
@@ -59,7 +68,7 @@ def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarr
     if video is not None:
         starts_v = np.round((centres_v - video.seconds / 2) * clip.fps).astype(np.int64)
         frames_vf = _dense(clip, video, np.clip(starts_v, 0, _last_frame(clip, video)))
-    return _views(clip, modalities, frames_vf, _centred(clip, audio, centres_v), 1)
+    return _views(clip, modalities, frames_vf, _centred(clip, audio, centres_v))
 
 
 def spans(modalities: Mapping[str, Modality]) -> dict[str, float]:
@@ -72,19 +81,24 @@ def _views(
     modalities: Mapping[str, Modality],
     frames_vf: Int[np.ndarray, "v f"] | None,
     samples_v: Int[np.ndarray, " v"] | None,
-    spatial: int,
+    *,
+    spatial: int = 1,
+    cyclic: bool = False,
+    short_side: int = 0,
 ) -> Views:
     video, audio = _kinds(modalities)
     batch, seconds = {}, {}
     if video is not None and frames_vf is not None and clip.frames is not None:
         used, place = np.unique(frames_vf, return_inverse=True)
-        crops = resized(clip.frames[used], video.size, spatial)  # every frame once
+        cut = functools.partial(cropped, short_side=short_side) if short_side else resized
+        crops = cut(clip.frames[used], video.size, spatial)  # every frame once
         rows = crops[:, place.reshape(frames_vf.shape)]
         batch["video"] = rows.swapaxes(0, 1).reshape(-1, *video.input_shape)
         ends = np.stack([frames_vf[:, 0], frames_vf[:, -1] + 1], axis=1) / clip.fps
         seconds["video"] = ends.repeat(spatial, axis=0)
     if audio is not None and samples_v is not None and clip.audio is not None:
-        windows = np.stack([_window(clip.audio, start, audio.samples) for start in samples_v])
+        wave_s = _repeated(clip.audio, audio.samples) if cyclic else clip.audio
+        windows = np.stack([_window(wave_s, start, audio.samples) for start in samples_v])
         batch["audio"] = windows.repeat(spatial, axis=0)
         ends = np.stack([samples_v, samples_v + audio.samples], axis=1) / audio.sample_rate
         seconds["audio"] = ends.repeat(spatial, axis=0)
@@ -102,14 +116,32 @@ def resized(
     side = min(height, width)
     ratio = next(r for r in (8, 4, 2, 1) if r == 1 or side >= r * size)
     cuts = []
-    for crop in range(crops):
-        y, x = (
-            free // 2 if crops == 1 else crop * free // (crops - 1)
-            for free in (height - side, width - side)
-        )
+    for y, x in _corners(height - side, width - side, crops):
         square = frames_thwc[:, y : y + side, x : x + side]
         cuts.append(_bilinear(_bilinear(_pooled(square, ratio), size, 1), size, 2))
     return (np.stack(cuts) + 0.5).astype(np.uint8)
+
+
+def cropped(
+    frames_thwc: UInt8[np.ndarray, "t h w 3"], size: int, crops: int = 1, *, short_side: int
+) -> UInt8[np.ndarray, "crops t {size} {size} 3"]:
+    """Crops of frames resized as a whole; as `av_mae.input.video.whole_views`."""
+    shape = np.array(frames_thwc.shape[1:3])
+    height, width = shape * short_side // shape.min()
+    whole = _bilinear(_bilinear(frames_thwc.astype(np.float32), height, 1), width, 2)
+    corners = _corners(height - size, width - size, crops)
+    cuts = [whole[:, y : y + size, x : x + size] for y, x in corners]
+    return np.stack(cuts).astype(np.uint8)
+
+
+def _corners(tall: int, wide: int, crops: int) -> list[tuple[int, int]]:
+    """Corners (y, x) along the side with more free room, central along the other."""
+    if crops == 1:
+        return [(tall // 2, wide // 2)]
+    shares = range(crops)
+    if tall > wide:
+        return [(i * tall // (crops - 1), wide // 2) for i in shares]
+    return [(tall // 2, i * wide // (crops - 1)) for i in shares]
 
 
 def _pooled(x_thwc: np.ndarray, ratio: int) -> np.ndarray:
@@ -131,10 +163,13 @@ def _bilinear(x: np.ndarray, size: int, axis: int) -> np.ndarray:
     return first + (second - first) * share
 
 
-def _dense(clip: Clip, video: Video, starts_v: np.ndarray) -> np.ndarray:
+def _dense(clip: Clip, video: Video, starts_v: np.ndarray, cyclic: bool = False) -> np.ndarray:
     assert clip.frames is not None
     steps = np.floor(np.arange(video.frames) * _step(clip, video) + _ROUNDING).astype(np.int64)
-    return np.minimum(starts_v[:, None] + steps, len(clip.frames) - 1)
+    frames_vf = starts_v[:, None] + steps
+    if cyclic:
+        return frames_vf % len(clip.frames)
+    return np.minimum(frames_vf, len(clip.frames) - 1)
 
 
 def _uniform(frames: int, video: Video, views: int) -> np.ndarray:
@@ -161,13 +196,20 @@ def _centred(clip: Clip, audio: Audio | None, centres_v: np.ndarray) -> np.ndarr
     return np.clip(starts_v, 0, _last_sample(clip, audio))
 
 
-def _last_sample(clip: Clip, audio: Audio | None) -> int:
+def _last_sample(clip: Clip, audio: Audio | None, cyclic: bool = False) -> int:
     assert audio is not None
+    if cyclic and clip.audio is not None:
+        return max(len(clip.audio) - audio.samples, 0)
     return max(round(clip.seconds * audio.sample_rate) - audio.samples, 0)
 
 
 def _even(last: int, views: int) -> np.ndarray:
     return np.array([last // 2]) if views == 1 else np.arange(views) * last // (views - 1)
+
+
+def _repeated(wave_s: np.ndarray, samples: int) -> np.ndarray:
+    """The sound again and again until it fills a window."""
+    return np.resize(wave_s, max(len(wave_s), samples)) if len(wave_s) else wave_s
 
 
 def _window(wave_s: np.ndarray, start: int, samples: int) -> np.ndarray:

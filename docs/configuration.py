@@ -19,6 +19,7 @@ PAGE = pathlib.Path(__file__).with_suffix(".md")
 SECTIONS = {
     "Experiment": (config.Experiment, ""),
     "Dataset": (config.Dataset, "dataset."),
+    "MediaSequence files": (config.MediaSequence, "dataset.mediasequence."),
     "Video": (modality.Video, "modalities.video."),
     "Audio": (modality.Audio, "modalities.audio."),
     "Model": (config.Model, "model."),

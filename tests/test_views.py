@@ -7,7 +7,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from av_mae import modality, views
+from av_mae import config, modality, views
 
 VIDEO = modality.Video(frames=4, stride=3, size=24, patch=(2, 8, 8))
 AUDIO = modality.Audio(seconds=0.32, mels=16, patch=(8, 8), mean=-6.0, std=3.0)
@@ -35,18 +35,22 @@ def records(tmp_path_factory):
 
 @pytest.mark.parametrize("kinds", ["both", "audio"])
 @pytest.mark.parametrize(
-    "sampling, temporal, spatial",
-    [("dense", 1, 1), ("dense_linspace", 3, 2), ("uniform", 1, 1), ("uniform_floor", 2, 1)],
-)
-def test_views_are_the_evaluation_inputs(records, kinds, sampling, temporal, spatial):
+    "sampling, short_side, temporal, spatial",
+    [
+        ("dense", 0, 1, 1), ("dense_linspace", 28, 3, 2), ("uniform", 0, 1, 1),
+        ("uniform_floor", 0, 2, 1), ("dense_cyclic", 0, 2, 1),
+    ],
+)  # fmt: skip
+def test_views_are_the_evaluation_inputs(records, kinds, sampling, short_side, temporal, spatial):
     from av_mae.input import pipeline
 
     modalities = BOTH if kinds == "both" else {"audio": AUDIO}
-    settings = {"temporal_views": temporal, "spatial_views": spatial, "sampling": sampling}
+    dataset = config.Dataset(sampling=sampling, test_short_side=short_side)
+    settings = {"temporal_views": temporal, "spatial_views": spatial, "dataset": dataset}
     (batch,) = pipeline.eval_batches(records, "val", modalities, batch_size=4, **settings)
     for row, clip in enumerate(_recorded(records)):
         found = views.evaluation(
-            clip, modalities, sampling=sampling, temporal=temporal, spatial=spatial
+            clip, modalities, dataset, temporal=temporal, spatial=spatial
         ).batch
         np.testing.assert_array_equal(found["audio"], batch["audio"][row])
         if kinds == "both":

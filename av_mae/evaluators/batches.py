@@ -43,7 +43,7 @@ class Split:
             batch_size=size,
             temporal_views=evaluator.temporal_views,
             spatial_views=evaluator.spatial_views,
-            sampling=plan.experiment.dataset.sampling,
+            dataset=plan.experiment.dataset,
             host=host,
             hosts=hosts,
         )

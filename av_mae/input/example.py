@@ -62,15 +62,27 @@ class Maker:
         return self._views(parsed, windows, boxes) | facts
 
     def test(
-        self, record: tf.Tensor, position: tf.Tensor, *, temporal_views: int, spatial_views: int
+        self,
+        record: tf.Tensor,
+        position: tf.Tensor,
+        *,
+        temporal_views: int,
+        spatial_views: int,
+        short_side: int = 0,
     ) -> Tensors:
-        """One row: `video` [v f h w 3], `audio` [v s], spatial views of a temporal one together."""
+        """One row: `video` [v f h w 3], `audio` [v s], spatial views of a temporal one together.
+
+        Args:
+            short_side: that whole frames are resized to before they are cut; 0 resamples once,
+                from the largest square.
+        """
         parsed = self.parse(record)
         windows = sampling_lib.test_windows(
             _clock(parsed), self.modalities, self.sampling, temporal_views
         )
         boxes = video.view_boxes(parsed["height"], parsed["width"], spatial_views)
-        return self._views(parsed, windows, boxes) | self._facts(parsed, position)
+        views = self._views(parsed, windows, boxes, short_side)
+        return views | self._facts(parsed, position)
 
     def parse(self, record: tf.Tensor) -> Tensors:
         """The features of a record that the asked modalities need; frames stay encoded."""
@@ -100,16 +112,24 @@ class Maker:
         return video.random_box(augment, parsed["height"], parsed["width"], size, key)
 
     def _views(
-        self, parsed: Tensors, windows: sampling_lib.Windows, boxes: Sequence[tf.Tensor]
+        self,
+        parsed: Tensors,
+        windows: sampling_lib.Windows,
+        boxes: Sequence[tf.Tensor],
+        short_side: int = 0,
     ) -> Tensors:
         """Pictures and sound of every window with every crop, windows slowest."""
         pictures, sound = sampling_lib.kinds(self.modalities)
         views: Tensors = {}
         if pictures is not None and windows.frames is not None:
             crops = _crops_or_zeros if "video" in self.lacking else _crops
-            views["video"] = crops(parsed["frames"], windows.frames, boxes, pictures.size)
+            views["video"] = crops(
+                parsed["frames"], windows.frames, boxes, pictures.size, short_side
+            )
         if sound is not None and windows.audio is not None:
-            waves = sampling_lib.cut(parsed["audio"], windows.audio, sound.samples)
+            length = sampling_lib.length(sound, _rate(parsed))
+            cyclic = self.sampling == sampling_lib.CYCLIC
+            waves = sampling_lib.cut(parsed["audio"], windows.audio, length, cyclic=cyclic)
             views["audio"] = tf.repeat(waves, len(boxes), axis=0)
         return views
 
@@ -129,29 +149,49 @@ def _clock(parsed: Tensors) -> sampling_lib.Clock:
     return sampling_lib.Clock(
         frames=tf.size(parsed["frames"]) if "frames" in parsed else tf.constant(0),
         fps=parsed["fps"],
-        samples=tf.size(parsed["audio"]) if "audio" in parsed else tf.constant(0),
+        samples=tf.shape(parsed["audio"])[0] if "audio" in parsed else tf.constant(0),
         duration=parsed["duration"],
+        rate=_rate(parsed),
     )
 
 
+def _rate(parsed: Tensors) -> int:
+    """Samples of sound a second, columns where it is a spectrogram."""
+    audio = modality_lib.Audio
+    spectrogram = "audio" in parsed and parsed["audio"].shape.rank == 2
+    return audio.sample_rate // audio.hop if spectrogram else audio.sample_rate
+
+
 def _crops(
-    frames: tf.Tensor, chosen_vf: tf.Tensor, boxes: Sequence[tf.Tensor], size: int
+    frames: tf.Tensor,
+    chosen_vf: tf.Tensor,
+    boxes: Sequence[tf.Tensor],
+    size: int,
+    short_side: int,
 ) -> tf.Tensor:
     """Chosen frames of a record in every crop: uint8 [v * k, f, size, size, 3]."""
     views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
-    cuts = video.crops(tf.gather(frames, tf.reshape(chosen_vf, [-1])), boxes, size)
+    chosen = tf.gather(frames, tf.reshape(chosen_vf, [-1]))
+    if short_side:
+        cuts = video.whole_views(chosen, len(boxes), short_side, size)
+    else:
+        cuts = video.crops(chosen, boxes, size)
     pictures_vk = tf.stack([tf.reshape(x, [views, length, size, size, 3]) for x in cuts], axis=1)
     return tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])
 
 
 def _crops_or_zeros(
-    frames: tf.Tensor, chosen_vf: tf.Tensor, boxes: Sequence[tf.Tensor], size: int
+    frames: tf.Tensor,
+    chosen_vf: tf.Tensor,
+    boxes: Sequence[tf.Tensor],
+    size: int,
+    short_side: int,
 ) -> tf.Tensor:
     """As `_crops`, for a record that may have no pictures."""
     views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
     return tf.cond(
         tf.size(frames) > 0,
-        lambda: _crops(frames, chosen_vf, boxes, size),
+        lambda: _crops(frames, chosen_vf, boxes, size, short_side),
         lambda: tf.zeros([views * len(boxes), length, size, size, 3], tf.uint8),
     )
 

@@ -8,6 +8,7 @@ counters of the same sequence.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,15 @@ class Table:
             ValueError: a shard or its index is missing or damaged.
         """
         offsets = [records.read_index(folder, shard) for shard in split.shards]
+        return cls.of([os.path.join(folder, s.file) for s in split.shards], offsets)
+
+    @classmethod
+    def of(cls, files: Sequence[str], offsets: Sequence[np.ndarray]) -> "Table":
+        """The records of files, given the byte offsets int64 `[records]` in each."""
         sizes = [len(o) for o in offsets]
         with tf.device("CPU"):
             return cls(
-                files=tf.constant([os.path.join(folder, s.file) for s in split.shards]),
+                files=tf.constant(files),
                 file=tf.constant(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)),
                 offset=tf.constant(np.concatenate(offsets)),
             )

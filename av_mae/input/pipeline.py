@@ -4,6 +4,7 @@ Everything between the files and the batch is tf.data without Python functions, 
 stateful random ops, so neither readers, cores, hosts nor a restart change a value.
 """
 
+import dataclasses
 import math
 import os
 import re
@@ -16,15 +17,14 @@ import tensorflow as tf
 from av_mae import config, cores
 from av_mae import modality as modality_lib
 from av_mae.input import example as example_lib
-from av_mae.input import order, records
-from av_mae.input import sampling as sampling_lib
+from av_mae.input import order, records, source
 
 Batch = dict[str, np.ndarray]
 
 # Finished batches that wait for the consumer: what bounds memory, beside one example a core.
 _PREFETCH = 2
 
-_CALLED = {"video": "pictures", "audio": "sound"}
+_DEFAULT = config.Dataset()
 
 # A build of TensorFlow that knows GPUs would take the memory that the model needs.
 tf.config.set_visible_devices([], "GPU")
@@ -62,22 +62,22 @@ def train_batches(
             divide over hosts and copies; while iterating: a damaged record.
     """
     _check_division(batch_size, hosts, dataset.repeat)
-    table, maker = _open(folder, dataset.train, modalities, dataset.sampling)
+    opened = source.open_split(_at(dataset, folder), dataset.train, modalities)
     clips_per_batch = batch_size // dataset.repeat
 
     def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        position = order.shuffled(counter, table.clips, seed)
-        return table.read(position), position, counter
+        position = order.shuffled(counter, opened.table.clips, seed)
+        return opened.table.read(position), position, counter
 
     def example(record: tf.Tensor, position: tf.Tensor, counter: tf.Tensor) -> example_lib.Tensors:
-        return maker.training(
+        return opened.maker.training(
             record, position, counter, augment=augment, copies=dataset.repeat, seed=seed
         )
 
     counters = order.counters(clips_per_batch, start=start, host=host, hosts=hosts)
     found = _each(counters, read, dataset.workers or cores.count())
     examples = _each(found, example, cores.count()).batch(clips_per_batch // hosts)
-    return (_merge_copies(batch) for batch in _Arrays(examples, folder))
+    return (_merge_copies(batch) for batch in _Arrays(examples, folder, opened.remedy))
 
 
 def eval_batches(
@@ -88,11 +88,14 @@ def eval_batches(
     batch_size: int,
     temporal_views: int = 1,
     spatial_views: int = 1,
-    sampling: str = "dense",
+    dataset: config.Dataset = _DEFAULT,
     host: int = 0,
     hosts: int = 1,
 ) -> Iterator[Batch]:
     """Every clip of a split once over all hosts, in order, in equally many batches a host.
+
+    Args:
+        dataset: its format, sampling and test_short_side are those of the batches.
 
     Yields:
         As `train_batches`, with views: `video` `[b v f h w 3]`, `audio` `[b v s]`, view t * S + s
@@ -107,20 +110,26 @@ def eval_batches(
         raise config.ConfigError(
             f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
         )
-    table, maker = _open(folder, split, modalities, sampling)
+    opened = source.open_split(_at(dataset, folder), split, modalities)
+    clips = opened.table.clips
 
     def read(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return table.read(position), position
+        return opened.table.read(position), position
 
     def example(record: tf.Tensor, position: tf.Tensor) -> example_lib.Tensors:
-        return maker.test(
-            record, position, temporal_views=temporal_views, spatial_views=spatial_views
+        return opened.maker.test(
+            record,
+            position,
+            temporal_views=temporal_views,
+            spatial_views=spatial_views,
+            short_side=dataset.test_short_side,
         )
 
     counters = order.counters(batch_size, start=0, host=host, hosts=hosts)
-    found = _each(counters.take_while(lambda i: i < table.clips), read, cores.count())
+    found = _each(counters.take_while(lambda i: i < clips), read, cores.count())
     examples = _each(found, example, cores.count()).batch(batch_size // hosts)
-    return _padded(examples, folder, math.ceil(table.clips / batch_size), batch_size // hosts)
+    real = _Arrays(examples, folder, opened.remedy)
+    return _padded(real, examples, math.ceil(clips / batch_size), batch_size // hosts)
 
 
 def options() -> tf.data.Options:
@@ -133,36 +142,8 @@ def options() -> tf.data.Options:
     return options
 
 
-def _open(
-    folder: str | os.PathLike[str],
-    split_name: str,
-    modalities: Mapping[str, modality_lib.Modality],
-    sampling: str,
-) -> tuple[order.Table, example_lib.Maker]:
-    """Checks that the data set can give what is asked and finds its records."""
-    if not modalities:
-        raise config.ConfigError("modalities is empty, expected video, audio or both")
-    if sampling not in sampling_lib.SAMPLINGS:
-        choices = ", ".join(sampling_lib.SAMPLINGS)
-        raise config.ConfigError(f"dataset.sampling is {sampling!r}, expected one of {choices}")
-    info = records.Info.load(folder)
-    split = info.split(split_name)
-    if split.clips == 0:
-        raise config.ConfigError(
-            f"split {split_name!r} of {os.fspath(folder)!r} holds no clip; "
-            "see the rejected.csv of its preparation"
-        )
-    having = {"video": split.with_pictures, "audio": split.with_sound}
-    for name in modalities:
-        if having[name] == 0:
-            raise config.ConfigError(
-                f"modalities.{name} is set, but no clip of split {split_name!r} in "
-                f"{os.fspath(folder)!r} has {_CALLED[name]}; leave {name} out or choose another "
-                "data set"
-            )
-    lacking = frozenset(name for name in modalities if having[name] < split.clips)
-    table = order.Table.load(folder, split)
-    return table, example_lib.Maker(modalities, sampling, len(info.labels), lacking)
+def _at(dataset: config.Dataset, folder: str | os.PathLike[str]) -> config.Dataset:
+    return dataclasses.replace(dataset, path=os.fspath(folder))
 
 
 def _check_division(batch_size: int, hosts: int, repeat: int) -> None:
@@ -185,17 +166,16 @@ def _each(dataset: tf.data.Dataset, function: Callable[..., Any], parallel: int)
 class _Arrays(Iterator[Batch]):
     """Batches as read-only numpy views of TensorFlow's memory."""
 
-    def __init__(self, examples: tf.data.Dataset, folder: str | os.PathLike[str]):
+    def __init__(self, examples: tf.data.Dataset, folder: str | os.PathLike[str], remedy: str):
         self._batches = examples.prefetch(_PREFETCH).with_options(options()).as_numpy_iterator()
-        self._folder = os.fspath(folder)
+        self._folder, self._remedy = os.fspath(folder), remedy
 
     def __next__(self) -> Batch:
         try:
             return cast(Batch, next(self._batches))
         except tf.errors.OpError as error:
             raise records.DataError(
-                f"a record of {self._folder!r} cannot be used: {_reason(error)}; compare its "
-                f"shards with the sha256 in {records.INFO_FILE} and prepare them again"
+                f"a record of {self._folder!r} cannot be used: {_reason(error)}; {self._remedy}"
             ) from error
 
 
@@ -210,10 +190,9 @@ def _merge_copies(batch: Batch) -> Batch:
 
 
 def _padded(
-    examples: tf.data.Dataset, folder: str | os.PathLike[str], batches: int, rows: int
+    real: Iterator[Batch], examples: tf.data.Dataset, batches: int, rows: int
 ) -> Iterator[Batch]:
     """Exactly `batches` batches of `rows` rows; rows that the split does not fill are zeros."""
-    real = _Arrays(examples, folder)
     none = _zeros(examples, 0)
     for _ in range(batches):
         batch = next(real, none)

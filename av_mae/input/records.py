@@ -25,7 +25,7 @@ _READABLE = (1, 2)
 SAMPLE_RATE = 16_000
 
 # A TFRecord is: length (8 bytes), its checksum (4), payload, its checksum (4).
-_FRAMING = 16
+FRAMING = 16
 
 
 class DataError(ValueError):
@@ -86,7 +86,7 @@ class Info:
     fps: float
     short_side: int
     labels: tuple[str, ...]
-    splits: dict[str, Split]
+    splits: Mapping[str, Split]
     preprocessing: dict[str, Any]
     counts: dict[str, Any]
     audio_mean: float | None
@@ -185,7 +185,7 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
         )
     raw = index_path(path).read_bytes()
     offsets = np.frombuffer(raw, "<i8") if len(raw) % 8 == 0 else np.empty(0, "<i8")
-    if len(raw) != 8 * shard.clips or not _plausible(offsets, size):
+    if len(raw) != 8 * shard.clips or not plausible(offsets, size):
         raise DataError(
             f"{index_path(path)} does not fit its shard of {shard.clips} clips and {size:,} bytes; "
             "copy or prepare both again"
@@ -219,18 +219,19 @@ def _write_records(
             payload = record.encode(clip)
             writer.write(payload)
             offsets.append(position)
-            position += len(payload) + _FRAMING
+            position += len(payload) + FRAMING
             counts["with_pictures"] += bool(clip.frames)
             counts["with_sound"] += record.has_sound(clip)
             counts["with_boxes"] += bool(clip.boxes)
     return offsets, counts
 
 
-def _plausible(offsets: np.ndarray, size: int) -> bool:
+def plausible(offsets: np.ndarray, size: int) -> bool:
+    """Whether records may begin at these offsets of a file of `size` bytes."""
     if not len(offsets):
         return size == 0
     ends = np.append(offsets[1:], size)
-    return bool(offsets[0] == 0 and np.all(ends - offsets >= _FRAMING))
+    return bool(offsets[0] == 0 and np.all(ends - offsets >= FRAMING))
 
 
 def _replace(path: pathlib.Path, content: bytes) -> None:

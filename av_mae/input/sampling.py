@@ -13,9 +13,12 @@ Two ways to choose frames, and two that differ from them in training only:
 * uniform_floor: as VideoMAE finetunes on Something-Something. Segments hold a whole number of
   frames, so what is left over at the end is never seen; a clip of fewer frames than segments
   gives its first frame only.
+* dense_cyclic: as Scenic's AV-MAE. Short clips begin again instead of holding their last frame,
+  and sound is not taken by the clock: in training it begins at the same share of its length as the
+  pictures and goes on cyclically, at test its windows are spaced evenly by themselves.
 
-A clip shorter than the span holds its last frame. Its sound does the same by ending in zeros, so
-picture and sound stay on one clock (repeating the clip, as Scenic does, would break that).
+Elsewhere a clip shorter than the span holds its last frame. Its sound does the same by ending in
+zeros, so picture and sound stay on one clock (repeating the clip would break that).
 """
 
 import dataclasses
@@ -26,7 +29,8 @@ import tensorflow as tf
 from av_mae import modality as modality_lib
 from av_mae.input import order
 
-SAMPLINGS = ("dense", "dense_linspace", "uniform", "uniform_floor")
+CYCLIC = "dense_cyclic"
+SAMPLINGS = ("dense", CYCLIC, "dense_linspace", "uniform", "uniform_floor")
 
 # Steps between frames are rarely whole numbers; 1/1000 frame absorbs the rounding of their sums.
 _ROUNDING = 1e-3
@@ -34,12 +38,17 @@ _ROUNDING = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """Length of a clip: frames int32 [] at fps float32 [], sound int32 [] samples, in seconds."""
+    """Length of a clip: frames int32 [] at fps float32 [], sound int32 [] samples, in seconds.
+
+    Attributes:
+        rate: samples a second; where the sound is a spectrogram, its columns are the samples.
+    """
 
     frames: tf.Tensor
     fps: tf.Tensor
     samples: tf.Tensor
     duration: tf.Tensor
+    rate: int = modality_lib.Audio.sample_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +65,11 @@ def random_window(
     """The one view (v = 1) that a training example sees."""
     video, audio = kinds(modalities)
     if video is None:
-        return Windows(None, order.integer(key, _last_start(clock, audio), (1,)))
+        last = (_last_cyclic if sampling == CYCLIC else _last_start)(clock, audio)
+        return Windows(None, order.integer(key, last, (1,)))
     pick = {
         "dense": _dense_random,
+        CYCLIC: _cyclic_random,
         "dense_linspace": _linspace_random,
         "uniform": _uniform_random,
         "uniform_floor": _floor_random,
@@ -66,6 +77,8 @@ def random_window(
     frames = pick(clock, video, key)
     if audio is None:
         return Windows(frames, None)
+    if sampling == CYCLIC:
+        return Windows(frames, _proportional(frames, clock))
     alone = order.integer(key, _last_start(clock, audio), (1,))
     return Windows(frames, _aligned(frames, clock, audio, alone))
 
@@ -76,7 +89,11 @@ def test_windows(
     """`views` views that cover a clip evenly; a single one is the middle."""
     video, audio = kinds(modalities)
     if video is None:
-        return Windows(None, _even(_last_start(clock, audio), views))
+        last = (_last_cyclic if sampling == CYCLIC else _last_start)(clock, audio)
+        return Windows(None, _even(last, views))
+    if sampling == CYCLIC:
+        sound = None if audio is None else _even(_last_cyclic(clock, audio), views)
+        return Windows(_cyclic_even(clock, video, views), sound)
     pick = _uniform_even if sampling.startswith("uniform") else _dense_even
     frames = pick(clock, video, views)
     if audio is None:
@@ -94,13 +111,39 @@ def kinds(
     return video, audio
 
 
-def cut(wave: tf.Tensor, starts: tf.Tensor, samples: int) -> tf.Tensor:
-    """Windows int16 [v, samples] of a waveform [s]; zeros where it has ended."""
+def length(audio: modality_lib.Audio, rate: int) -> int:
+    """Samples of a sound window, or columns of its spectrogram."""
+    return audio.samples * rate // audio.sample_rate
+
+
+def cut(sound: tf.Tensor, starts: tf.Tensor, samples: int, *, cyclic: bool = False) -> tf.Tensor:
+    """Windows [v, samples ...] of a waveform [s], or of a spectrogram [s, m].
+
+    Where a waveform has ended there are zeros, where a spectrogram has, what is quietest in it;
+    with `cyclic` both begin again.
+    """
     windows = []
     for start in tf.unstack(starts):
-        window = wave[start : start + samples]
-        windows.append(tf.pad(window, [[0, samples - tf.size(window)]]))
-    return tf.ensure_shape(tf.stack(windows), [len(windows), samples])
+        window = sound[start : start + samples]
+        if cyclic:
+            size = tf.maximum(tf.shape(sound)[0], 1)
+            window = tf.gather(_not_empty(sound), (start + tf.range(samples)) % size)
+        pad = [[0, samples - tf.shape(window)[0]]] + [[0, 0]] * (sound.shape.rank - 1)
+        windows.append(tf.pad(window, pad, constant_values=quiet(sound)))
+    return tf.ensure_shape(tf.stack(windows), [len(windows), samples, *sound.shape[1:]])
+
+
+def quiet(sound: tf.Tensor) -> tf.Tensor:
+    """What silence is in a waveform [s], or in a spectrogram [s, m]."""
+    if sound.shape.rank == 1:
+        return tf.zeros([], sound.dtype)
+    return tf.reduce_min(_not_empty(sound))
+
+
+def _not_empty(sound: tf.Tensor) -> tf.Tensor:
+    """With one sample of zeros if there is none."""
+    missing = tf.maximum(1 - tf.shape(sound)[0], 0)
+    return tf.pad(sound, [[0, missing]] + [[0, 0]] * (sound.shape.rank - 1))
 
 
 def _dense_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
@@ -112,9 +155,27 @@ def _dense_even(clock: Clock, video: modality_lib.Video, views: int) -> tf.Tenso
 
 
 def _dense(clock: Clock, video: modality_lib.Video, starts: tf.Tensor) -> tf.Tensor:
+    return tf.minimum(starts[:, None] + _steps(clock, video), clock.frames - 1)
+
+
+def _steps(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
+    """Frames from the first sampled one to each, int32 [f]."""
     steps = tf.range(video.frames, dtype=tf.float32) * _step(clock, video)
-    indices = starts[:, None] + tf.cast(tf.floor(steps + _ROUNDING), tf.int32)
-    return tf.minimum(indices, clock.frames - 1)
+    return tf.cast(tf.floor(steps + _ROUNDING), tf.int32)
+
+
+def _cyclic_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
+    reach = tf.math.ceil((video.frames - 1) * _step(clock, video) - _ROUNDING)
+    last = tf.maximum(clock.frames - 1 - tf.cast(reach, tf.int32), 0)
+    return _cyclic(clock, video, order.integer(key, last, (1,)))
+
+
+def _cyclic_even(clock: Clock, video: modality_lib.Video, views: int) -> tf.Tensor:
+    return _cyclic(clock, video, _even(_last_dense_start(clock, video), views))
+
+
+def _cyclic(clock: Clock, video: modality_lib.Video, starts: tf.Tensor) -> tf.Tensor:
+    return tf.math.floormod(starts[:, None] + _steps(clock, video), tf.maximum(clock.frames, 1))
 
 
 def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
@@ -174,16 +235,30 @@ def _aligned(
     A clip without frames has its sound window where it would be `alone`.
     """
     shown = tf.cast(frames_vf[:, 0] + frames_vf[:, -1] + 1, tf.float32) / clock.fps
-    start = tf.cast(tf.round(shown * (audio.sample_rate / 2)), tf.int32) - audio.samples // 2
+    middle = tf.cast(tf.round(shown * (clock.rate / 2)), tf.int32)
+    start = middle - length(audio, clock.rate) // 2
     return tf.where(clock.frames > 0, tf.clip_by_value(start, 0, _last_start(clock, audio)), alone)
+
+
+def _proportional(frames_vf: tf.Tensor, clock: Clock) -> tf.Tensor:
+    """The sample at the same share of the sound as the first frame is of the pictures."""
+    share = tf.cast(frames_vf[:, 0], tf.float32) / tf.cast(tf.maximum(clock.frames, 1), tf.float32)
+    return tf.cast(tf.round(share * tf.cast(clock.samples, tf.float32)), tf.int32)
+
+
+def _last_cyclic(clock: Clock, audio: modality_lib.Audio | None) -> tf.Tensor:
+    """Latest start that keeps the window inside the sound; 0 if it is no longer than that."""
+    if audio is None:
+        raise ValueError("modalities is empty; expected video, audio or both")
+    return tf.maximum(clock.samples - length(audio, clock.rate), 0)
 
 
 def _last_start(clock: Clock, audio: modality_lib.Audio | None) -> tf.Tensor:
     """Latest start that keeps the window inside the clip; 0 if the clip is no longer than it."""
     if audio is None:
         raise ValueError("modalities is empty; expected video, audio or both")
-    end = tf.cast(tf.round(clock.duration * audio.sample_rate), tf.int32)
-    return tf.maximum(tf.maximum(end, clock.samples) - audio.samples, 0)
+    end = tf.cast(tf.round(clock.duration * clock.rate), tf.int32)
+    return tf.maximum(tf.maximum(end, clock.samples) - length(audio, clock.rate), 0)
 
 
 def _even(last: tf.Tensor, views: int) -> tf.Tensor:

@@ -44,11 +44,8 @@ def random_box(
 def view_boxes(height: tf.Tensor, width: tf.Tensor, views: int) -> list[tf.Tensor]:
     """Test crops, `views` boxes int32 [4]: squares of the short side along the long side."""
     side = tf.minimum(height, width)
-    tall, wide = height - side, width - side
-    if views == 1:
-        return [tf.stack([tall // 2, wide // 2, side, side])]
-    last = views - 1
-    return [tf.stack([i * tall // last, i * wide // last, side, side]) for i in range(views)]
+    corners = _corners(height - side, width - side, views)
+    return [tf.stack([y, x, side, side]) for y, x in corners]
 
 
 def crops(frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int) -> list[tf.Tensor]:
@@ -67,6 +64,23 @@ def crops(frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int) -> list[tf.T
     halvings = tf.reduce_sum(tf.cast(tf.reduce_min(boxes_k4[:, 2:]) >= halves, tf.int32))
     decode = functools.partial(_decode, frames, region, inside, size)
     return tf.switch_case(halvings, [functools.partial(decode, ratio) for ratio in (1, 2, 4, 8)])
+
+
+def whole_views(frames: tf.Tensor, views: int, short_side: int, size: int) -> list[tf.Tensor]:
+    """Views cut from whole frames that were first resized to `short_side`, as Scenic tests.
+
+    Bilinear without antialiasing, values truncated, and the decoder's exact transform: slower than
+    `crops`, and equal to Scenic's pixels. The crops of `size` lie along the long side.
+    """
+
+    def cut(frame: tf.Tensor) -> list[tf.Tensor]:
+        picture = _resize_whole(tf.io.decode_jpeg(frame, channels=3), short_side)
+        tall, wide = tf.unstack(tf.shape(picture)[:2] - size)
+        corners = _corners(tall, wide, views)
+        return [picture[y : y + size, x : x + size] for y, x in corners]
+
+    spec = [tf.TensorSpec([size, size, 3], tf.uint8)] * views
+    return tf.map_fn(cut, frames, fn_output_signature=spec)
 
 
 def _decode(
@@ -88,6 +102,24 @@ def _decode(
 
 def _cut(picture: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     return picture[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
+
+
+def _corners(tall: tf.Tensor, wide: tf.Tensor, views: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Corners (y, x) of squares along the side with more free room, central along the other."""
+    centre = (tall // 2, wide // 2)
+    if views == 1:
+        return [centre]
+    shares = [(i * tall // (views - 1), i * wide // (views - 1)) for i in range(views)]
+    return [
+        (tf.where(tall > wide, y, centre[0]), tf.where(tall > wide, centre[1], x))
+        for y, x in shares
+    ]
+
+
+def _resize_whole(picture: tf.Tensor, short_side: int) -> tf.Tensor:
+    height, width = tf.unstack(tf.shape(picture)[:2])
+    shape = tf.stack([height, width]) * short_side // tf.minimum(height, width)
+    return tf.cast(tf.image.resize(picture, shape, "bilinear"), tf.uint8)
 
 
 def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:

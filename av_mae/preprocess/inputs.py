@@ -19,6 +19,8 @@ def prepare(
 ) -> dict[str, Float[Array, "b ..."]]:
     """Turns `video` uint8 `[b f h w 3]` and `audio` int16 `[b s]` into normalised float32 inputs.
 
+    Sound may also be a log-mel spectrogram float32 `[b t m]` already, as some records hold it.
+
     Prepares the modalities that the batch holds; other entries of the batch are not looked at.
 
     Args:
@@ -75,21 +77,30 @@ def _video(
 
 
 def _audio(
-    wave: jax.Array, spec: modality.Audio, augment: config.Augment | None, keys: Any
+    sound: jax.Array, spec: modality.Audio, augment: config.Augment | None, keys: Any
 ) -> jax.Array:
     if spec.mean is None or spec.std is None:
         raise ValueError(
             "modalities.audio.mean and modalities.audio.std are None; set them, or take those of "
             "the data set (audio_mean and audio_std in its av_mae.json)"
         )
+    x = sound if sound.ndim == 3 else _log_mel(sound, spec)
+    if x.shape[1:] != spec.input_shape:
+        raise ValueError(
+            f"batch['audio'] holds spectrograms of shape {x.shape}, expected (batch, "
+            f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
+        )
+    x = audio.normalise(x, spec.mean, spec.std)
+    return _augment_audio(x, augment, keys) if augment else x
+
+
+def _log_mel(wave: jax.Array, spec: modality.Audio) -> jax.Array:
     if wave.shape[1:] != (spec.samples,):
         raise ValueError(
             f"batch['audio'] has shape {wave.shape}, expected (batch, {spec.samples}) for "
             f"{spec.seconds} seconds; fold views into the batch first"
         )
-    x = audio.log_mel(audio.to_float(wave), spec.mels, spec.axes[0])
-    x = audio.normalise(x, spec.mean, spec.std)
-    return _augment_audio(x, augment, keys) if augment else x
+    return audio.log_mel(audio.to_float(wave), spec.mels, spec.axes[0])
 
 
 def _augment_audio(x: jax.Array, augment: config.Augment, keys: jax.Array) -> jax.Array:

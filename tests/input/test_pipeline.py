@@ -43,7 +43,9 @@ def _train(folder, count: int, *, crop="random_resized", kinds=None, repeat=1, *
 
 def _eval(folder, **kwargs):
     kinds = kwargs.pop("kinds", input_clips.both())
-    return list(pipeline.eval_batches(folder, "train", kinds, **({"batch_size": 4} | kwargs)))
+    dataset = config.Dataset(sampling=kwargs.pop("sampling", "dense"))
+    settings = {"batch_size": 4, "dataset": dataset} | kwargs
+    return list(pipeline.eval_batches(folder, "train", kinds, **settings))
 
 
 def _equal(one, other) -> bool:
@@ -263,7 +265,7 @@ def test_unknown_splits_samplings_and_views_are_refused_at_once(folder, tmp_path
     with pytest.raises(ValueError, match="no split 'test'; it has: train"):
         pipeline.eval_batches(folder, "test", kinds, batch_size=4)
     with pytest.raises(config.ConfigError, match="'tsn', expected one of dense, "):
-        pipeline.eval_batches(folder, "train", kinds, batch_size=4, sampling="tsn")
+        _eval(folder, sampling="tsn")
     with pytest.raises(config.ConfigError, match="0 temporal"):
         pipeline.eval_batches(folder, "train", kinds, batch_size=4, temporal_views=0)
     with pytest.raises(ValueError, match="no data set in"):

@@ -1,0 +1,175 @@
+"""DMVR's MediaSequence files, read as they are: one tf.SequenceExample a clip, in TFRecords.
+
+A split is a table of shards `<table>-00000-of-00004` in one folder; `train@4` asks for just four.
+Scenic's AV-MAE was trained on such files (https://github.com/google-deepmind/dmvr).
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
+
+from av_mae import config
+from av_mae import modality as modality_lib
+from av_mae.input import offsets, records, sequence_example
+
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
+
+
+def info(folder: str | os.PathLike[str], settings: config.MediaSequence) -> records.Info:
+    """Describes the tables of a folder, each of which is looked at when it is asked for.
+
+    Raises:
+        ConfigError: the folder or the file of label names does not exist, or settings contradict.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise config.ConfigError(f"dataset.path is {os.fspath(folder)!r}, which is no folder")
+    if settings.sample_rate % records.SAMPLE_RATE:
+        raise config.ConfigError(
+            f"dataset.mediasequence.sample_rate is {settings.sample_rate}, expected a multiple of "
+            f"{records.SAMPLE_RATE}; for other rates make records with python -m av_mae.prepare"
+        )
+    return records.Info(
+        name=folder.name, version="", fps=settings.fps, short_side=0, labels=_labels(settings),
+        splits=_Tables(folder), preprocessing={}, counts={}, audio_mean=None, audio_std=None,
+    )  # fmt: skip
+
+
+def shard_paths(folder: str | os.PathLike[str], split: records.Split) -> list[pathlib.Path]:
+    return [pathlib.Path(folder) / shard.file for shard in split.shards]
+
+
+def maker(
+    dataset: config.Dataset,
+    split: records.Split,
+    modalities: Mapping[str, modality_lib.Modality],
+    classes: int,
+) -> sequence_example.SequenceMaker:
+    """Builds examples of a split, from the kind of sound that its first clip has.
+
+    Raises:
+        ConfigError: it has not the one that is asked for.
+    """
+    settings = dataset.mediasequence
+    found = _sounds(_first_record(shard_paths(dataset.path, split)))
+    sound = found[0] if settings.sound == "auto" and found else settings.sound
+    if "audio" in modalities and sound not in found:
+        raise config.ConfigError(
+            f"dataset.mediasequence.sound is {sound!r}, but the first clip of {split.name!r} has "
+            f"{' and '.join(found) or 'no sound'} ({', '.join(sequence_example.SOUNDS.values())})"
+        )
+    return sequence_example.SequenceMaker(
+        modalities,
+        dataset.sampling,
+        classes,
+        frozenset() if settings.complete else frozenset(modalities),
+        settings,
+        sound,
+    )
+
+
+class _Tables(Mapping[str, records.Split]):
+    """The tables of a folder by name, `train` or `train@4`."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> records.Split:
+        paths = self._paths(name)
+        if not paths:
+            raise KeyError(name)
+        offsets_of = offsets.of_shards(paths)  # before anything else: it tells what is no TFRecord
+        first = _first_record(paths)
+        heard = bool(_sounds(first))
+        shown = sequence_example.FRAMES in first.feature_lists.feature_list
+        shards = [
+            records.Shard(
+                file=os.path.relpath(path, self._folder),
+                clips=len(found),
+                with_pictures=len(found) if shown else 0,
+                with_sound=len(found) if heard else 0,
+                with_boxes=0,
+                bytes=path.stat().st_size,
+                sha256="",
+            )
+            for path, found in zip(paths, offsets_of, strict=True)
+        ]
+        return records.Split(name, tuple(shards))
+
+    def __iter__(self) -> Iterator[str]:
+        matches = (_SHARD.fullmatch(path.name) for path in self._folder.iterdir())
+        return iter(sorted({match[1] for match in matches if match}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._paths(name))
+
+    def _paths(self, name: str) -> list[pathlib.Path]:
+        """The shards of a table in order; none if there is no such table."""
+        table, _, count = name.partition("@")
+        place = self._folder / table
+        found: dict[int, dict[int, pathlib.Path]] = {}
+        for path in place.parent.glob("*-of-*"):
+            match = _SHARD.fullmatch(path.name)
+            if match and match[1] == place.name:
+                found.setdefault(int(match[3]), {})[int(match[2])] = path
+        if not found:
+            return []
+        return _complete(name, found, int(count) if count.isdecimal() else None)
+
+
+def _complete(
+    name: str, found: dict[int, dict[int, pathlib.Path]], count: int | None
+) -> list[pathlib.Path]:
+    if count is None and len(found) > 1:
+        sizes = " and ".join(f"{name}@{n}" for n in sorted(found))
+        raise config.ConfigError(f"table {name!r} is there more than once: say {sizes}")
+    number = next(iter(found)) if count is None else count
+    shards = found.get(number, {})
+    missing = [i for i in range(number) if i not in shards]
+    if missing:
+        raise config.ConfigError(
+            f"table {name!r} lacks {len(missing)} of {number} shards, the first is "
+            f"{name.partition('@')[0]}-{missing[0]:05d}-of-{number:05d}"
+        )
+    return [shards[i] for i in range(number)]
+
+
+def _first_record(paths: list[pathlib.Path]) -> tf.train.SequenceExample:
+    """The first clip of a table; an empty one where there is none."""
+    for path in paths:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            file.seek(12)
+            payload = file.read(length)
+        if payload:
+            try:
+                return tf.train.SequenceExample.FromString(payload)
+            except Exception as error:  # protobuf's DecodeError has several bases
+                raise records.DataError(f"{path} holds no tf.SequenceExample: {error}") from error
+    return tf.train.SequenceExample()
+
+
+def _sounds(clip: tf.train.SequenceExample) -> list[str]:
+    held = clip.feature_lists.feature_list
+    return [kind for kind, name in sequence_example.SOUNDS.items() if name in held]
+
+
+def _labels(settings: config.MediaSequence) -> tuple[str, ...]:
+    if not settings.labels:
+        return tuple(str(i) for i in range(settings.classes))
+    path = pathlib.Path(settings.labels)
+    if not path.is_file():
+        raise config.ConfigError(f"dataset.mediasequence.labels: no file {settings.labels!r}")
+    names = tuple(path.read_text().splitlines())
+    if settings.classes not in (0, len(names)):
+        raise config.ConfigError(
+            f"dataset.mediasequence.classes is {settings.classes}, but {settings.labels} has "
+            f"{len(names)} lines; leave classes at 0"
+        )
+    return names
