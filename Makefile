@@ -56,7 +56,7 @@ bench: venv
 
 lock:
 	$(PY) -m uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--extra prepare --extra convert --extra dev --generate-hashes --no-annotate \
+		--extra prepare --extra beam --extra convert --extra dev --generate-hashes --no-annotate \
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean:

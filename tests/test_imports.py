@@ -10,7 +10,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-LEAVES = {"modality", "config", "cores", "durations", "parse", "version"}
+LEAVES = {"modality", "config", "cores", "durations", "parse", "storage", "version"}
 MODELS = {"models.mae", "models.classifier"}
 
 # What a package or module may import of ours besides itself and the leaves. A module takes the

@@ -6,6 +6,7 @@ buffer and no iterator state: a run continues from its batch number alone, and h
 counters of the same sequence.
 """
 
+import concurrent.futures
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -14,7 +15,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from av_mae import config, storage
 from av_mae.input import records
+
+# A store takes milliseconds to answer, and a large data set has thousands of index files.
+_READERS = 32
 
 _random: Any = tf.random  # TensorFlow's type stubs know half of this module
 
@@ -33,9 +38,12 @@ class Table:
 
         Raises:
             ValueError: a shard or its index is missing or damaged.
+            ConfigError: the folder is on a store from which TensorFlow reads no records.
         """
-        offsets = [records.read_index(folder, shard) for shard in split.shards]
-        return cls.of([os.path.join(folder, s.file) for s in split.shards], offsets)
+        _check_readable(folder)
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as threads:
+            offsets = list(threads.map(lambda s: records.read_index(folder, s), split.shards))
+        return cls.of([storage.join(folder, s.file) for s in split.shards], offsets)
 
     @classmethod
     def of(cls, files: Sequence[str], offsets: Sequence[np.ndarray]) -> "Table":
@@ -64,6 +72,16 @@ class Table:
             tf.TensorSpec([], tf.string),
         )
         return dataset.take(1).get_single_element()
+
+
+def _check_readable(folder: str | os.PathLike[str]) -> None:
+    known = tf.io.gfile.get_registered_schemes()
+    if storage.is_address(folder) and str(folder).partition("://")[0] not in known:
+        stores = ", ".join(f"{name}://" for name in known if name)
+        raise config.ConfigError(
+            f"records in {folder} cannot be trained on: TensorFlow reads local folders and "
+            f"{stores}; mount the store or copy them"
+        )
 
 
 def counters(clips_per_batch: int, *, start: int, host: int, hosts: int) -> tf.data.Dataset:

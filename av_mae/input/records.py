@@ -1,7 +1,8 @@
 """The record format: clips as tf.train.Examples in shards with an offset index, described by Info.
 
-A data set is one folder: `<name>-<split>.tfrecord-00000-of-00004` shards, beside each one
-`<shard>.index` (little-endian int64, the byte offset of every record) and `av_mae.json` (Info).
+A data set is one folder, local or remote: `<name>-<split>.tfrecord-00000-of-00004` shards, beside
+each one `<shard>.index` (little-endian int64, the byte offset of every record) and `av_mae.json`
+(Info).
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from av_mae import config
+from av_mae import config, storage
 from av_mae.input import record
 
 INFO_FILE = "av_mae.json"
@@ -95,9 +96,9 @@ class Info:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `av_mae.json` in one move, so that a reader sees the old or the new one whole."""
         text = json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1)
-        path = pathlib.Path(folder) / INFO_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text.encode())
+        path = storage.path(folder) / INFO_FILE
+        storage.make_folder(path.parent)
+        storage.write(path, text.encode())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Info":
@@ -107,10 +108,10 @@ class Info:
             ConfigError: there is none in `folder`.
             DataError: it is damaged or of another format.
         """
-        path = pathlib.Path(folder) / INFO_FILE
+        path = storage.path(folder) / INFO_FILE
         if not path.is_file():
             raise config.ConfigError(
-                f"no data set in {os.fspath(folder)!r} ({INFO_FILE} missing); write one with "
+                f"no data set in {str(folder)!r} ({INFO_FILE} missing); write one with "
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
         try:
@@ -143,28 +144,23 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> S
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    try:
-        offsets, counts = _write_records(temporary, clips)
-        with open(temporary, "rb+") as file:  # fsync needs a writable file on some systems
-            os.fsync(file.fileno())
+    path = storage.path(path)
+    storage.make_folder(path.parent)
+    with storage.writing(path) as temporary:
+        try:
+            offsets, counts = _write_records(temporary, clips)
+        except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+            raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
+        with open(temporary, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = temporary.stat().st_size
-        _replace(index_path(path), np.asarray(offsets, "<i8").tobytes())
-        os.replace(temporary, path)
-    except tf.errors.OpError as error:  # how TensorFlow reports a full disk
-        raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        storage.write(index_path(path), np.asarray(offsets, "<i8").tobytes())
     return Shard(path.name, len(offsets), **counts, bytes=size, sha256=digest)
 
 
 def index_path(path: str | os.PathLike[str]) -> pathlib.Path:
     """Where the byte offsets of a shard's records lie."""
-    return pathlib.Path(f"{os.fspath(path)}.index")
+    return storage.path(f"{path}.index")
 
 
 def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
@@ -173,7 +169,7 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
     Raises:
         DataError: the shard or its index is missing, or does not have the size it was written at.
     """
-    path = pathlib.Path(folder) / shard.file
+    path = storage.path(folder) / shard.file
     for file in (path, index_path(path)):
         if not file.is_file():
             raise DataError(f"{file} is missing though {INFO_FILE} lists it; prepare it again")
@@ -232,25 +228,3 @@ def plausible(offsets: np.ndarray, size: int) -> bool:
         return size == 0
     ends = np.append(offsets[1:], size)
     return bool(offsets[0] == 0 and np.all(ends - offsets >= FRAMING))
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    temporary = _temporary(path)
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def _temporary(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

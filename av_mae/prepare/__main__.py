@@ -4,16 +4,20 @@ python -m av_mae.prepare --dataset=folder --source=VIDEOS --out=records/mine
 python -m av_mae.prepare --dataset=csv --source=list.csv --out=records/mine
 python -m av_mae.prepare --dataset=ucf101:split=2 --source=UCF101 --out=records/ucf101_2
 python -m av_mae.prepare --dataset=sample --out=records/sample
+python -m av_mae.prepare --dataset=csv --source=list.csv --out=gs://BUCKET/mine \\
+    --runner=DataflowRunner --project=... (options of Apache Beam follow)
 """
 
 import os
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from absl import app, flags
 
-from av_mae import cores
+from av_mae import cores, storage
 from av_mae.prepare import build, container, datasets, plan, report
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
@@ -63,6 +67,15 @@ _MEMORY = flags.DEFINE_float(
     "0 is no limit.",
     lower_bound=0.0,
 )
+_FETCH = flags.DEFINE_float(
+    "max_fetch", 8.0, "GiB of a remote file; larger ones are rejected.", lower_bound=0.0
+)
+_RUNNER = flags.DEFINE_string(
+    "runner",
+    None,
+    "Prepare with Apache Beam: DirectRunner on this machine, or DataflowRunner, FlinkRunner, "
+    "SparkRunner, ... with Beam's own options on the same command line. Default: without Beam.",
+)
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Decoding processes; default: one a core.", lower_bound=1
 )
@@ -80,14 +93,28 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it greets the user with a warning
     flags.mark_flags_as_required(["dataset", "out"])
-    app.run(_main)
+    app.run(_main, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    """Reads the flags; with a runner, what is no flag of ours is an option of Beam."""
+    if not any(re.match(r"--?runner(=|$)", argument) for argument in arguments):
+        return app.parse_flags_with_usage(arguments)
+    try:
+        return flags.FLAGS(arguments, known_only=True)
+    except flags.Error as error:
+        _leave(str(error))
 
 
 def _main(arguments: list[str]) -> None:
-    if len(arguments) > 1:
-        _leave(f"unexpected argument {arguments[1]!r}; options are written --name=value")
     try:
-        _prepare(pathlib.Path(_OUT.value))
+        if len(arguments) > 1 and _RUNNER.value is None:
+            raise ValueError(
+                f"unexpected argument {arguments[1]!r}; options are written --name=value"
+            )
+        _prepare(storage.path(_OUT.value), arguments[1:])
+    except ModuleNotFoundError as error:
+        _leave(str(error))
     except (ValueError, OSError) as error:
         _leave(str(error))
     except KeyboardInterrupt:
@@ -95,8 +122,13 @@ def _main(arguments: list[str]) -> None:
         sys.exit(_INTERRUPTED)
 
 
-def _prepare(out: pathlib.Path) -> None:
+def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
     workers = _WORKERS.value or cores.count()
+    pipeline = None
+    if _RUNNER.value is not None:
+        from av_mae.prepare import beam
+
+        pipeline = beam.options(_RUNNER.value, beam_options, workers)
     options = datasets.Options(
         out=str(out),
         media=_MEDIA.value,
@@ -122,6 +154,7 @@ def _prepare(out: pathlib.Path) -> None:
             pixels=_PIXELS.value,
             seconds=_SECONDS.value,
             patience=_PATIENCE.value,
+            fetched=round(_FETCH.value * 2**30),
             memory=round(_MEMORY.value * 2**30) or None,
         ),
     )
@@ -132,6 +165,7 @@ def _prepare(out: pathlib.Path) -> None:
         labels=_label_names(_LABELS.value) or listing.labels,
         workers=workers,
         overwrite=_OVERWRITE.value,
+        pipeline=pipeline,
     )
     from av_mae.input import records  # loads TensorFlow, which `build` put off as long as it could
 
@@ -159,7 +193,7 @@ def _name(out: pathlib.Path) -> str:
     return name if name[:1].isalpha() else f"data_{name}".rstrip("_")
 
 
-def _leave(message: str) -> None:
+def _leave(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(_BAD_REQUEST)
 

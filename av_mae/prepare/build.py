@@ -3,9 +3,12 @@
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from av_mae.prepare import datasets, plan, report, state
+
+if TYPE_CHECKING:
+    from av_mae.prepare import write  # loads TensorFlow
 
 # Changes when the same media and settings would give other records.
 REVISION = 2
@@ -19,6 +22,7 @@ def build(
     labels: Sequence[str] | None = None,
     workers: int = 1,
     overwrite: bool = False,
+    pipeline: Sequence[str] | None = None,
 ) -> report.Report:
     """Writes the records of all clips, and what describes them, into `out`.
 
@@ -26,6 +30,8 @@ def build(
 
     Args:
         labels: names in index order; None sorts those that occur.
+        workers: processes that decode, on this machine.
+        pipeline: options of an Apache Beam pipeline that does it; None works here, without Beam.
 
     Raises:
         ValueError: settings or labels that cannot be, or `out` holds something else.
@@ -39,12 +45,36 @@ def build(
         # Loads TensorFlow, which takes seconds: after everything that can be refused.
         from av_mae.prepare import write
 
-        outcomes = write.shards(out, shards, settings, names, workers, kept)
+        recipe = write.Recipe(str(out), settings, names)
+        outcomes = _make(recipe, shards, kept, workers, pipeline)
         result = report.Report(out, listing, shards, outcomes)
         write.description(out, settings, names, result)
     finally:
         kept.close()
     return result
+
+
+def _make(
+    recipe: "write.Recipe",
+    shards: Sequence[plan.Shard],
+    kept: state.State,
+    workers: int,
+    pipeline: Sequence[str] | None,
+) -> dict[str, state.Outcome]:
+    """The outcomes of all shards by file name, once those that are missing are written."""
+    outcomes = kept.outcomes(shards)
+    missing = [shard for shard in shards if shard.file not in outcomes]
+    if not missing:
+        return outcomes
+    if pipeline is None:
+        from av_mae.prepare import local
+
+        done = sum(len(shard.entries) for shard in shards if shard.file in outcomes)
+        return outcomes | local.shards(recipe, missing, done=done, workers=workers)
+    from av_mae.prepare import beam
+
+    beam.shards(recipe, missing, pipeline)
+    return outcomes | kept.outcomes(missing)
 
 
 def _fingerprint(

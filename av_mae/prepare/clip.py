@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from av_mae.prepare import container, media, sound, still
+from av_mae.prepare import container, fetch, media, sound, still
 
 _JPEG_SIDE = 65_500
 
@@ -19,6 +19,7 @@ class Job:
         kind: what the file has to hold: video, sound or picture.
         start, end: the part of it, seconds.
         moments: times that the pictures have to reach, seconds of the file.
+        scratch: folder of this machine that a remote file is fetched into.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Job:
     short_side: int
     quality: int
     limits: container.Limits
+    scratch: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +59,17 @@ class Rejected:
 
 
 def content(job: Job) -> Content | Rejected:
-    """Decodes the file of a job once."""
+    """Decodes the file of a job once.
+
+    Raises:
+        FetchError: it is remote, and its store does not answer.
+    """
+    decode = {"video": _video, "sound": _sound, "picture": _picture}[job.kind]
     try:
-        return {"video": _video, "sound": _sound, "picture": _picture}[job.kind](job)
+        with fetch.local(job.path, job.scratch, job.limits) as path:
+            return decode(dataclasses.replace(job, path=path))
+    except fetch.FetchError:
+        raise
     except container.UnreadableError as error:
         return Rejected(str(error))
     except MemoryError:

@@ -37,12 +37,14 @@ class Limits:
         pixels: of one decoded frame.
         seconds: length of the clip.
         patience: wall-clock seconds spent on it.
+        fetched: bytes of a remote file.
         memory: bytes that the process which decodes it may occupy; None is any.
     """
 
     pixels: int = 8192 * 8192
     seconds: float = 600.0
     patience: float = 300.0
+    fetched: int = 8 * 2**30
     memory: int | None = None
 
 

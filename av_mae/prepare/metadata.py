@@ -1,10 +1,12 @@
 """Describes finished records to tensorflow-datasets, which then reads them without this package."""
 
 import pathlib
+import tempfile
 from typing import Any
 
 import numpy as np
 
+from av_mae import storage
 from av_mae.input import records
 
 
@@ -12,15 +14,23 @@ def write(folder: pathlib.Path, info: records.Info) -> None:
     """Writes `dataset_info.json` and `features.json` for `tfds.builder_from_directory(folder)`."""
     import tensorflow_datasets as tfds  # slow to load
 
-    tfds.folder_dataset.write_metadata(
-        data_dir=folder,
-        features=_features(info),
-        split_infos=[_split(folder, info.name, split) for split in info.splits.values()],
-        filename_template=_template(folder, info.name),
-        version=info.version,
-        description=f"{info.name}: video and sound on one clock, prepared by av_mae.",
-        check_data=False,
-    )
+    # It writes in place, which a full disk or a kill would leave half done.
+    with tempfile.TemporaryDirectory() as made:
+        # It wants to see how shards are named.
+        examples = [pathlib.Path(made) / split.shards[0].file for split in info.splits.values()]
+        for example in examples:
+            example.touch()
+        tfds.folder_dataset.write_metadata(
+            data_dir=made,
+            features=_features(info),
+            split_infos=[_split(made, info.name, split) for split in info.splits.values()],
+            filename_template=_template(made, info.name),
+            version=info.version,
+            description=f"{info.name}: video and sound on one clock, prepared by av_mae.",
+            check_data=False,
+        )
+        for file in sorted(set(pathlib.Path(made).iterdir()) - set(examples)):
+            storage.write(folder / file.name, file.read_bytes())
 
 
 def _features(info: records.Info):
@@ -61,7 +71,7 @@ def _boxes(label: Any) -> dict[str, Any]:
     }
 
 
-def _split(folder: pathlib.Path, name: str, split: records.Split):
+def _split(folder: str, name: str, split: records.Split):
     import tensorflow_datasets as tfds
 
     return tfds.core.SplitInfo(
@@ -72,7 +82,7 @@ def _split(folder: pathlib.Path, name: str, split: records.Split):
     )
 
 
-def _template(folder: pathlib.Path, name: str, split: str | None = None):
+def _template(folder: str, name: str, split: str | None = None):
     import tensorflow_datasets as tfds
     from etils import epath
 

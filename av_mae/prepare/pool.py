@@ -55,7 +55,8 @@ def ordered(
         memory: bytes that a process may occupy, on Linux; a task that needs more is `Lost`.
 
     Raises:
-        WorkError: `work` raised an exception.
+        OSError: `work` raised one, which is no fault of its task.
+        WorkError: `work` raised another exception.
     """
     crew = _Crew(work, workers, patience, memory)
     ahead: collections.deque[_Job] = collections.deque()
@@ -136,6 +137,8 @@ class _Crew:
         except (EOFError, OSError):
             self._died(hand)
             return
+        if kind == "refused":
+            raise OSError(value)
         if kind == "error":
             raise WorkError(value)
         if hand.job is not None:
@@ -210,6 +213,8 @@ def _message(work: Callable[[Any], Any], task: Any) -> bytes:
         return pickle.dumps(("result", work(task)))
     except MemoryError:
         return pickle.dumps(("result", Lost("out of memory")))
+    except OSError as error:
+        return pickle.dumps(("refused", str(error)))
     except Exception:
         return pickle.dumps(("error", traceback.format_exc()))
 

@@ -3,11 +3,13 @@
 import collections
 import csv
 import functools
+import io
 import pathlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from av_mae import storage
 from av_mae.prepare import datasets, plan, state
 
 if TYPE_CHECKING:
@@ -131,7 +133,8 @@ def _modalities(info: "records.Info") -> str:
 
 def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
     """A csv with columns id, path, reason."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "path", "reason"))
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("id", "path", "reason"))
+    writer.writerows(rows)
+    storage.write(path, text.getvalue().encode("utf-8", errors="surrogateescape"))

@@ -1,17 +1,23 @@
 """What of a preparation is finished, so that it goes on after a kill without redoing a shard."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import fcntl
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from av_mae import storage
 from av_mae.prepare import plan
 
 FOLDER = ".prepare"
+# What remains to be done, while a pipeline does it.
+TASKS = "tasks"
 _PLAN = "plan.json"
+_READERS = 32
 
 # What a preparation leaves in its folder beside the shards.
 WRITTEN = (
@@ -48,54 +54,60 @@ class State:
     def __init__(self, out: pathlib.Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Takes possession of the folder until `close`.
 
+        A store has no locks: there the second run is not noticed, and writes the same files.
+
         Raises:
             ValueError: another run is writing into it, or it was begun with other settings.
             OSError: it cannot be written.
         """
         self._out, self._folder = out, out / FOLDER
+        self._lock: int | None = None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT)
+            storage.make_folder(self._folder)
+            if not storage.is_address(out):
+                self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise OSError(f"cannot write into --out={out}: {error.strerror}") from error
+            raise OSError(f"cannot write into --out={out}: {error.strerror or error}") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
-            raise ValueError(f"another run is writing into --out={out}; wait for it") from error
-        try:
+            self._take_lock()
             self._begin(dict(settings), overwrite)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
-    def outcome(self, shard: plan.Shard) -> Outcome | None:
-        """The outcome of a shard if it is finished and lies there in its full length."""
+    def outcomes(self, shards: Sequence[plan.Shard]) -> dict[str, Outcome]:
+        """By file name, those of the shards that are finished and lie there in full length."""
+        data, notes = storage.sizes(self._out), storage.sizes(self._folder)
+        noted = [shard for shard in shards if f"{shard.file}.json" in notes]
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as threads:
+            found = threads.map(lambda shard: _read(_note(self._out, shard)), noted)
+            return {
+                shard.file: outcome
+                for shard, outcome in zip(noted, found, strict=True)
+                if outcome is not None and _whole(shard, outcome, data)
+            }
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            return
         try:
-            values = json.loads(self._file(shard).read_text())
-            outcome = Outcome(**(values | {k: _rows(values[k]) for k in ("rejected", "partial")}))
-            size = (self._out / shard.file).stat().st_size
-            index = (self._out / f"{shard.file}.index").stat().st_size
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        whole = size == outcome.shard["bytes"] and index == 8 * outcome.shard["clips"]
-        return outcome if whole else None
-
-    def finish(self, shard: plan.Shard, outcome: Outcome) -> None:
-        """Notes the outcome of a shard that is written and has its name."""
-        _replace(self._file(shard), dataclasses.asdict(outcome))
-
-    def _file(self, shard: plan.Shard) -> pathlib.Path:
-        return self._folder / f"{shard.file}.json"
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another run is writing into --out={self._out}; wait for it"
+            ) from error
 
     def _begin(self, settings: dict[str, Any], overwrite: bool) -> None:
         if overwrite:
             self._clear()
-        for left in self._out.glob(".*.tfrecord-*.tmp"):
-            left.unlink()  # of a run that was killed
+        for folder in (self._out, self._folder):
+            for left in storage.unfinished(folder):
+                left.unlink()
+        (self._folder / TASKS).unlink(missing_ok=True)
         written = self._folder / _PLAN
         if written.is_file():
             _check_same(self._out, json.loads(written.read_text()), settings)
@@ -105,7 +117,7 @@ class State:
                 "use another folder, or --overwrite to replace it"
             )
         else:
-            _replace(written, settings)
+            _write_json(written, settings)
 
     def _clear(self) -> None:
         """Removes what preparations wrote, and nothing else."""
@@ -113,6 +125,43 @@ class State:
         states = [path for path in self._folder.iterdir() if path.name != "lock"]
         for path in (*shards, *states, *(self._out / name for name in WRITTEN)):
             path.unlink(missing_ok=True)
+
+
+def finish(out: pathlib.Path, shard: plan.Shard, outcome: Outcome) -> None:
+    """Notes the outcome of a shard that is written and has its name."""
+    _write_json(_note(out, shard), dataclasses.asdict(outcome))
+
+
+def finished(out: pathlib.Path, shard: plan.Shard) -> bool:
+    """Whether a shard needs no work any more."""
+    outcome = _read(_note(out, shard))
+    if outcome is None:
+        return False
+    files = (out / name for name in _files(shard))
+    with contextlib.suppress(OSError):
+        return _whole(shard, outcome, {file.name: file.stat().st_size for file in files})
+    return False
+
+
+def _note(out: pathlib.Path, shard: plan.Shard) -> pathlib.Path:
+    return out / FOLDER / f"{shard.file}.json"
+
+
+def _read(path: pathlib.Path) -> Outcome | None:
+    try:
+        values = json.loads(path.read_text())
+        return Outcome(**(values | {k: _rows(values[k]) for k in ("rejected", "partial")}))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _files(shard: plan.Shard) -> tuple[str, str]:
+    return shard.file, f"{shard.file}.index"
+
+
+def _whole(shard: plan.Shard, outcome: Outcome, sizes: Mapping[str, int]) -> bool:
+    size, index = (sizes.get(name) for name in _files(shard))
+    return size == outcome.shard["bytes"] and index == 8 * outcome.shard["clips"]
 
 
 def _check_same(out: pathlib.Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -132,10 +181,5 @@ def _rows(rows: list[list[str]]) -> tuple[tuple[str, str, str], ...]:
     return tuple((id, path, reason) for id, path, reason in rows)
 
 
-def _replace(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w") as file:
-        json.dump(values, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+def _write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+    storage.write(path, json.dumps(values, indent=1).encode())

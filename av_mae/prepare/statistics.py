@@ -54,7 +54,7 @@ def _waves(folder: pathlib.Path, split: records.Split, most: int) -> Iterator[np
     for shard in split.shards:
         offsets = records.read_index(folder, shard)
         ends = np.append(offsets[1:], shard.bytes)
-        with open(folder / shard.file, "rb") as file:
+        with (folder / shard.file).open("rb") as file:
             for i in range(shard.clips):
                 if first + i in chosen:
                     file.seek(int(offsets[i]))

@@ -1,17 +1,17 @@
-"""Writes the shards of a planned data set while its clips are decoded, and what describes them."""
+"""The unit of work, a shard from its list of clips; and what describes all of them in the end."""
 
 import collections
 import contextlib
 import dataclasses
 import pathlib
-import sys
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
 
-from av_mae import version
+from av_mae import storage, version
 from av_mae.input import boxes, record, records
 from av_mae.prepare import clip, datasets, metadata, plan, pool, report, state, statistics
 
@@ -21,32 +21,55 @@ DATASET_VERSION = "1.0.0"
 _GRACE = 10.0
 
 
-def shards(
-    out: pathlib.Path,
-    planned: Sequence[plan.Shard],
-    settings: plan.Settings,
-    labels: Sequence[str],
-    workers: int,
-    kept: state.State,
-) -> dict[str, state.Outcome]:
-    """Writes the shards that are not finished; the outcome of every shard by its file name."""
-    found = {shard.file: kept.outcome(shard) for shard in planned}
-    done = {file: outcome for file, outcome in found.items() if outcome is not None}
-    missing = [shard for shard in planned if shard.file not in done]
-    entries = [entry for shard in missing for entry in shard.entries]
-    contents = pool.ordered(
-        clip.content,
-        (_job(entry, settings) for entry in entries),
-        workers=min(workers, len(entries)),
-        patience=settings.limits.patience + _GRACE,
-        memory=settings.limits.memory,
-    )
-    shown = _progress(contents, sum(len(shard.entries) for shard in planned), len(entries))
-    with contextlib.closing(contents):
-        for shard in missing:
-            done[shard.file] = _write_shard(out, shard, shown, settings, labels)
-            kept.finish(shard, done[shard.file])
-    return done
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What the shards of a data set have in common.
+
+    Attributes:
+        out: the folder or address that they are written into.
+        labels: names in index order.
+    """
+
+    out: str
+    settings: plan.Settings
+    labels: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def decoding(recipe: Recipe, shards: Iterable[plan.Shard], workers: int) -> Iterator[Iterator[Any]]:
+    """Gives what became of every clip of the shards, in order, as `workers` processes decode them.
+
+    A clip is a `clip.Content`, or has a `reason` for being none. The processes end with the block.
+    """
+    limits = recipe.settings.limits
+    entries = (entry for shard in shards for entry in shard.entries)
+    with tempfile.TemporaryDirectory(prefix="av_mae_") as scratch:
+        contents = pool.ordered(
+            clip.content,
+            (
+                _job(entry, recipe.settings, f"{scratch}/{number}")
+                for number, entry in enumerate(entries)
+            ),
+            workers=workers,
+            patience=limits.patience + _GRACE,
+            memory=limits.memory,
+        )
+        with contextlib.closing(contents):
+            yield _cleared(contents, scratch)
+
+
+def shard(recipe: Recipe, planned: plan.Shard, contents: Iterator[Any]) -> state.Outcome:
+    """Writes a shard from the next of `contents`, then notes its outcome beside it.
+
+    Both are the same bytes wherever and whenever it is done.
+
+    Raises:
+        OSError: they cannot be written, or the disk is full.
+    """
+    out = storage.path(recipe.out)
+    outcome = _write_shard(out, planned, contents, recipe.settings, recipe.labels)
+    state.finish(out, planned, outcome)
+    return outcome
 
 
 def description(
@@ -145,7 +168,7 @@ def _preprocessing(settings: plan.Settings) -> dict[str, Any]:
     }
 
 
-def _job(entry: datasets.Entry, settings: plan.Settings) -> clip.Job:
+def _job(entry: datasets.Entry, settings: plan.Settings, scratch: str) -> clip.Job:
     return clip.Job(
         path=entry.path,
         kind=entry.kind,
@@ -156,16 +179,12 @@ def _job(entry: datasets.Entry, settings: plan.Settings) -> clip.Job:
         short_side=settings.short_side,
         quality=settings.jpeg_quality,
         limits=settings.limits,
+        scratch=scratch,
     )
 
 
-def _progress(contents: Iterable[Any], total: int, left: int) -> Iterator[Any]:
-    bar = tqdm.tqdm(
-        contents,
-        total=total,
-        initial=total - left,
-        unit="clip",
-        desc="prepare",
-        mininterval=0.5 if sys.stderr.isatty() else 30.0,
-    )
-    return iter(bar)
+def _cleared(contents: Iterable[Any], scratch: str) -> Iterator[Any]:
+    """Removes what a process that was killed had fetched."""
+    for number, content in enumerate(contents):
+        shutil.rmtree(f"{scratch}/{number}", ignore_errors=True)
+        yield content

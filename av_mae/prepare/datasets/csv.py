@@ -7,11 +7,13 @@ the clips become `val`; start and end are seconds in the file; id defaults to th
 import collections
 import csv
 import difflib
+import io
 import math
 import os
 import pathlib
 import re
 
+from av_mae import storage
 from av_mae.prepare import datasets
 
 _ALIASES = {"file": "path", "labels": "label"}
@@ -32,9 +34,9 @@ def clips(
     """
     if not source:
         raise ValueError("--source is missing; give a csv file")
-    path = pathlib.Path(source)
+    path = storage.path(source)
     rows = _rows(path, options.ignore_columns)
-    media = pathlib.Path(options.media) if options.media else path.parent
+    media = options.media or str(path.parent)
     listed = [_Row(path, number, row) for number, row in rows]
     _check_unique(path, listed)
     entries = [row.entry(media, kind) for row in listed]
@@ -42,7 +44,8 @@ def clips(
         entries = datasets.split_off(entries, options.val_share)
     refused = {}
     for entry in entries:
-        if not os.path.lexists(entry.path):
+        # A store is asked for each file only once it is read.
+        if not storage.is_address(entry.path) and not os.path.lexists(entry.path):
             refused[entry.id] = "file not found"
         elif "label" in rows[0][1] and not entry.labels:
             refused[entry.id] = "no label: the csv has labels, but none in this row"
@@ -79,12 +82,12 @@ class _Row:
             raise ValueError(f"{self._where}: end {self._end:g} is not after start")
         self.id = datasets.readable(row.get("id", "") or self._path + self._part())
 
-    def entry(self, media: pathlib.Path, kind: datasets.Kind) -> datasets.Entry:
+    def entry(self, media: str, kind: datasets.Kind) -> datasets.Entry:
         if kind == "picture" and self._part():
             raise ValueError(f"{self._where}: a picture has no start and end; leave them empty")
         return datasets.Entry(
             id=self.id,
-            path=str(media / self._path),
+            path=storage.join(media, self._path),
             source=self._path,
             split=self._split,
             labels=tuple(name for name in self._labels if name),
@@ -121,10 +124,10 @@ def _rows(path: pathlib.Path, ignored: tuple[str, ...]) -> list[tuple[int, dict[
     if not path.is_file():
         raise ValueError(f"--source={path} is not a file; give a csv with a header")
     # Names of files need not be text in any encoding; a spreadsheet may begin with a mark.
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.reader(file)
-        header = _header(path, next(reader, []), ignored)
-        rows = [(reader.line_num, _cells(path, reader.line_num, header, row)) for row in reader]
+    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = _header(path, next(reader, []), ignored)
+    rows = [(reader.line_num, _cells(path, reader.line_num, header, row)) for row in reader]
     rows = [(number, row) for number, row in rows if row]
     if not rows:
         raise ValueError(f"{path} has no rows below its header")

@@ -9,6 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from av_mae import storage
 from av_mae.prepare import datasets
 
 
@@ -22,7 +23,7 @@ def clips(
     """
     if not source:
         raise ValueError("--source is missing; give the folder with the class folders")
-    root = pathlib.Path(source)
+    root = storage.path(source)
     if not root.is_dir():
         raise ValueError(f"--source={source} is not a folder; give the one with the class folders")
     splits = _split_folders(root)

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from av_mae import storage
 from av_mae.prepare import datasets, sample
 from av_mae.prepare.datasets import folder
 
@@ -10,11 +11,13 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
     """Renders what is not there yet, and lists it.
 
     Raises:
-        ValueError: a source is given.
+        ValueError: a source is given, or `out` is remote.
         OSError: the folder cannot be written.
     """
     if source:
         raise ValueError(f"--dataset=sample is rendered; leave out --source={source}")
+    if storage.is_address(options.out):
+        raise ValueError(f"--dataset=sample is rendered into a local folder, not {options.out}")
     media = pathlib.Path(options.out) / "media"
     sample.render(media, options.workers)
     # Its own stamp lies beside the folders of the splits.

@@ -1,0 +1,152 @@
+"""Where data sets lie: a folder of this machine, or an address (gs://, s3://, ...) of a store.
+
+Local paths are pathlib's. Addresses are those of fsspec, as paths of universal_pathlib, which have
+the same methods. Every file is written under a temporary name and then renamed; object stores have
+no renaming, there it is a copy inside the store.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from typing import Any, cast
+
+# Names of unfinished files: hidden, and told apart from those of other programs.
+_UNFINISHED = ".tmp"
+_TOKEN = 4  # bytes, written as twice as many digits
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def path(where: str | os.PathLike[str]) -> pathlib.Path:
+    """A path or address with the methods of pathlib.
+
+    Raises:
+        ValueError: an address whose store cannot be read here; says what to install.
+    """
+    if not is_address(where):
+        return pathlib.Path(where)
+    try:
+        import upath  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{where}: remote files need universal_pathlib; pip install 'av_mae[remote]'"
+        ) from error
+    try:
+        found = upath.UPath(where)
+        found.fs  # noqa: B018 - loads the driver of the store
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"{where} cannot be used: {error}") from error
+    return cast(pathlib.Path, found)
+
+
+def is_address(where: object) -> bool:
+    return _ADDRESS.match(str(where)) is not None
+
+
+def join(folder: str | os.PathLike[str], name: str) -> str:
+    """The place of a file in a folder; `name` may itself be an absolute path or an address."""
+    if is_address(name):
+        return name
+    if is_address(folder):
+        return f"{str(folder).rstrip('/')}/{name.lstrip('/')}"
+    return str(pathlib.Path(folder) / name)
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Makes a folder and those above it, unless they exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file in one move: a reader sees the old one or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written, or the disk is full; nothing of it is left.
+    """
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a local file to fill; then it is flushed to the disk and becomes `path` in one move.
+
+    After an error nothing of it is left.
+
+    Raises:
+        OSError: it cannot be written, or the disk is full.
+    """
+    with contextlib.ExitStack() as stack:
+        if is_address(path):
+            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            temporary = folder / path.name
+        else:
+            temporary = _beside(path)
+        try:
+            yield temporary
+            _flush(temporary)
+            _move(temporary, path)
+        except OSError as error:
+            if error.strerror is None:  # it already says what could not be done
+                raise
+            raise OSError(f"cannot write {path}: {error.strerror}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def unfinished(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What runs that were killed have left in a folder."""
+    token = "[0-9a-f]" * (2 * _TOKEN)
+    return list(folder.glob(f".*.{token}{_UNFINISHED}"))
+
+
+def sizes(folder: pathlib.Path) -> dict[str, int]:
+    """{name: bytes} of the files in a folder by one listing; empty if there is none."""
+    if not is_address(folder):
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+            return {entry.name: entry.stat().st_size for entry in found if entry.is_file()}
+        return {}
+    store = cast(Any, folder)
+    with contextlib.suppress(FileNotFoundError):
+        listed = store.fs.ls(store.path, detail=True, refresh=True)
+        return {
+            file["name"].rpartition("/")[2]: file["size"]
+            for file in listed
+            if file["type"] == "file"
+        }
+    return {}
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN)}{_UNFINISHED}")
+
+
+def _flush(path: pathlib.Path) -> None:
+    with open(path, "rb+") as file:  # fsync needs a writable file on some systems
+        os.fsync(file.fileno())
+
+
+def _move(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    if not is_address(path):
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+        return
+    store, beside = cast(Any, path), cast(Any, _beside(path))
+    try:
+        store.fs.put_file(str(temporary), beside.path)
+        store.fs.mv(beside.path, store.path)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            store.fs.rm(beside.path)
+        raise
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
