@@ -43,6 +43,9 @@ class Dataset:
     """Where the records lie and which splits play which part."""
 
     path: str = ""  # folder written by `python -m av_mae.prepare`, or of MediaSequence files
+    source: str = ""  # or a folder or csv of media files, prepared at first use; see docs/data.md
+    prepare: str = ""  # flags of that preparation, as in "--fps=25 --short_side=128"
+    cache: str = ""  # where its records are kept; "" = ~/.cache/av_mae/records
     format: str = "records"  # records, mediasequence (DMVR's tf.SequenceExamples; docs/data.md)
     mediasequence: MediaSequence = dataclasses.field(default_factory=MediaSequence)
     train: str = "train"  # split trained on; of MediaSequence files, a table such as train@1024

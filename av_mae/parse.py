@@ -132,6 +132,7 @@ def _check(e: config.Experiment) -> None:
     for path in config.DURATIONS:
         for where, value in _at(e, path):
             _check_duration(where, value)
+    _check_source(e)
     _check_sizes(e)
     _check_fusion(e)
     _check_masking(e)
@@ -156,6 +157,20 @@ def _check_duration(where: str, value: str) -> None:
         durations.steps(value, steps_per_epoch=1.0, batch_size=1)
     except config.ConfigError as error:
         raise config.ConfigError(f"{where}: {error}") from error
+
+
+def _check_source(e: config.Experiment) -> None:
+    for key in ("prepare", "cache"):
+        if getattr(e.dataset, key) and not e.dataset.source:
+            raise config.ConfigError(
+                f"dataset.{key} is set, but nothing is prepared: set dataset.source, too, or leave "
+                f"dataset.{key} empty"
+            )
+    if e.dataset.source and e.dataset.format != "records":
+        raise config.ConfigError(
+            f"dataset.format is {e.dataset.format!r}, but dataset.source is prepared into records; "
+            "leave out one of them"
+        )
 
 
 def _check_sizes(e: config.Experiment) -> None:

@@ -12,7 +12,7 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from av_mae import config, durations, flops, hardware, optim, sharding, state, tasks
+from av_mae import config, durations, flops, hardware, on_demand, optim, sharding, state, tasks
 from av_mae.input import records, source
 from av_mae.modality import Audio
 from av_mae.report import writer
@@ -94,11 +94,15 @@ class Run:
 def build(experiment: config.Experiment) -> Run:
     """Reads the data set's info, checks that everything fits together and plans the run.
 
+    Media files that the experiment names instead of records are prepared first.
+
     Raises:
         ConfigError: no data set at dataset.path, unknown split, a batch size that the
             devices do not divide, durations that contradict each other.
     """
+    experiment = on_demand.resolve(experiment)
     info = source.info(experiment.dataset)
+    logging.info("records: %s", experiment.dataset.path)
     if experiment.task == "classify" and not info.labels:
         remedy = "prepare them again from class folders, or from a csv with a label column"
         if experiment.dataset.format == "mediasequence":

@@ -63,6 +63,9 @@ def start(plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -
     restored = saved.restore(plan.abstract)
     if restored:
         logging.info("continuing at step %d", restored[1]["step"])
+        before, now = restored[1]["experiment"]["dataset"]["path"], plan.experiment.dataset.path
+        if before != now:
+            logging.warning("up to here the records were those in %s, now in %s", before, now)
         return restored[0]
     fresh = plan.init()
     return init_from.apply(fresh, plan, workdir) if plan.experiment.init_from.path else fresh

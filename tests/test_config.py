@@ -84,7 +84,7 @@ def test_an_unknown_key_is_answered_by_the_nearest(changes, near):
 
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones():
-    assert "known keys: path, format" in refusal(dataset={"zzzz": 1})
+    assert "known keys: path, source" in refusal(dataset={"zzzz": 1})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import NoReturn
 from absl import app, flags
 
 from av_mae import cores, storage
-from av_mae.prepare import build, container, datasets, plan, report
+from av_mae.prepare import build, cache, container, datasets, plan, report
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
     "dataset",
@@ -32,7 +32,12 @@ _SOURCE = flags.DEFINE_string(
 _OUT: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
     "out", None, "Folder to write; the same command goes on after a kill."
 )
-_NAME = flags.DEFINE_string("name", None, "Name of the data set; default: the name of --out.")
+_CACHE = flags.DEFINE_string(
+    "cache", None, "Instead of --out: folder in which these media and settings have a folder."
+)
+_NAME = flags.DEFINE_string(
+    "name", None, "Name of the data set; default: the name of --out, or of --source with --cache."
+)
 _MEDIA = flags.DEFINE_string(
     "media", None, "Folder of the media, if it is not the one of the csv or of the official lists."
 )
@@ -92,7 +97,8 @@ def main() -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it greets the user with a warning
-    flags.mark_flags_as_required(["dataset", "out"])
+    flags.mark_flag_as_required("dataset")
+    flags.mark_flags_as_mutual_exclusive(["out", "cache"], required=True)
     app.run(_main, flags_parser=_parse)
 
 
@@ -112,7 +118,10 @@ def _main(arguments: list[str]) -> None:
             raise ValueError(
                 f"unexpected argument {arguments[1]!r}; options are written --name=value"
             )
-        _prepare(storage.path(_OUT.value), arguments[1:])
+        if _CACHE.value:
+            _prepare_at_first_use(pathlib.Path(_CACHE.value), arguments[1:])
+        else:
+            _prepare(storage.path(_OUT.value), arguments[1:])
     except ModuleNotFoundError as error:
         _leave(str(error))
     except (ValueError, OSError) as error:
@@ -123,18 +132,36 @@ def _main(arguments: list[str]) -> None:
 
 
 def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
-    workers = _WORKERS.value or cores.count()
-    pipeline = None
-    if _RUNNER.value is not None:
-        from av_mae.prepare import beam
+    listing, settings, labels = _request(str(out), _NAME.value or _name(out))
+    result = _build(listing, out, settings, labels, beam_options)
+    from av_mae.input import records  # loads TensorFlow, which `build` put off as long as it could
 
-        pipeline = beam.options(_RUNNER.value, beam_options, workers)
+    print(result)
+    print(report.closing(out, records.Info.load(out)))
+    _check_any(result.clips, out)
+
+
+def _prepare_at_first_use(folder: pathlib.Path, beam_options: Sequence[str]) -> None:
+    """Prepares what is not there yet; the last line that it prints is the folder of the records."""
+    name = _NAME.value or _name(pathlib.Path(_SOURCE.value).with_suffix(""))
+    listing, settings, labels = _request(str(folder / name), name)
+    out = cache.entry(folder, listing, settings, labels)
+    with cache.held(out):
+        if _OVERWRITE.value or not cache.finished(out):
+            print(f"preparing {_SOURCE.value} into {out}", file=sys.stderr)
+            print(_build(listing, out, settings, labels, beam_options))
+    _check_any(cache.clips(out), out)
+    print(out)
+
+
+def _request(out: str, name: str) -> tuple[datasets.Listing, plan.Settings, Sequence[str] | None]:
+    """The clips, how they are prepared, and their label names in order, as the flags say."""
     options = datasets.Options(
-        out=str(out),
+        out=out,
         media=_MEDIA.value,
         val_share=_VAL_SHARE.value,
         ignore_columns=tuple(_IGNORE.value),
-        workers=workers,
+        workers=_WORKERS.value or cores.count(),
     )
     listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
     untrained = plan.untrained(listing.entries)
@@ -145,7 +172,7 @@ def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
             file=sys.stderr,
         )
     settings = plan.Settings(
-        name=_NAME.value or _name(out),
+        name=name,
         fps=_FPS.value,
         short_side=_SHORT_SIDE.value,
         jpeg_quality=_QUALITY.value,
@@ -158,20 +185,35 @@ def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
             memory=round(_MEMORY.value * 2**30) or None,
         ),
     )
-    result = build.build(
+    return listing, settings, _label_names(_LABELS.value) or listing.labels
+
+
+def _build(
+    listing: datasets.Listing,
+    out: pathlib.Path,
+    settings: plan.Settings,
+    labels: Sequence[str] | None,
+    beam_options: Sequence[str],
+) -> report.Report:
+    workers = _WORKERS.value or cores.count()
+    pipeline = None
+    if _RUNNER.value is not None:
+        from av_mae.prepare import beam
+
+        pipeline = beam.options(_RUNNER.value, beam_options, workers)
+    return build.build(
         listing,
         out,
         settings,
-        labels=_label_names(_LABELS.value) or listing.labels,
+        labels=labels,
         workers=workers,
         overwrite=_OVERWRITE.value,
         pipeline=pipeline,
     )
-    from av_mae.input import records  # loads TensorFlow, which `build` put off as long as it could
 
-    print(result)
-    print(report.closing(out, records.Info.load(out)))
-    if not result.clips:
+
+def _check_any(clips: int, out: pathlib.Path) -> None:
+    if not clips:
         _leave(f"none of the clips could be prepared; the reasons are in {out / 'rejected.csv'}")
 
 

@@ -40,7 +40,7 @@ def build(
     _check(settings)
     names = plan.label_names(listing.entries, labels)
     shards = plan.shards(listing.entries, settings.name, settings.clips_per_shard)
-    kept = state.State(out, _fingerprint(listing, settings, names), overwrite=overwrite)
+    kept = state.State(out, fingerprint(listing, settings, names), overwrite=overwrite)
     try:
         # Loads TensorFlow, which takes seconds: after everything that can be refused.
         from av_mae.prepare import write
@@ -77,7 +77,7 @@ def _make(
     return outcomes | kept.outcomes(missing)
 
 
-def _fingerprint(
+def fingerprint(
     listing: datasets.Listing, settings: plan.Settings, labels: Sequence[str]
 ) -> dict[str, Any]:
     """All that the bytes of the shards depend on, named after the flags."""

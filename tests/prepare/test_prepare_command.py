@@ -67,7 +67,7 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
         (["--dataset=csv", "--out=x", "--source={csv}", "more"], "unexpected argument 'more'"),
         (["--dataset=sample", "--out=x", "--source={csv}"], "error: --dataset=sample is rendered"),
         (["--dataset=csv", "--ou=x"], "Unknown command line flag 'ou'"),
-        (["--dataset=csv"], "--out"),
+        (["--dataset=csv"], "Exactly one of (out, cache)"),
     ],
 )
 def test_a_wrong_request_is_one_sentence_at_once(tmp_path, request_flags, message):

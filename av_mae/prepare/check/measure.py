@@ -30,6 +30,7 @@ COLUMNS = np.dtype(
         ("peak", "f4"),
         ("clipped", "f4"),  # share of samples at full scale
         ("before", "f4"),  # seconds of digital silence before the first sound
+        ("boxes", "i4"),  # labels of boxes
         ("still", "?"),  # every frame is the same
     ]
 )
@@ -56,7 +57,7 @@ def row(
     values["fps"], values["height"], values["width"] = clip.fps, clip.height, clip.width
     _check_facts(clip, labels, found)
     _sound(values, clip.audio)
-    values["frames"] = len(clip.frames)
+    values["frames"], values["boxes"] = len(clip.frames), len(clip.boxes)
     if clip.frames:
         values["still"] = len(clip.frames) > 1 and len(set(clip.frames)) == 1
         _check_headers(clip, found)

@@ -138,6 +138,7 @@ def measures(rows: np.ndarray) -> Mapping[str, np.ndarray]:
         "seconds": rows["duration"],
         "frames": seen["frames"],
         "short side": np.minimum(seen["height"], seen["width"]),
+        "labels of boxes": rows["boxes"][rows["boxes"] > 0],
         "loudness (RMS, dBFS)": heard["rms"],
         "peak (dBFS)": heard["peak"],
         "silence before the sound (s)": heard["before"][heard["sound"] != 0],

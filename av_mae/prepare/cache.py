@@ -1,0 +1,84 @@
+"""A folder of records prepared at first use, each entry named after its media and its settings."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from av_mae.prepare import build, datasets, plan
+
+_DIGITS = 12
+
+
+def entry(
+    cache: pathlib.Path,
+    listing: datasets.Listing,
+    settings: plan.Settings,
+    labels: Sequence[str] | None,
+) -> pathlib.Path:
+    """The folder of the records of these clips: another one if a file or a setting changes.
+
+    A file is known by its size and the time of its last change, not by where it lies.
+
+    Raises:
+        ValueError: labels that cannot be.
+    """
+    names = plan.label_names(listing.entries, labels)
+    content = build.fingerprint(listing, settings, names)
+    content["files"] = sorted((clip.id, *_stamp(clip.path)) for clip in listing.entries)
+    text = json.dumps(content, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return cache / f"{settings.name}-{digest}"
+
+
+@contextlib.contextmanager
+def held(folder: pathlib.Path) -> Iterator[None]:
+    """Waits until no other process is at this entry, and keeps the others out.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{folder}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that prepares {folder}", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def finished(folder: pathlib.Path) -> bool:
+    """Whether the records are described and every shard lies there in its full length."""
+    try:
+        return all(
+            (folder / shard["file"]).stat().st_size == shard["bytes"]
+            and (folder / f"{shard['file']}.index").is_file()
+            for shard in _shards(folder)
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def clips(folder: pathlib.Path) -> int:
+    """Number of clips in finished records."""
+    return sum(shard["clips"] for shard in _shards(folder))
+
+
+def _shards(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """As the description lists them; read without TensorFlow, which takes seconds to load."""
+    info = json.loads((folder / "av_mae.json").read_text())
+    return [shard for split in info["splits"].values() for shard in split["shards"]]
+
+
+def _stamp(path: str) -> tuple[Any, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:  # remote, or gone since it was listed
+        return (path,)
+    return (found.st_size, found.st_mtime_ns)
