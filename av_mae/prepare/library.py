@@ -30,7 +30,8 @@ class Wanted:
         entry: the clip; `path` and `source` are filled in, `start` and `end` are where it lies in
             the whole video.
         names: of files that hold this clip alone, without suffix, the likeliest first.
-        whole: name of the file that holds it from `start` to `end`; empty if there is none.
+        whole: name of the file that holds it from `start` to `end`; empty if there is none. One of
+            the two is not empty.
     """
 
     entry: datasets.Entry
@@ -179,11 +180,10 @@ def _six_digits(seconds: float) -> str:
 
 
 def _refused(clip: Wanted, reason: str) -> datasets.Refused:
-    return datasets.Refused(clip.entry.id, clip.names[0], reason)
+    return datasets.Refused(clip.entry.id, (*clip.names, clip.whole)[0], reason)
 
 
 def _description(clip: Wanted) -> str:
-    cut = f"{clip.names[0]!r}"
-    if not clip.whole:
-        return cut
-    return f"{clip.whole!r} (the whole video) or {cut}"
+    alone = [f"{name!r}" for name in clip.names[:1]]
+    whole = [f"{clip.whole!r} (the whole video)"] if clip.whole else []
+    return " or ".join(whole + alone)

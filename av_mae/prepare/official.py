@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 # Kept out of the index of media, whatever their name.
 LISTS = {
     ".csv", ".tsv", ".json", ".jsonl", ".txt", ".pbtxt", ".pkl", ".xml", ".yaml", ".yml", ".html",
-    ".md", ".pdf", ".py", ".sh",
+    ".md", ".pdf", ".py", ".sh", ".mat",
 }  # fmt: skip
 
 
@@ -66,6 +66,17 @@ class Folders:
         Raises:
             ValueError: there is none.
         """
+        found = self.find(*names)
+        if not found:
+            roots = " or ".join(str(root) for root in dict.fromkeys((self.source, self.media)))
+            raise ValueError(
+                f"{' or '.join(names)} is not in {roots} or any folder below; get it from {at} "
+                "and put it there"
+            )
+        return found
+
+    def find(self, *names: str) -> list[pathlib.Path]:
+        """As `files`, for what may be absent."""
         found = {
             path
             for name in names
@@ -73,12 +84,6 @@ class Folders:
             if fnmatch.fnmatchcase(known, name)
             for path in paths
         }
-        if not found:
-            roots = " or ".join(str(root) for root in dict.fromkeys((self.source, self.media)))
-            raise ValueError(
-                f"{' or '.join(names)} is not in {roots} or any folder below; get it from {at} "
-                "and put it there"
-            )
         return sorted(found, key=lambda path: (self._far(path), str(path)))
 
     def _far(self, path: pathlib.Path) -> tuple[bool, int]:
@@ -140,6 +145,17 @@ def seconds(text: str, path: pathlib.Path) -> float:
         return float(text)
     except ValueError as error:
         raise ValueError(f"{path}: {text!r} is no time in seconds; get the file again") from error
+
+
+def number(text: str, path: pathlib.Path) -> int:
+    """A whole number in a list, such as that of a class.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text.strip().isdecimal():
+        raise ValueError(f"{path}: {text!r} is no number; get the file again")
+    return int(text)
 
 
 def unique(names: Iterable[str], path: pathlib.Path) -> tuple[str, ...]:

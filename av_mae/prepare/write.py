@@ -119,10 +119,15 @@ def _write_shard(
             if not isinstance(content, clip.Content):
                 rejected.append((*row, content.reason))
                 continue
+            made = _record(entry, content, settings, labels)
+            wrong = boxes.problem(made.boxes, made.duration)
+            if wrong:
+                rejected.append((*row, f"impossible box: {wrong}"))
+                continue
             if content.damage:
                 partial.append((*row, content.damage))
             silent += content.audio is not None and not np.any(content.audio)
-            yield _record(entry, content, settings, labels)
+            yield made
 
     written = records.write_shard(out / shard.file, clips())
     return state.Outcome(

@@ -109,6 +109,13 @@ def test_pictures_that_end_before_their_boxes_are_rejected(media, tmp_path):
     assert reasons(report) == {"": "no picture for its boxes"}
 
 
+def test_an_impossible_box_costs_its_clip_and_not_the_run(media, tmp_path):
+    good = boxed(media, 1.0)
+    bad = dataclasses.replace(good, id="bad", boxes=(dataclasses.replace(good.boxes[0], x1=0.6),))
+    report = build.build(datasets.Listing((good, bad)), tmp_path, SETTINGS)
+    assert report.clips == 1 and report.rejected[0][2].startswith("impossible box: the box Box(x1=")
+
+
 def test_boxes_and_kind_tell_lists_apart(media):
     from av_mae.prepare import plan
 

@@ -1,0 +1,75 @@
+"""EPIC-KITCHENS-100: four csv files and long videos of kitchens; 97 verbs and 300 nouns.
+
+`labels=verb` or `noun` labels an action with the one, `both` with both, as `verb:take` and
+`noun:plate`, verbs first. The test list has no labels and is left out.
+"""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from av_mae.prepare import datasets, library, official
+
+_AT = "https://github.com/epic-kitchens/epic-kitchens-100-annotations"
+_PUBLISHED = 67_217 + 9_668
+
+
+def clips(
+    source: str, options: datasets.Options, *, labels: Literal["verb", "noun", "both"] = "verb"
+) -> datasets.Listing:
+    """Lists the actions of the training and validation lists, cut from the videos by their times.
+
+    Raises:
+        ValueError: a list is missing or damaged, or none of its videos is there.
+    """
+    folders = official.Folders.of(source, options.media)
+    kinds = ("verb", "noun") if labels == "both" else (labels,)
+    names = {kind: _names(folders, kind, prefix=labels == "both") for kind in kinds}
+    wanted = [
+        clip
+        for split, name in (("train", "train"), ("val", "validation"))
+        for clip in _wanted(folders.file(f"EPIC_100_{name}.csv", at=_AT), split, names)
+    ]
+    return library.Library(folders.media).listing(
+        wanted,
+        labels=[name for kind in kinds for name in names[kind]],
+        published=_PUBLISHED,
+    )
+
+
+def _names(folders: official.Folders, kind: str, *, prefix: bool) -> tuple[str, ...]:
+    """Keys of the verbs or nouns in the order of their numbers, which begin with 0."""
+    path = folders.file(f"EPIC_100_{kind}_classes.csv", at=_AT)
+    keys = {
+        official.number(row["id"], path): f"{kind}:{row['key']}" if prefix else row["key"]
+        for row in official.rows(path, "id", "key")
+    }
+    if sorted(keys) != list(range(len(keys))):
+        raise ValueError(f"{path} does not number its classes from 0 on; get it from {_AT}")
+    return official.unique((keys[i] for i in range(len(keys))), path)
+
+
+def _wanted(
+    path: pathlib.Path, split: str, names: dict[str, tuple[str, ...]]
+) -> Iterator[library.Wanted]:
+    columns = ("narration_id", "video_id", "start_timestamp", "stop_timestamp")
+    for row in official.rows(path, *columns, *(f"{kind}_class" for kind in names)):
+        labels = []
+        for kind, known in names.items():
+            number = official.number(row[f"{kind}_class"], path)
+            if not 0 <= number < len(known):
+                raise ValueError(f"{path}: {row['narration_id']} is of {kind} {number}, no class")
+            labels.append(known[number])
+        start, end = (_seconds(row[f"{name}_timestamp"], path) for name in ("start", "stop"))
+        id = row["narration_id"]
+        entry = datasets.Entry(id, "", "", split, tuple(labels), start, end)
+        yield library.Wanted(entry, (id,), row["video_id"])
+
+
+def _seconds(text: str, path: pathlib.Path) -> float:
+    """`00:01:02.45` in seconds."""
+    if not re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", text):
+        raise ValueError(f"{path}: {text!r} is no time such as 00:01:02.45; get the file again")
+    hours, minutes, seconds = text.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

@@ -1,0 +1,37 @@
+"""ESC-50: esc50.csv and 2,000 sounds of five seconds; 50 classes, five folds.
+
+One fold is tested and the other four are trained on; a score is the mean over all `fold`s.
+"""
+
+import pathlib
+from typing import Literal
+
+from av_mae.prepare import datasets, library, official
+
+_AT = "https://github.com/karolpiczak/ESC-50"
+_PUBLISHED = 2_000
+
+
+def clips(
+    source: str, options: datasets.Options, *, fold: Literal[1, 2, 3, 4, 5] = 1
+) -> datasets.Listing:
+    """Lists the sounds, those of one fold as `test`, with labels in the order of their numbers.
+
+    Raises:
+        ValueError: the list is missing or damaged, or none of its sounds is there.
+    """
+    folders = official.Folders.of(source, options.media)
+    path = folders.file("esc50.csv", at=_AT)
+    rows = list(official.rows(path, "filename", "fold", "target", "category"))
+    numbers = {row["category"]: official.number(row["target"], path) for row in rows}
+    wanted = []
+    for row in rows:
+        name = pathlib.PurePosixPath(row["filename"]).stem
+        split = "test" if official.number(row["fold"], path) == fold else "train"
+        entry = datasets.Entry(name, "", "", split, (row["category"],), kind="sound")
+        wanted.append(library.Wanted(entry, (name,)))
+    return library.Library(folders.media).listing(
+        wanted,
+        labels=official.unique(sorted(numbers, key=lambda name: numbers[name]), path),
+        published=_PUBLISHED,
+    )

@@ -1,0 +1,152 @@
+"""ImageNet-1k (ILSVRC 2012): pictures of 1,000 classes, in folders of classes or not.
+
+Pictures are known by their own names. Those for validation that lie in no class folder need
+LOC_val_solution.csv, imagenet_2012_validation_synset_labels.txt, or the devkit's two files.
+"""
+
+import collections
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+
+from av_mae.prepare import datasets, library, official
+
+_AT = "https://www.image-net.org/challenges/LSVRC/2012/2012-downloads.php (the devkit of task 1)"
+_CLASS = re.compile(r"n\d{8}")
+_TRAIN = re.compile(r"(n\d{8})_\d+")
+_VAL = re.compile(r"ILSVRC2012_val_(\d{8})")
+_PUBLISHED = 1_281_167 + 50_000
+
+
+def clips(source: str, options: datasets.Options) -> datasets.Listing:
+    """Lists the pictures, with labels in the order of their WordNet numbers, as everyone does.
+
+    The labels are the words of the class where a list of them is there, else its number.
+
+    Raises:
+        ValueError: a list is missing or damaged, or there is no picture.
+    """
+    folders = official.Folders.of(source, options.media)
+    train, val = _pictures(folders.media)
+    classes = dict(train)
+    if any(not _CLASS.fullmatch(path.parent.name) for path in val):
+        truth = _truth(folders)
+        classes |= {path: truth[path.stem] for path in val if path.stem in truth}
+    classes |= {path: path.parent.name for path in val if _CLASS.fullmatch(path.parent.name)}
+    if not classes:
+        raise ValueError(
+            f"no picture of ImageNet is below {folders.media}: they are called n01440764_18.JPEG "
+            "and ILSVRC2012_val_00000001.JPEG; for others take --dataset=folder:kind=picture"
+        )
+    names = _names(folders, sorted(set(classes.values())))
+    return _listing(folders.media, [*train, *val], classes, names)
+
+
+def _pictures(
+    root: pathlib.Path,
+) -> tuple[dict[pathlib.Path, str], list[pathlib.Path]]:
+    """The pictures for training with their classes, and those for validation."""
+    train, val = {}, []
+    for path in library.media(root, pictures=True):
+        named = _TRAIN.fullmatch(path.stem)
+        if named:
+            train[path] = named[1]
+        elif _VAL.fullmatch(path.stem):
+            val.append(path)
+    return train, val
+
+
+def _listing(
+    root: pathlib.Path,
+    paths: Iterable[pathlib.Path],
+    classes: Mapping[pathlib.Path, str],
+    names: Mapping[str, str],
+) -> datasets.Listing:
+    entries: dict[str, datasets.Entry] = {}
+    refused = []
+    listed: collections.Counter[str] = collections.Counter()
+    for path in paths:
+        split = "val" if _VAL.fullmatch(path.stem) else "train"
+        source = path.as_posix()
+        if path not in classes:
+            refused.append(datasets.Refused(path.stem, source, "no class in the official list"))
+        elif path.stem in entries:
+            refused.append(datasets.Refused(path.stem, source, "there twice: one is kept"))
+        else:
+            label = (names[classes[path]],)
+            entries[path.stem] = datasets.Entry(
+                path.stem, str(root / path), source, split, label, kind="picture"
+            )
+            listed[split] += 1
+    return datasets.Listing(
+        tuple(entries.values()),
+        tuple(refused),
+        labels=tuple(names.values()),
+        listed=dict(listed),
+        published=_PUBLISHED,
+    )
+
+
+def _truth(folders: official.Folders) -> dict[str, str]:
+    """The class of every picture for validation, by its name."""
+    path = folders.files(
+        "LOC_val_solution.csv",
+        "imagenet_2012_validation_synset_labels.txt",
+        "ILSVRC2012_validation_ground_truth.txt",
+        at=_AT,
+    )[0]
+    if path.name == "LOC_val_solution.csv":
+        rows = official.rows(path, "ImageId", "PredictionString")
+        return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
+    classes = official.lines(path)
+    if path.name == "ILSVRC2012_validation_ground_truth.txt":
+        numbered = {number: wnid for number, wnid, _ in _devkit(folders)}
+        classes = [numbered.get(official.number(line, path), "") for line in classes]
+    wrong = [wnid for wnid in classes if not _CLASS.fullmatch(wnid)]
+    if wrong:
+        raise ValueError(f"{path} names the class {wrong[0]!r}, which is none; get it anew")
+    return {f"ILSVRC2012_val_{i:08d}": wnid for i, wnid in enumerate(classes, 1)}
+
+
+def _names(folders: official.Folders, found: list[str]) -> dict[str, str]:
+    """Label names by WordNet number, in its order: all that a list has, else those found."""
+    words = _words(folders)
+    missing = [wnid for wnid in found if words and wnid not in words]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} classes of pictures are not in the list of names, as {missing[0]}; "
+            "is it of ImageNet-1k?"
+        )
+    words = words or {wnid: wnid for wnid in found}
+    count = collections.Counter(words.values())
+    # Two classes are called crane, one of birds and one of machines.
+    return {
+        wnid: words[wnid] if count[words[wnid]] == 1 else f"{words[wnid]} ({wnid})"
+        for wnid in sorted(words)
+    }
+
+
+def _words(folders: official.Folders) -> dict[str, str]:
+    """{WordNet number: words} of the official lists that are there; empty without one."""
+    listed = folders.find("LOC_synset_mapping.txt", "synset_words.txt")
+    if listed:
+        pairs = (line.partition(" ") for line in official.lines(listed[0]))
+        return {wnid: words for wnid, _, words in pairs}
+    return {wnid: words for _, wnid, words in _devkit(folders)} if folders.find("meta.mat") else {}
+
+
+def _devkit(folders: official.Folders) -> list[tuple[int, str, str]]:
+    """(number of the ground truth, WordNet number, words) of the 1,000 classes."""
+    import scipy.io
+
+    path = folders.file("meta.mat", at=_AT)
+    try:
+        synsets = scipy.io.loadmat(path, squeeze_me=True)["synsets"]
+        # Behind the classes stand the groups that they belong to.
+        return [
+            (int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
+            for row in synsets
+            if int(row["num_children"]) == 0
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not the devkit's list ({error}); get it from {_AT}") from error
