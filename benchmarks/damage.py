@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-_SOURCE = flags.DEFINE_string("source", None, "Folder of media files; the sample if not given.")
+_SOURCE = flags.DEFINE_string("source", None, "Folder with media files; the sample if not given.")
 _FILES = flags.DEFINE_integer("files", 10_000, "Number of damaged files.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all damage.")
 _FLAGS = flags.DEFINE_list(
@@ -37,6 +37,7 @@ _SECONDS = flags.DEFINE_float(
 )
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")
 
+_NOT_MEDIA = {".csv", ".json", ".txt", ""}
 # Headers lie at one end of a file or the other.
 _HEAD = 4096
 _SAMPLING = 0.25
@@ -104,6 +105,9 @@ def summary(out: pathlib.Path, kinds: dict[str, str]) -> dict[str, Any]:
         "crashes": reasons["decoder crashed"],
         "over_time": reasons["took too long"],
         "out_of_memory": reasons["out of memory"],
+        "unexpected": sorted(
+            f"{name}: {reason}" for name, reason in rejected.items() if reason.startswith("decoder")
+        ),
         "reasons": dict(reasons.most_common()),
         "damage": dict(collections.Counter(map(_last, partial.values())).most_common()),
         "kinds": {kind: dict(counts) for kind, counts in sorted(by_kind.items())},
@@ -183,13 +187,12 @@ DAMAGE: dict[str, Callable[[Bytes, Bytes, np.random.Generator], Bytes]] = {
 
 
 def _sources(root: pathlib.Path) -> list[pathlib.Path]:
-    if _SOURCE.value:
-        files = sorted(p for p in pathlib.Path(_SOURCE.value).iterdir() if p.suffix != ".csv")
-    else:
+    folder = pathlib.Path(_SOURCE.value or root / "sample")
+    if not _SOURCE.value:
         from av_mae.prepare import sample
 
-        sample.render(root / "sample", workers=os.cpu_count() or 1, clips={"train": 1})
-        files = sorted(path for path in (root / "sample").rglob("*.*") if path.is_file())
+        sample.render(folder, workers=os.cpu_count() or 1, clips={"train": 1})
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in _NOT_MEDIA)
     if not _SECONDS.value:
         return files
     (root / "short").mkdir()

@@ -16,7 +16,8 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 _START = multiprocessing.get_context("spawn")
-# A process that dies without a word is given its task once more before the task is given up.
+# A task whose process dies is the first of a new one before it is given up: that may have been
+# killed by chance, or have grown over the tasks before.
 _ATTEMPTS = 2
 _WAKE = 0.5
 # How often a process looks at its own size, and the exit code of one that has grown too large.
@@ -123,8 +124,8 @@ class _Crew:
 
     def _assign(self) -> None:
         for hand in list(self._hands):
-            if hand.ready and hand.job is None and self._waiting:
-                job = self._waiting.popleft()
+            if hand.ready and hand.job is None and (hand.first or self._waiting):
+                job, hand.first = hand.first or self._waiting.popleft(), None
                 job.attempts += 1
                 try:
                     hand.give(job)
@@ -149,24 +150,29 @@ class _Crew:
         job, code = hand.job, hand.buried()
         if job is None and not hand.ready:
             raise WorkError(f"a worker process ended with {_ending(code)} before its first task")
-        if job is not None and code == _GREEDY and self._memory is not None:
-            job.finish(Lost(f"out of memory: more than {self._memory / 2**30:g} GiB"))
-        elif job is not None and job.attempts < _ATTEMPTS:
-            self._waiting.appendleft(job)
-        elif job is not None:
-            job.finish(Lost(f"decoder crashed: its process ended with {_ending(code)}"))
-        self._replace(hand)
+        again = job if job is not None and job.attempts < _ATTEMPTS else None
+        if job is not None and again is None:
+            job.finish(Lost(self._reason(code)))
+        self._replace(hand, again)
 
-    def _replace(self, hand: "_Hand") -> None:
-        self._hands[self._hands.index(hand)] = _Hand(self._work, self._memory)
+    def _reason(self, code: int | None) -> str:
+        if code == _GREEDY and self._memory is not None:
+            return f"out of memory: more than {self._memory / 2**30:g} GiB"
+        return f"decoder crashed: its process ended with {_ending(code)}"
+
+    def _replace(self, hand: "_Hand", first: _Job | None = None) -> None:
+        self._hands[self._hands.index(hand)] = _Hand(self._work, self._memory, first)
 
 
 class _Hand:
-    """One process and what it is working on."""
+    """One process, what it is working on, and a task that waits for this process alone."""
 
-    def __init__(self, work: Callable[[Any], Any], memory: int | None) -> None:
+    def __init__(
+        self, work: Callable[[Any], Any], memory: int | None, first: _Job | None = None
+    ) -> None:
         self.pipe, theirs = _START.Pipe()
         self.job: _Job | None = None
+        self.first = first
         self.ready = False
         self.since = 0.0
         self._process = _START.Process(target=_serve, args=(work, theirs, memory), daemon=True)

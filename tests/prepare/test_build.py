@@ -6,12 +6,7 @@ import io
 import itertools
 import os
 import pathlib
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import jax.numpy as jnp
 import made_media
@@ -153,35 +148,6 @@ def test_only_what_is_missing_or_cut_short_is_made_again(prepared, listing, tmp_
     assert contents(out) == contents(prepared)
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bytes(
-    prepared, listing, media_folder, tmp_path
-):
-    """kill -9 before the first shard, while one is being written, and after the first and third."""
-    out = tmp_path / "tiny"
-    command = [sys.executable, "-m", "av_mae.prepare", "--dataset=folder"]
-    command += [f"--source={media_folder}", f"--out={out}", "--workers=1"]
-    command += ["--short_side=48", "--clips_per_shard=5"]
-    finished = lambda: list(out.glob(".prepare/*.tfrecord-*.json"))  # noqa: E731
-    moments = [
-        lambda: (out / ".prepare").exists(),
-        lambda: any(out.glob(".*.tmp")),
-        lambda: len(finished()) >= 1,
-        lambda: len(finished()) >= 3,
-    ]
-    for moment in moments:
-        run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while not moment() and run.poll() is None:
-            time.sleep(0.002)
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        assert moment() and len(finished()) < 7 and not (out / "av_mae.json").exists()
-    kept = {path: (out / path.stem).stat().st_mtime_ns for path in finished()}
-    build.build(listing, out, SETTINGS, workers=2)
-    assert {path: (out / path.stem).stat().st_mtime_ns for path in kept} == kept
-    assert contents(out) == contents(prepared)
-    assert not list(out.glob(".*.tmp"))
-
-
 def changed(**changes):
     return dataclasses.replace(SETTINGS, **changes)
 
@@ -243,19 +209,6 @@ def test_a_folder_that_cannot_be_written(listing, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="cannot write into --out=.*file"):
         build.build(listing, tmp_path / "file", SETTINGS)
-
-
-def test_a_full_disk_is_one_error_and_the_run_goes_on_later(listing, tmp_path):
-    few = datasets.Listing(listing.entries[-5:])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
-    try:
-        with pytest.raises(OSError, match="cannot write .*tfrecord.*: File too large"):
-            build.build(few, tmp_path / "tiny", SETTINGS)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not shard_files(tmp_path / "tiny")
-    assert build.build(few, tmp_path / "tiny", SETTINGS).clips == 5
 
 
 def test_parts_of_one_file_are_clips_of_their_own(media_folder, tmp_path):

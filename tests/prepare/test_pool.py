@@ -17,6 +17,9 @@ def double(number):
     return 2 * number
 
 
+kept = []
+
+
 def obstinate(task):
     if task == "hang":
         time.sleep(600)
@@ -28,6 +31,8 @@ def obstinate(task):
         grown = b"x" * 2**29
         time.sleep(600)
         return len(grown)
+    if task == "grow a little":
+        kept.append(b"x" * 2**26)
     if task == "fail":
         raise KeyError("of the work's own making")
     if task.startswith("die once") and not os.path.exists(task.split()[-1]):
@@ -75,6 +80,12 @@ def test_a_task_whose_process_was_killed_by_chance_is_done_again(tmp_path):
 def test_a_task_that_needs_too_much_memory_costs_itself_only(greedy):
     lost = pool.Lost("out of memory: more than 0.25 GiB")
     assert results(["a", greedy, "b"], workers=1, memory=2**28) == ["a", lost, "b"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the size")
+def test_a_process_that_grew_over_many_tasks_costs_none_of_them():
+    little = ["grow a little"] * 6
+    assert results(little, workers=1, memory=2**28) == little
 
 
 def test_a_task_that_needs_memory_gets_it_without_a_limit():
