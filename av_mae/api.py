@@ -1,6 +1,7 @@
 """Running trained models on clips: load a model, classify, embed, reconstruct."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -148,24 +149,31 @@ class Model:
         return {self.labels[k]: float(probability_k[k]) for k in best}
 
     def features(
-        self, clip: Clip, *, modalities: Sequence[str] = ()
+        self, clip: Clip, *, modalities: Sequence[str] = (), layer: int | None = None
     ) -> dict[str, Float[np.ndarray, "..."]]:
         """Encoder output for the middle of the clip, nothing hidden.
+
+        Args:
+            layer: tokens as they leave this layer, before any norm; 0 = as they enter the first.
+                None = the encoder's output.
 
         Returns:
             Tokens `video` `[n d]` and `audio` `[m d]`, and `pooled` `[d]`: the mean over modalities
             of the mean over their tokens.
 
         Raises:
-            ValueError: an unknown modality, or a clip without any of them.
+            ValueError: an unknown modality or layer, or a clip without any of them.
         """
         found = views.evaluation(clip, self.used(clip, modalities), self.experiment.dataset)
-        tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found).items()}
+        tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found, layer).items()}
         return tokens | {"pooled": pooled(tokens)}
 
-    def embed(self, cut: views.Views) -> dict[str, Float[np.ndarray, "v _ d"]]:
-        """Encoder output `[v n d]` of many views, by modality."""
-        return self._in_batches(self._features, cut.batch)
+    def embed(
+        self, cut: views.Views, layer: int | None = None
+    ) -> dict[str, Float[np.ndarray, "v _ d"]]:
+        """Encoder output `[v n d]` of many views, by modality; see `features` for `layer`."""
+        self.check_layer(layer)
+        return self._in_batches(functools.partial(self._features, layer=layer), cut.batch)
 
     def reconstruct(
         self, clip: Clip, seed: int = 0, *, modalities: Sequence[str] = ()
@@ -222,6 +230,12 @@ class Model:
                 f"unknown modality {unknown[0]!r}; {self.source} knows {', '.join(known)}"
             )
 
+    def check_layer(self, layer: int | None) -> None:
+        """Raises ValueError if the model has no such layer."""
+        depth = self.experiment.model.depth
+        if layer is not None and not 0 <= layer <= depth:
+            raise ValueError(f"layer {layer}: {self.source} has {depth}; expected 0 to {depth}")
+
     def expect(self, task: str) -> None:
         """Raises ValueError, with what to do instead, unless the model was trained for `task`."""
         if self.experiment.task == task:
@@ -257,11 +271,11 @@ def pooled(tokens: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _jitted(graphdef: Any, method: Callable[..., Any] | None) -> Callable[..., Any]:
-    def run(variables: Any, *inputs: Any) -> Any:
+    def run(variables: Any, *inputs: Any, **choices: Any) -> Any:
         assert method is not None  # `expect` has refused tasks without it
-        return method(nnx.merge(graphdef, *variables), *inputs)
+        return method(nnx.merge(graphdef, *variables), *inputs, **choices)
 
-    return jax.jit(run)
+    return jax.jit(run, static_argnames="layer")
 
 
 def _merged(logits_vk: np.ndarray, merge: str, multilabel: bool) -> np.ndarray:

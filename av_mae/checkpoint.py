@@ -36,6 +36,7 @@ class Saved:
         params: nested dict of arrays; the averaged parameters if the run kept them.
         rest: the model's other variables (running statistics).
         labels: label names in index order.
+        left: arrays of a foreign file that the model has no use for, by their names there.
     """
 
     params: dict[str, Any]
@@ -43,6 +44,7 @@ class Saved:
     experiment: config.Experiment
     labels: tuple[str, ...]
     step: int
+    left: tuple[str, ...] = ()
 
     def with_labels(self, labels: Sequence[str]) -> "Saved":
         """The same with other label names.

@@ -32,6 +32,7 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
         saved.experiment,
         plan.experiment,
     )
+    report.unused += saved.left
     logging.info("started from %s, step %d\n%s", plan.experiment.init_from.path, saved.step, report)
     for line in report.inputs:
         logging.warning("inputs are prepared otherwise than the checkpoint's were: %s", line)

@@ -127,6 +127,16 @@ def test_features_of_tokens_and_of_the_clip(task, classifier, autoencoder):
     assert set(model.features(_silent(tiny_models.clip()))) == {"video", "pooled"}
 
 
+def test_features_of_a_layer(autoencoder):
+    clip, depth = tiny_models.clip(), autoencoder.experiment.model.depth
+    first, last = (autoencoder.features(clip, layer=k) for k in (0, depth))
+    output = autoencoder.features(clip)
+    assert {k: x.shape for k, x in first.items()} == {k: x.shape for k, x in output.items()}
+    assert not np.allclose(first["pooled"], last["pooled"], atol=1e-3)
+    with pytest.raises(ValueError, match=f"layer 9: this model has {depth}; expected 0 to {depth}"):
+        autoencoder.features(clip, layer=9)
+
+
 def test_more_views_than_a_batch_holds(autoencoder):
     clip = tiny_models.clip(seconds=4.0)
     cut = views.at(clip, autoencoder.experiment.modalities, np.linspace(0.5, 3.5, 11))

@@ -67,6 +67,16 @@ def test_restores_on_another_layout(tmp_path):
     assert restored.params["mlp"]["kernel"].sharding.spec[1] == "fsdp"
 
 
+def test_shards_on_eight_devices_are_read_on_one(tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path / "checkpoints", EXPERIMENT, (), keep=1)
+    spread = _state(1, fsdp=8)
+    assert not spread.params["mlp"]["kernel"].is_fully_replicated
+    saved.save(1, spread)
+    saved.close()
+    assert _equal(checkpoint.read(tmp_path).params, _state(1).params)
+    assert _equal(_restore(tmp_path, _state(1))[0], _state(1))
+
+
 def test_none_without_checkpoints(tmp_path):
     assert _restore(tmp_path, _state(1)) is None
 

@@ -6,7 +6,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from av_mae import checkpoint, command_line, config, parse
-from av_mae.convert import describe, read, write
+from av_mae.convert import read, write
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What the file does not show of its model, as in configs/."
@@ -47,8 +47,6 @@ def _main(arguments: list[str]) -> None:
 def _convert(source: str) -> None:
     known = parse.experiment(_CONFIG.value) if _CONFIG.value else None
     saved = read.read(source, known)
-    if known:
-        _tell_differences(describe.flatten(known), describe.flatten(saved.experiment))
     if _LABELS.value:
         saved = saved.with_labels(_labels(pathlib.Path(_LABELS.value)))
     _WRITERS[_TO.value](saved, _OUT.value)
@@ -58,12 +56,6 @@ def _convert(source: str) -> None:
         source, e.task, " and ".join(e.modalities), e.model.depth, e.model.width, saved.step,
         _OUT.value,
     )  # fmt: skip
-
-
-def _tell_differences(told: dict, shown: dict) -> None:
-    for key in sorted(told.keys() & shown.keys()):
-        if told[key] != shown[key]:
-            logging.warning("%s is %r in the config, %r in the file", key, told[key], shown[key])
 
 
 def _labels(file: pathlib.Path) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Description:
         rules: of the model's parameters, once the experiment is known.
         labels: label names, or one empty name a class where the file has none.
         spare: arrays that a model may do without, as tables that a formula gives as well.
+        dropped: arrays that the reader has left out already.
     """
 
     family: str
@@ -43,6 +44,12 @@ class Description:
     labels: tuple[str, ...] = ()
     step: int = 0
     spare: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    def left(self, rules: list[table.Rule]) -> tuple[str, ...]:
+        """Names of the arrays that no rule reads."""
+        used = {name for rule in rules for name in rule.theirs}
+        return (*sorted(self.arrays.keys() - used), *self.dropped)
 
 
 def experiment(
@@ -81,6 +88,16 @@ def experiment(
         )  # fmt: skip
     flat = {**assumed, **known, **found.facts}
     return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
+
+
+def tell_differences(found: Description, known: Mapping[str, Any], source: str) -> None:
+    """Warns of every key that is known to be otherwise than the file shows it, which counts."""
+    for key in sorted(known.keys() & found.facts.keys()):
+        if known[key] != found.facts[key]:
+            logging.warning(
+                "%s shows %s=%r, not %r as it was told; the file counts",
+                source, key, found.facts[key], known[key],
+            )  # fmt: skip
 
 
 def flatten(experiment: config.Experiment) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def describe_file(path: pathlib.Path) -> describe.Description:
         "mmaction2",
         to_official({k: v.numpy() for k, v in tensors.items() if k not in heads}),
         step=epoch if isinstance(epoch, int) else 0,
+        dropped=tuple(heads),
     )
 
 

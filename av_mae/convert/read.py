@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
 from flax import nnx, traverse_util
 
 from av_mae import checkpoint, config, state, tasks
@@ -43,6 +44,8 @@ def read(
     found = _described(family, path)
     if isinstance(known, config.Experiment):
         known = describe.flatten(known)
+    if known and answers is None:  # a run that starts from the file may have inputs of its own
+        describe.tell_differences(found, known, str(path))
     experiment = describe.experiment(found, known, str(path), answers=answers)
     labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
     task = tasks.make(experiment, labels)
@@ -56,12 +59,16 @@ def read(
     shapes = {name: x.shape for name, x in flat.items()}
     rules = found.rules(experiment)
     values = table.read(rules, found.arrays, shapes, str(path), spare=found.spare)
+    left = found.left(rules)
+    if left:
+        logging.info("%s holds what this model has no use for: %s", path, ", ".join(left))
     return checkpoint.Saved(
         params=traverse_util.unflatten_dict(values, sep="/"),
         rest={},
         experiment=experiment,
         labels=labels,
         step=found.step,
+        left=left,
     )
 
 

@@ -19,7 +19,6 @@ _FACTS = {
     "model.outer_norm_eps": 0.0,
     "model.qkv_bias": "qkv",
     "model.layer_scale": 0.0,
-    "model.loss_on_visible": False,
     "model.shared_head": True,
     "model.drop_path_rescale": False,
 }
@@ -111,6 +110,7 @@ def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]
     usual: dict[str, Any] = {
         "model.normalise_targets": "none",
         "model.inpainting": False,
+        "model.loss_on_visible": False,
     }
     if upper:
         facts |= {"model.fusion": "mid", "model.fusion_layers": upper}

@@ -141,6 +141,7 @@ def of_state(
     usual: Mapping[str, Any] | None = None,
     labels: tuple[str, ...] = (),
     step: int = 0,
+    dropped: tuple[str, ...] = (),
 ) -> describe.Description:
     """Describes arrays under the official names; `facts` and `usual` are what else is known."""
     pretrained = "decoder.head.weight" in state
@@ -180,6 +181,7 @@ def of_state(
         labels=labels or ("",) * classes,
         step=step,
         spare=("pos_embed",) if "model.positions" in usually else (),
+        dropped=dropped,
     )
 
 

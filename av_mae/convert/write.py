@@ -54,7 +54,7 @@ def to_videomae(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> path
     arrays = official(saved)
     _check(saved.experiment, "VideoMAE", {"gelu": ("erf",), "norm_eps": (1e-6,)})
     file = _new(folder, "checkpoint.pth")
-    torch.save({"model": {k: torch.from_numpy(x) for k, x in arrays.items()}}, file)
+    torch.save({"model": {k: torch.tensor(x) for k, x in arrays.items()}}, file)
     return file
 
 

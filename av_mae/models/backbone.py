@@ -66,9 +66,10 @@ class Backbone(nnx.Module):
         present: fusion.Present | None = None,
         keys_b: Key[Array, "b"] | None = None,
         train: bool = False,
+        layer: int | None = None,
     ) -> fusion.Tokens:
-        """Encoder output of every modality, class tokens included."""
-        return self.encoders(tokens, present=present, keys_b=keys_b, train=train)
+        """Encoder output of every modality, class tokens included; see `fusion.Fusion`."""
+        return self.encoders(tokens, present=present, keys_b=keys_b, train=train, layer=layer)
 
     def given(self, inputs: Mapping[str, object]) -> tuple[modality_lib.Modality, ...]:
         """The modalities among `inputs`, in the model's order.

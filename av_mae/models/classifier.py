@@ -99,10 +99,19 @@ class Classifier(backbone.Backbone):
         return fusion.mean_over(self(inputs, present=present), present)
 
     def features(
-        self, inputs: backbone.Inputs, *, present: fusion.Present | None = None
+        self,
+        inputs: backbone.Inputs,
+        *,
+        present: fusion.Present | None = None,
+        layer: int | None = None,
     ) -> dict[str, Float[Array, "b _ d"]]:
-        """Encoder output `[b n d]` of every modality, without class tokens."""
-        return self.without_class_token(self._encode(inputs, present, None, False))
+        """Encoder output `[b n d]` of every modality, without class tokens.
+
+        Args:
+            layer: tokens after as many layers instead, before any norm that follows.
+        """
+        tokens = self.encode_tokens(self.tokenise(inputs), present=present, layer=layer)
+        return self.without_class_token(tokens)
 
     def pooled(
         self, inputs: backbone.Inputs, *, present: fusion.Present | None = None

@@ -33,6 +33,7 @@ class Fusion(Protocol):
         present: Present | None = None,
         keys_b: Key[Array, "b"] | None = None,
         train: bool = False,
+        layer: int | None = None,
     ) -> Tokens:
         """Encodes the tokens of each modality.
 
@@ -41,6 +42,8 @@ class Fusion(Protocol):
                 is masked.
             keys_b: one key an example for dropout and drop path; None turns them off.
             train: whether this is a training step (`bottlenecks_at_test` acts only outside one).
+            layer: stop after as many layers, before the norm that may follow; None: after all
+                layers and norms.
         """
         ...
 
@@ -51,9 +54,9 @@ class Joint(nnx.Module):
     def __init__(self, stack: vit.Encoder):
         self.joint = stack
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
         del train
-        return _jointly(self.joint, tokens, present, keys_b)
+        return _jointly(self.joint, tokens, present, keys_b, layer)
 
 
 class Shared(nnx.Module):
@@ -62,10 +65,10 @@ class Shared(nnx.Module):
     def __init__(self, stack: vit.Encoder):
         self.shared = stack
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
         del present, train
         stacks = dict.fromkeys(tokens, self.shared)
-        return _separately(stacks, tokens, keys_b)
+        return _separately(stacks, tokens, keys_b, layer)
 
 
 class Separate(nnx.Module):
@@ -76,10 +79,10 @@ class Separate(nnx.Module):
             setattr(self, name, stack)
         self.norm = norm
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
         del present, train
         stacks = {name: getattr(self, name) for name in tokens}
-        return _normed(self.norm, _separately(stacks, tokens, keys_b))
+        return _normed(self.norm, _separately(stacks, tokens, keys_b, layer), layer)
 
 
 class Mid(nnx.Module):
@@ -98,10 +101,11 @@ class Mid(nnx.Module):
             setattr(self, name, _lower(model, spec, rngs=rngs))
         self.joint = _upper(model, spec, norm=norm, rngs=rngs)
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
         del train
         stacks = {name: getattr(self, name) for name in tokens}
-        return _jointly(self.joint, _separately(stacks, tokens, keys_b), present, keys_b)
+        tokens = _separately(stacks, tokens, keys_b, layer)
+        return _jointly(self.joint, tokens, present, keys_b, layer)
 
 
 class Bottleneck(nnx.Module):
@@ -134,15 +138,15 @@ class Bottleneck(nnx.Module):
         draw = nnx.initializers.normal(0.02)
         self.bottleneck = nnx.Param(draw(rngs.params(), shape)) if exists else None
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False):
+    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
         stacks = {name: getattr(self, name) for name in tokens}
-        tokens = _separately(stacks, tokens, keys_b)
+        tokens = _separately(stacks, tokens, keys_b, layer)
         fused = {name: self.fused[name] for name in tokens}
         if self.alone or not (train or self.at_test):
-            tokens = _separately(fused, tokens, keys_b)
-        else:
-            tokens = self._fuse(fused, tokens, present, keys_b)
-        return _normed(self.norm, tokens)
+            tokens = _separately(fused, tokens, keys_b, layer)
+        elif all(stack.reaches(layer) for stack in fused.values()):
+            tokens = self._fuse(fused, tokens, present, keys_b, layer)
+        return _normed(self.norm, tokens, layer)
 
     def _fuse(
         self,
@@ -150,10 +154,11 @@ class Bottleneck(nnx.Module):
         tokens: Tokens,
         present: Present | None,
         keys_b: jax.Array | None,
+        layer: int | None,
     ) -> Tokens:
         layers, apply = {}, {}
         for name, stack in stacks.items():
-            apply[name], layers[name] = stack.unstack()
+            apply[name], layers[name] = stack.unstack(layer)
 
         def body(carry: tuple[Tokens, jax.Array | None], layer: vit.Layer):
             x, bottleneck_bzd = carry
@@ -169,6 +174,8 @@ class Bottleneck(nnx.Module):
         if self.bottleneck is not None:
             start = jnp.tile(self.bottleneck[...].astype(self.spec.dtype), (batch, 1, 1))
         tokens, _ = vit.loop(body, (tokens, start), layers, self.spec)
+        if layer is not None:
+            return tokens
         return {name: _optional(stacks[name].norm, x_btd) for name, x_btd in tokens.items()}
 
 
@@ -253,19 +260,27 @@ def _upper(
 
 
 def _jointly(
-    encoder: vit.Encoder, tokens: Tokens, present: Present | None, keys_b: jax.Array | None
+    encoder: vit.Encoder,
+    tokens: Tokens,
+    present: Present | None,
+    keys_b: jax.Array | None,
+    layer: int | None,
 ) -> Tokens:
     joined_btd = jnp.concatenate(list(tokens.values()), axis=1)
     keys_b = vit.fold(keys_b, len(tokens))
-    joined_btd = encoder(joined_btd, keep_bt=keep_tokens(tokens, present), keys_b=keys_b)
+    keep_bt = keep_tokens(tokens, present)
+    joined_btd = encoder(joined_btd, keep_bt=keep_bt, keys_b=keys_b, layer=layer)
     return _split(joined_btd, tokens)
 
 
 def _separately(
-    stacks: Mapping[str, vit.Encoder], tokens: Tokens, keys_b: jax.Array | None
+    stacks: Mapping[str, vit.Encoder],
+    tokens: Tokens,
+    keys_b: jax.Array | None,
+    layer: int | None,
 ) -> Tokens:
     return {
-        name: stacks[name](x_btd, keys_b=vit.fold(keys_b, number))
+        name: stacks[name](x_btd, keys_b=vit.fold(keys_b, number), layer=layer)
         for number, (name, x_btd) in enumerate(tokens.items())
     }
 
@@ -319,5 +334,7 @@ def _optional(norm: primitives.LayerNorm | None, x_btd: jax.Array) -> jax.Array:
     return x_btd if norm is None else norm(x_btd)
 
 
-def _normed(norm: primitives.LayerNorm | None, tokens: Tokens) -> Tokens:
+def _normed(norm: primitives.LayerNorm | None, tokens: Tokens, layer: int | None) -> Tokens:
+    """The last norm of all, unless it stops at a layer before."""
+    norm = norm if layer is None else None
     return {name: _optional(norm, x_btd) for name, x_btd in tokens.items()}

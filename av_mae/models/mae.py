@@ -103,10 +103,18 @@ class MaskedAutoencoder(backbone.Backbone):
         return Reconstruction(predictions, targets, self._predictable(inputs, present))
 
     def encode(
-        self, inputs: backbone.Inputs, *, present: fusion.Present | None = None
+        self,
+        inputs: backbone.Inputs,
+        *,
+        present: fusion.Present | None = None,
+        layer: int | None = None,
     ) -> dict[str, Float[Array, "b _ d"]]:
-        """Encoder output `[b n d]` of every modality with all tokens visible."""
-        tokens = self.encode_tokens(self.tokenise(inputs), present=present)
+        """Encoder output `[b n d]` of every modality with all tokens visible.
+
+        Args:
+            layer: tokens after as many layers instead, before any norm that follows.
+        """
+        tokens = self.encode_tokens(self.tokenise(inputs), present=present, layer=layer)
         return self.without_class_token(tokens)
 
     def reconstruct(

@@ -232,21 +232,31 @@ class Encoder(nnx.Module):
         *,
         keep_bt: Bool[Array, "b t"] | None = None,
         keys_b: Key[Array, "b"] | None = None,
+        layer: int | None = None,
     ) -> Float[Array, "b t d"]:
-        """Encodes tokens; see `Block` for the arguments."""
-        if self.blocks is not None:
-            apply, layers = self.unstack()
+        """Encodes tokens; see `Block` for the arguments, and `fusion.Fusion` for `layer`."""
+        if self.reaches(layer):
+            apply, layers = self.unstack(layer)
 
             def body(x_btd: jax.Array, layer: Layer) -> jax.Array:
                 return apply(layer, x_btd, keep_bt, keys_b)
 
             x_btd = loop(body, x_btd, layers, self.spec)
-        return x_btd if self.norm is None else self.norm(x_btd)
+        if self.norm is None or (layer is not None and layer <= self.first_layer + self.layers):
+            return x_btd
+        return self.norm(x_btd)
 
-    def unstack(self) -> tuple[Callable[..., jax.Array], "Layer"]:
+    def reaches(self, layer: int | None) -> bool:
+        """Whether any block of this stack comes before the end of `layer`."""
+        return self.blocks is not None and (layer is None or layer > self.first_layer)
+
+    def unstack(self, layer: int | None = None) -> tuple[Callable[..., jax.Array], "Layer"]:
         """What `loop` needs: apply(layer, x_btd, keep_bt, keys_b), and the layers."""
         graphdef, params = nnx.split(self.blocks)
         index = np.arange(self.first_layer, self.first_layer + self.layers)
+        if layer is not None:
+            index = index[index < layer]
+            params = jax.tree.map(lambda x: x[: len(index)], params)
         layers = {"params": params, "index": index}
         if self.spec.drop_path:
             rates = self.spec.drop_path * index / max(self.spec.depth - 1, 1)

@@ -69,11 +69,11 @@ class Classify:
         return model.predict(inputs, present=presence.of(batch))
 
     def features(
-        self, model: classifier.Classifier, batch: dict[str, jax.Array]
+        self, model: classifier.Classifier, batch: dict[str, jax.Array], layer: int | None = None
     ) -> dict[str, jax.Array]:
-        """Encoder output of all tokens, `{modality: [b n d]}`."""
+        """Encoder output of all tokens, `{modality: [b n d]}`, or what leaves layer `layer`."""
         inputs = inputs_lib.prepare(batch, self.experiment.modalities)
-        return model.features(inputs, present=presence.of(batch))
+        return model.features(inputs, present=presence.of(batch), layer=layer)
 
     def measure(
         self, scores_bk: np.ndarray, labels_bk: np.ndarray, valid_b: np.ndarray

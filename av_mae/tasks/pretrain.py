@@ -63,10 +63,10 @@ class Pretrain:
         return self._score(model, self._inputs(batch), batch, keys_b, train=False)[1]
 
     def features(
-        self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array]
+        self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array], layer: int | None = None
     ) -> dict[str, jax.Array]:
-        """Encoder output of all tokens, `{modality: [b n d]}`."""
-        return model.encode(self._inputs(batch), present=presence.of(batch))
+        """Encoder output of all tokens, `{modality: [b n d]}`, or what leaves layer `layer`."""
+        return model.encode(self._inputs(batch), present=presence.of(batch), layer=layer)
 
     def reconstruct(
         self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array], keys_b: jax.Array
@@ -82,7 +82,7 @@ class Pretrain:
         predictions = model.reconstruct(inputs, bools, present=presence.of(batch))
         normalise = self.experiment.model.normalise_targets
         return {
-            name: _pictures(specs[name], inputs[name], bools[name], predictions[name], normalise)
+            name: pictures(specs[name], inputs[name], bools[name], predictions[name], normalise)
             for name in inputs
         }
 
@@ -112,9 +112,10 @@ class Pretrain:
         )
 
 
-def _pictures(
+def pictures(
     spec: Modality, x: jax.Array, mask_bn: jax.Array, predicted_bnp: jax.Array, normalise: str
 ) -> Pictures:
+    """What was given, what of it was visible, and the hidden part as predicted for all tokens."""
     patches_bnp = spec.patchify(x)
     filled = losses.denormalise(predicted_bnp, patches_bnp, spec, normalise)
     hidden = mask_bn[:, :, None]

@@ -9,7 +9,7 @@ The npz holds, W windows and R views in all files together:
     video [R n d], video_seconds [R 2]  tokens, and the time they come from; the same for audio,
                                         NaN where a file lacks the modality
     video_grid (t, h, w), audio_grid (t, m)     tokens along each axis, last axis fastest
-    model, step, config (JSON), labels, version
+    model, step, layer, config (JSON), labels, version
 """
 
 import argparse
@@ -61,18 +61,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="npz file to write")
     parser.add_argument("--window", type=float, help="seconds; default: what the model sees")
     parser.add_argument("--hop", type=float, help="seconds between windows; default: the window")
+    parser.add_argument(
+        "--layer", type=int, help="layer whose tokens to write; default: the output"
+    )
     parser.add_argument("--pooled_only", action="store_true", help="leave out the tokens")
     arguments = parser.parse_args(argv)
     try:
         _check(arguments)
         model, names = files.load(arguments)
+        model.check_layer(arguments.layer)
     except ValueError as error:
         return files.leave(error)
     found: dict[str, Features] = {}
 
     def work(path: str) -> None:
         found[path] = extract(
-            model, path, window=arguments.window, hop=arguments.hop, modalities=names
+            model,
+            path,
+            window=arguments.window,
+            hop=arguments.hop,
+            modalities=names,
+            layer=arguments.layer,
         )
         if arguments.pooled_only:
             found[path] = dataclasses.replace(found[path], tokens={})
@@ -80,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     status = files.each(arguments.files, work)
     if found:
-        write(pathlib.Path(arguments.out), found, model)
+        write(pathlib.Path(arguments.out), found, model, arguments.layer)
     return status
 
 
@@ -91,6 +100,7 @@ def extract(
     window: float | None = None,
     hop: float | None = None,
     modalities: Sequence[str] = (),
+    layer: int | None = None,
 ) -> Features:
     """Features of one file, read a minute at a time.
 
@@ -98,6 +108,7 @@ def extract(
         window: seconds a window; None = what the model sees at once.
         hop: seconds between the starts of windows; None = the window. The last window ends with
             the file.
+        layer: as of `api.Model.features`.
 
     Raises:
         ValueError: no media file, or none of the modalities in it.
@@ -109,7 +120,7 @@ def extract(
         offsets_v = (np.arange(count) + 0.5) * (length / count)
         cut = views.at(piece, used, (starts_w[:, None] + offsets_v).reshape(-1))
         shape = (len(starts_w), count)
-        tokens = {n: x.reshape(*shape, *x.shape[1:]) for n, x in model.embed(cut).items()}
+        tokens = {n: x.reshape(*shape, *x.shape[1:]) for n, x in model.embed(cut, layer).items()}
         seconds = {n: x.reshape(*shape, 2) + piece.start for n, x in cut.seconds.items()}
         vectors = api.pooled({n: x.mean(1) for n, x in tokens.items()})
         windows_w2 = np.stack([starts_w, starts_w + length], axis=1) + piece.start
@@ -122,7 +133,12 @@ def extract(
     )
 
 
-def write(out: pathlib.Path, found: Mapping[str, Features], model: api.Model) -> None:
+def write(
+    out: pathlib.Path,
+    found: Mapping[str, Features],
+    model: api.Model,
+    layer: int | None = None,
+) -> None:
     """Writes the features of several files as the npz described above, in one move."""
     every = list(found.values())
     windows, views_each = [len(f.windows) for f in every], [_views(f) for f in every]
@@ -135,6 +151,7 @@ def write(out: pathlib.Path, found: Mapping[str, Features], model: api.Model) ->
         "view_window": np.repeat(np.arange(sum(windows)), np.repeat(views_each, windows)),
         "model": model.source,
         "step": model.step,
+        "layer": "output" if layer is None else layer,
         "config": json.dumps(model.experiment.to_dict()),
         "labels": np.array(model.labels),
         "version": __version__,

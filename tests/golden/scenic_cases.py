@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 import golden_cases
@@ -11,7 +12,7 @@ import numpy as np
 from flax import nnx, traverse_util
 
 from av_mae import config, modality, state, tasks
-from av_mae.convert import describe, scenic, table
+from av_mae.convert import describe, scenic, scenic_rules, table
 from av_mae.convert.scenic_rules import NAMES
 from av_mae.models import masking
 
@@ -82,9 +83,20 @@ class Case:
 
     def theirs(self, params: Any) -> dict[str, np.ndarray]:
         """A tree like our parameters under their names; every array is flat."""
-        flat = {k: np.asarray(x) for k, x in traverse_util.flatten_dict(params, sep="/").items()}
-        rules = [_plain(rule) for rule in self.description.rules(self.experiment)]
-        return table.write([rule for rule in rules if rule.layout.theirs], flat)
+        return {name: parts[-1] for name, parts in self._named(params).items()}
+
+    def gradients(self, grads: Any) -> dict[str, np.ndarray]:
+        """The same of gradients, which add up where Scenic shares what we have two copies of."""
+        return {name: np.sum(parts, axis=0) for name, parts in self._named(grads).items()}
+
+    def _named(self, tree: Any) -> dict[str, list[np.ndarray]]:
+        flat = {k: np.asarray(x) for k, x in traverse_util.flatten_dict(tree, sep="/").items()}
+        named: dict[str, list[np.ndarray]] = {}
+        for rule in map(_plain, self.description.rules(self.experiment)):
+            written = table.write([rule] if rule.layout.theirs else [], flat)
+            for name, x in written.items():
+                named.setdefault(name, []).append(x)
+        return named
 
 
 def _plain(rule: table.Rule) -> table.Rule:
@@ -108,7 +120,7 @@ def build(
     description = scenic.of_params(params, "the golden parameters")
     shapes = _shapes(settings, arrays)
     experiment = describe.experiment(description, _known(settings, shapes), "the golden parameters")
-    experiment = _oblong(experiment, shapes)
+    experiment = _summed(_oblong(experiment, shapes), settings)
     task = tasks.make(experiment, description.labels)
     _, empty, _ = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
     wanted = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
@@ -116,6 +128,40 @@ def build(
     spare = description.spare
     values = table.read(rules, description.arrays, wanted, "the golden parameters", spare=spare)
     return Case(settings, arrays, description, experiment, values)
+
+
+_WIDTH, _HEADS, _MLP = 24, 2, 32
+_SIZES = (
+    (r"(query|key|value)/kernel", (_WIDTH, _HEADS, _WIDTH // _HEADS)),
+    (r"(query|key|value)/bias", (_HEADS, _WIDTH // _HEADS)),
+    (r"out/kernel", (_HEADS, _WIDTH // _HEADS, _WIDTH)),
+    (r"Dense_0/kernel", (_WIDTH, _MLP)),
+    (r"Dense_0/bias", (_MLP,)),
+    (r"Dense_1/kernel", (_MLP, _WIDTH)),
+    (r"embedding_spec\w*/kernel", (8, 8, 1, _WIDTH)),
+    (r"embedding\w*/kernel", (2, 8, 8, 3, _WIDTH)),
+    (r"pre_logits/kernel", (_WIDTH, _WIDTH)),
+    (r"output_projection/kernel", (_WIDTH, 7)),
+    (r"output_projection/bias", (7,)),
+    (r"pos_embedding_space", (1, 1, 4, _WIDTH)),
+    (r"pos_embedding_time", (1, 2, 1, _WIDTH)),
+    (r"pos_embedding", (1, 8, _WIDTH)),
+    (r"", (_WIDTH,)),
+)
+
+
+def stand_in(names: list[str]) -> Case:
+    """A small classifier with parameters of these names, for what their values do not matter."""
+    shape = {n: next(size for key, size in _SIZES if re.search(key + "$", n)) for n in names}
+    shape |= {"bottleneck": (1, 4, _WIDTH)} if "bottleneck" in names else {}
+    depth = scenic_rules.depth(shape, "Transformer")
+    m = {"num_layers": depth, "fusion_layer": 1}
+    inputs = {"rgb": [2, 4, 16, 16, 3], "spectrogram": [2, 40, 16, 1]}
+    return build(
+        {"model": m, "input_shapes": inputs},
+        {name: np.zeros(size, np.float32) for name, size in shape.items()},
+        {},
+    )
 
 
 def _shapes(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, list[int]]:
@@ -140,6 +186,7 @@ def _known(settings: dict[str, Any], shapes: dict[str, list[int]]) -> dict[str, 
         "model.positions": _POSITIONS.get(m.get("positional_embedding"), "sincos"),
         "model.decoder_positions": _POSITIONS.get(m.get("positional_embedding_decoder"), "sincos"),
         "model.normalise_targets": "patch" if loss.get("standardise_per_patch") else "none",
+        "model.loss_on_visible": loss.get("loss_unmasked_tokens", False),
         "dataset.multilabel": "ultilabel" in settings.get("class", settings.get("model_name", "")),
     }
     return known | _inputs(shapes, loss)
@@ -172,3 +219,15 @@ def _oblong(e: config.Experiment, shapes: dict[str, list[int]]) -> config.Experi
         return e
     fields = vars(e.modalities["video"]) | {"width": width}
     return dataclasses.replace(e, modalities=e.modalities | {"video": Oblong(**fields)})
+
+
+def _summed(e: config.Experiment, settings: dict[str, Any]) -> config.Experiment:
+    """An error that Scenic sums over a patch is our mean over it with a larger weight."""
+    loss = settings.get("masked_feature_loss", {"normalise_by_output_dimension": True})
+    if loss.get("normalise_by_output_dimension"):
+        return e
+    kinds = {
+        name: dataclasses.replace(m, weight=m.weight * m.patch_dim)
+        for name, m in e.modalities.items()
+    }
+    return dataclasses.replace(e, modalities=kinds)

@@ -1,10 +1,13 @@
 """Positional tables and their resizing agree with the originals."""
 
+import re
+
 import golden_cases
 import numpy as np
 import pytest
 
-from av_mae.models import positions
+from av_mae import config, modality
+from av_mae.models import inherit, positions
 
 
 def test_a_resized_table_equals_pytorchs():
@@ -27,6 +30,26 @@ def test_small_pictures_are_resized_as_by_pytorch():
         ours = positions.resize(table, (frames, *old), (frames, *new))
         ours = ours.reshape(frames, *new, channels).transpose(0, 3, 1, 2)
         golden_cases.close(ours, found[f"small_bicubic_{size}"])
+
+
+def test_a_run_that_starts_from_learned_positions_resizes_them_as_pytorch_does():
+    found = golden_cases.arrays(golden_cases.at("videomae/mmaction2/pos_embed_bicubic.npz"))
+    small = found["small_in_TCHW"]
+    grids = {name: (2, *map(int, name[14:].split("x"))) for name in found if "bicubic_" in name}
+    path = ("positions", "video")
+    before = {path: small.transpose(0, 2, 3, 1).reshape(-1, small.shape[1])}
+    for name, grid in grids.items():
+        if grid[1] == grid[2]:
+            after = {path: np.zeros((np.prod(grid), small.shape[1]))}
+            made, report = inherit.inherit(after, before, _of_size(4), _of_size(grid[1]))
+            expected = found[name].transpose(0, 2, 3, 1).reshape(after[path].shape)
+            golden_cases.close(made[path], expected)
+            assert report.resized == ["positions/video"]
+
+
+def _of_size(size: int) -> config.Experiment:
+    kinds = {"video": modality.Video(frames=4, size=size, patch=(2, 1, 1))}
+    return config.Experiment(modalities=kinds, model=config.Model(positions="learned"))
 
 
 def test_videomaes_tables():
@@ -54,6 +77,13 @@ def test_scenics_tables_of_grids(kind):
 def test_scenics_tables_of_tokens():
     found = golden_cases.arrays(golden_cases.at("scenic/helpers/posemb.npz"))
     golden_cases.close(positions.sincos(8, 32), found["sinusoidal_1d/n8_d32"][0])
+    for rows in (name for name in found if name.endswith("_rows") and "_at_" not in name):
+        name = rows.removesuffix("_rows")
+        table = positions.sincos(*map(int, re.findall(r"[nd](\d+)", name)))
+        golden_cases.close(table[found[rows]], found[f"{name}_at_rows"])
+        golden_cases.close(table.sum(0, dtype=np.float64), found[f"{name}_colsum"], 1e-4)
+        whole = found.get(f"{name}_full_float16")
+        assert whole is None or np.array_equal(table.astype(np.float16), whole)
     for tokens in (1568, 496):
         table, prefix = positions.sincos(tokens, 64), f"sinusoidal_1d/n{tokens}_d64"
         golden_cases.close(table[found[f"{prefix}_rows"]], found[f"{prefix}_at_rows"])

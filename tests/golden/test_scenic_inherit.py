@@ -28,26 +28,23 @@ _KINDS = {"rgb": "video", "spectrogram": "audio"}
 def _mappings():
     file = golden_cases.FOLDER / "scenic/init_surgery/mapping.json"
     found = json.loads(file.read_text()) if file.is_file() else {}
-    # The released code with the name of the layer that it expects; tokens are not in the files.
-    names = [k for k in found if k.startswith("spec_named__") and "modality_tokens" not in k]
+    # `as_released` is the same with a layer's wrong name: its embedding of sound stays fresh, or
+    # it fails. Of sound's kernels of three channels see docs/decisions.md.
+    names = [k for k in found if "mapping" in found[k] and not k.startswith("as_released__")]
     return [pytest.param(name, found[name]["mapping"], id=name) for name in names]
 
 
 @pytest.mark.parametrize("name, mapping", _mappings())
 def test_every_layer_comes_from_where_scenic_takes_it(name, mapping):
-    _, strategy, kinds = name.split("__")
-    recorded = golden_cases.arrays(golden_cases.at(f"scenic/init_surgery/pretrain_{strategy}.npz"))
-    names = dict.fromkeys(recorded) | dict.fromkeys(f"embedding_{k}/kernel" for k in _KINDS)
-    source = _source(names, strategy)
-    target = _target(source, [_KINDS[kind] for kind in ("rgb", "spectrogram") if kind in kinds])
+    spelt = {scenic._spelt(k): v for k, v in mapping.items()}
+    source, target, names = (_several if name.startswith("spec_") else _one)(name, spelt)
     trained = _fresh(source, seed=1)
     theirs = _named(trained, scenic_rules.rules(source, names))
     params, report = inherit.inherit(_fresh(target, seed=2), trained, source, target)
-    spelt = {scenic._spelt(k): v for k, v in mapping.items()}
     ours = _named(params, scenic_rules.rules(target, dict.fromkeys(spelt)))
     compared = 0
     for to, origin in spelt.items():
-        if origin is not None:
+        if origin is not None and "pos_embedding_" not in to:  # two tables, one of ours
             assert np.array_equal(ours[to].ravel(), theirs[origin].ravel()), to
             compared += 1
     assert compared > 30
@@ -55,21 +52,66 @@ def test_every_layer_comes_from_where_scenic_takes_it(name, mapping):
     assert [path for path in new if path != "encoders/bottleneck"] == []
 
 
-def _source(names, strategy) -> config.Experiment:
-    """A small model with the layers that the recorded names show."""
+def test_a_finetuned_classifier_keeps_all_but_its_head():
+    found = json.loads(golden_cases.at("scenic/init_surgery/mapping.json").read_text())
+    both = _several("spec_named__separate_encoders__rgb_spectrogram", {})[1]
+    _, report = inherit.inherit(_fresh(both, seed=1), _fresh(both, seed=2), both, both)
+    theirs = {name.rsplit("/", 1)[1] for name in found["mbt_to_mbt"]["not_initialised"]}
+    assert {path.removeprefix("head/") for path in report.fresh} == theirs
+
+
+def _several(name, spelt):
+    """(source, target, names of the source) of a multimodal pretraining."""
+    del spelt
+    _, strategy, kinds, *tokens = name.split("__")
+    recorded = golden_cases.arrays(golden_cases.at(f"scenic/init_surgery/pretrain_{strategy}.npz"))
+    names = dict.fromkeys(recorded) | dict.fromkeys(f"embedding_{k}/kernel" for k in _KINDS)
+    source = _source(names, strategy, bool(tokens))
+    wanted = [ours for theirs, ours in _KINDS.items() if theirs in kinds]
+    return source, _target(source, wanted), names
+
+
+def _one(name, spelt):
+    """The same of one modality: what the classifier has is in the names of its layers."""
+    kind, before, _, after = name.split("_")
+    model = dataclasses.replace(
+        _MODEL,
+        depth=scenic_rules.depth(spelt, "Transformer"),
+        positions="learned" if before == "learned" else "sincos",
+    )
+    frames = 1 if kind == "vit" else 2
+    kinds = {"video": modality.Video(frames=2 * frames, size=16, patch=(frames, 8, 8))}
+    token = before == "token" or kind == "vit"
+    source = config.Experiment(
+        modalities=kinds, model=dataclasses.replace(model, pool="token" if token else "mean")
+    )
+    heads = dataclasses.replace(
+        model,
+        pool="mean" if after == "gap" else source.model.pool,
+        final_norm="Transformer/encoder_norm/scale" in spelt,
+        head_norm="encoder_norm/scale" in spelt,
+    )
+    target = dataclasses.replace(source, task="classify", model=heads)
+    return source, target, dict.fromkeys(origin for origin in spelt.values() if origin)
+
+
+# A small model; sizes make no difference to what goes where.
+_MODEL = config.Model(
+    width=16, heads=2, mlp=32, decoder_width=8, decoder_depth=1, decoder_heads=2, decoder_mlp=16
+)
+
+
+def _source(names, strategy, tokens) -> config.Experiment:
+    """A multimodal autoencoder with the layers that the recorded names show."""
     stacks = scenic_rules.stack_names(names)
     upper = scenic_rules.depth(names, "Transformer_concat")
-    c = config.Model(
-        width=16,
-        heads=2,
-        mlp=32,
-        decoder_width=8,
-        decoder_heads=2,
-        decoder_mlp=16,
+    c = dataclasses.replace(
+        _MODEL,
         decoder_depth=scenic_rules.depth(names, "Decoder"),
         depth=scenic_rules.depth(names, stacks[0]) + upper,
         fusion=_FUSIONS[strategy],
         fusion_layers=upper,
+        modality_tokens=tokens,
     )
     kinds = {
         "video": modality.Video(frames=4, size=16, patch=(2, 8, 8)),
@@ -101,4 +143,5 @@ def _fresh(e: config.Experiment, seed: int):
 
 
 def _named(params, rules) -> dict[str, np.ndarray]:
-    return table.write(rules, {"/".join(path): x for path, x in params.items()})
+    both_ways = [rule for rule in rules if rule.layout.theirs]
+    return table.write(both_ways, {"/".join(path): x for path, x in params.items()})

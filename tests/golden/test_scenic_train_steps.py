@@ -47,15 +47,23 @@ def test_a_trajectory_agrees(folder, recorded_inputs, monkeypatch):
         step = golden_cases.jit(one_step())  # traced anew: what was drawn is different
         train_state, metrics = step(train_state, _batch(case, number))
         _compare(case, number, train_state, metrics)
+        if f"step{number}/lr" in case.arrays:
+            golden_cases.close(_rate(case.experiment)(number), case.arrays[f"step{number}/lr"])
 
 
 def _case(folder):
     settings = golden_cases.settings(folder / "config.json")
     arrays = _inputs(folder) | golden_cases.arrays(folder / "arrays.npz")
-    own = folder / "params.npz"
-    params = golden_cases.arrays(own if own.is_file() else folder.parent / "finetune_params.npz")
-    case = scenic_cases.build(settings, params, arrays)
+    case = scenic_cases.build(settings, _params(folder), arrays)
     return dataclasses.replace(case, experiment=_experiment(case))
+
+
+def _params(folder):
+    """A case's own first parameters, or those of its kind."""
+    kind, place = folder.name.split("_")[0], folder.parent
+    known = (folder / "params.npz", place / f"{kind}_params.npz")
+    siblings = sorted(place.glob(f"{kind}_*/params.npz"))
+    return golden_cases.arrays(next(p for p in (*known, *siblings) if p.is_file()))
 
 
 def _inputs(folder):
@@ -96,13 +104,15 @@ def _public_step(case):
     e, task = case.experiment, case.task
     graphdef, params, rest = case.split()
     model = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
-    lr = optim.schedule(
-        e.optim, e.lr, total=int(e.total.split()[0]), warmup=int(e.optim.warmup.split()[0])
-    )
-    tx = optim.make(e.optim, model, lr)
+    tx = optim.make(e.optim, model, _rate(e))
     zero = jnp.zeros((), jnp.int32)
     begin = state.TrainState(zero, params, rest, tx.init(params), {})
     return begin, functools.partial(state.make_train_step, task, graphdef, tx, seed=0)
+
+
+def _rate(e):
+    total, warmup = (int(length.split()[0]) for length in (e.total, e.optim.warmup))
+    return optim.schedule(e.optim, e.lr, total=total, warmup=warmup)
 
 
 def _install(case, number, monkeypatch):
@@ -133,12 +143,28 @@ def _compare(case, number, train_state, metrics):
         if f"{prefix}/metrics/{theirs}" in a:
             total, weight = a[f"{prefix}/metrics/{theirs}"]
             golden_cases.close(metrics[ours], total / weight, what=theirs)
-    for name in case.names:
+    _compare_clipped(case, prefix, metrics)
+    for name, m in case.experiment.modalities.items():
         key = f"{prefix}/metrics/mean_squared_error_{NAMES[name]}"
         if key in a:
             total, weight = a[key]
-            width = case.experiment.modalities[name].patch_dim
-            golden_cases.close(metrics[f"loss_{name}"], total / weight / width)
+            golden_cases.close(metrics[f"loss_{name}"], total / weight / m.patch_dim)
+            share, rows = a[f"{prefix}/metrics/mask_ratio_{NAMES[name]}"]
+            assert m.hidden / m.tokens == pytest.approx(share / rows)
+    _compare_parameters(case, prefix, train_state)
+
+
+def _compare_clipped(case, prefix, metrics):
+    """The norm after clipping: that of the gradient, or the bound."""
+    bound = case.experiment.optim.clip
+    for theirs in ("max_grad_norm_postclip", "max_grad_norm_postclip_after_pmean"):
+        if bound and f"{prefix}/metrics/{theirs}" in case.arrays:
+            total, weight = case.arrays[f"{prefix}/metrics/{theirs}"]
+            golden_cases.close(min(metrics["grad_norm"], bound), total / weight, what=theirs)
+
+
+def _compare_parameters(case, prefix, train_state):
+    a = case.arrays
     after = {k.removeprefix(f"{prefix}/params_after/"): x for k, x in a.items()}
     after = {k: x for k, x in after.items() if not k.startswith("step")}
     ours = case.theirs(train_state.params) if after else {}

@@ -8,6 +8,7 @@ import videomae_cases as cases
 from flax import nnx
 
 from av_mae.convert import huggingface
+from av_mae.models import positions
 
 OFFICIAL = golden_cases.found("videomae/official")
 HUGGING_FACE = golden_cases.found("videomae/hf")
@@ -16,7 +17,29 @@ KERAS = [
     pytest.param(path, id=path.stem)
     for path in sorted((golden_cases.FOLDER / "videomae/keras").glob("*.h5"))
 ]
-OUTPUTS = {"outputs": "outputs", "labels": "labels", "loss": "loss"}
+PRETRAINED = {
+    "outputs": "outputs",
+    "labels": "labels",
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "enc_norm": "encoded",
+    "encoder_to_decoder": "projected",
+}
+FINETUNED = {"logits": "logits", "ce_loss": "loss", "softmax": "softmax", "head_input": "pooled"}
+FACE_PRETRAINED = {
+    "logits": "outputs",
+    "loss": "loss",
+    "loss_f64": "loss",
+    "encoder_last_hidden_state": "encoded",
+    "encoder_to_decoder": "projected",
+}
+FACE_FINETUNED = {
+    "logits": "logits",
+    "logits_f64": "logits",
+    "loss": "loss",
+    "last_hidden_state": "tokens",
+    "classifier_input": "pooled",
+}
 
 
 @pytest.mark.parametrize("folder", OFFICIAL)
@@ -25,31 +48,46 @@ def test_the_official_program(folder):
     settings = golden_cases.settings(folder / "config.json")
     file = next(p for p in folder.iterdir() if p.suffix in (".pth", ".pt"))
     video = cases.fhwc(io["videos"], "bcfhw")
-    if "bool_masked_pos" in io:
-        saved = cases.load(file, cases.known(settings), io["bool_masked_pos"])
-        ours = cases.pretrain(saved, video, io["bool_masked_pos"])
-        cases.compare(ours, io, OUTPUTS)
+    masks = io.get("bool_masked_pos")
+    saved = cases.load(file, cases.known(settings), masks)
+    ours = cases.encodings(saved, video, masks)
+    blocks = {f"{k}block_{i - 1}": f"layer_{i}" for i in _layers(saved) for k in ("enc_", "")}
+    if masks is not None:
+        ours |= cases.pretrain(saved, video, masks)
+        cases.compare(ours, io, PRETRAINED | blocks)
+        m, video = saved.experiment.model, saved.experiment.modalities["video"]
+        for name, width in (("encoder", m.width), ("decoder", m.decoder_width)):
+            table = positions.sincos(video.tokens, width)
+            golden_cases.close(table[: len(io[f"{name}_pos_embed"][0])], io[f"{name}_pos_embed"][0])
     else:
-        saved = cases.load(file, cases.known(settings))
-        ours = cases.finetune(saved, video, io["targets"])
-        names = {"logits": "logits", "ce_loss": "loss", "head_input": "pooled"}
-        cases.compare(ours, io, names)
+        ours |= cases.finetune(saved, video, io["targets"])
+        cases.compare(ours, io, FINETUNED | blocks)
+
+
+def _layers(saved):
+    return range(1, saved.experiment.model.depth + 1)
 
 
 @pytest.mark.parametrize("folder", HUGGING_FACE)
 def test_hugging_face(folder):
     io = golden_cases.arrays(folder / "io.npz")
     video = cases.fhwc(io["pixel_values"], "bfchw")
-    saved = cases.load(folder, {}, io.get("bool_masked_pos"))
-    if saved.experiment.task == "pretrain":
-        ours = cases.pretrain(saved, video, io["bool_masked_pos"])
-        cases.compare(ours, _named(io), {"logits": "outputs", "loss": "loss"})
-    elif saved.labels:
-        ours = cases.finetune(saved, video, io["labels"])
-        names = {"logits": "logits", "loss": "loss", "last_hidden_state": "tokens"}
-        cases.compare(ours, _named(io), names)
+    masks = io.get("bool_masked_pos")
+    saved = cases.load(folder, {}, masks)
+    if saved.experiment.task == "classify" and not saved.labels:
+        whole, part = (cases.encodings(saved, video, m)["encoded"] for m in (None, masks))
+        golden_cases.close(whole, io["last_hidden_state"])
+        golden_cases.close(part, io["last_hidden_state_masked"])
+        return
+    ours = cases.encodings(saved, video, masks)
+    states = {f"hidden_states_{i}": f"layer_{i}" for i in (0, *_layers(saved))}
+    if masks is not None:
+        ours |= cases.pretrain(saved, video, masks)
+        cases.compare(ours, _named(io), FACE_PRETRAINED | states)
     else:
-        _compare_encoder(saved, video, io)
+        ours |= cases.finetune(saved, video, io["labels"]) | cases.attentions(saved, ours)
+        weights = {k: k for k in ours if k.startswith("attentions_")}
+        cases.compare(ours, _named(io), FACE_FINETUNED | states | weights)
 
 
 def _named(io):
@@ -63,17 +101,6 @@ def _named(io):
     return rest | {
         f"grad/{prefix if k.startswith(encoders) else ''}{k}": x for k, x in named.items()
     }
-
-
-def _compare_encoder(saved, video, io):
-    graphdef, params, rest = cases.model(saved)
-    net = nnx.merge(graphdef, params, rest)
-    inputs = {"video": jnp.asarray(video)}
-    golden_cases.close(net.features(inputs)["video"], io["last_hidden_state"])
-    tokens = net.tokenise(inputs)["video"]
-    visible = np.nonzero(~io["bool_masked_pos"])[1].reshape(len(video), -1, 1)
-    kept = {"video": jnp.take_along_axis(tokens, jnp.asarray(visible), 1)}
-    golden_cases.close(net.encode_tokens(kept)["video"], io["last_hidden_state_masked"])
 
 
 @pytest.mark.parametrize("other", ["pytorch_model.bin", "state_dict_inmemory_names.pt"])
@@ -127,7 +154,8 @@ def test_the_keras_port(file):
     saved = cases.load(file, more, masks)
     if masks is not None:
         ours = cases.pretrain(saved, io["videos_BTHWC"], masks, gradients=False)
-        cases.compare(ours, io, {"outputs": "outputs"})
+        ours |= cases.encodings(saved, io["videos_BTHWC"], masks)
+        cases.compare(ours, io, {"outputs": "outputs", "encoder_out": "encoded"})
     else:
         none = np.zeros(len(io["logits"]), int)
         ours = cases.finetune(saved, io["videos_BTHWC"], none, gradients=False)

@@ -30,6 +30,17 @@ def test_learning_rates(name):
     np.testing.assert_allclose(ours, expected, atol=2e-5 * peak)
 
 
+def test_layer_decay_of_twelve_layers():
+    found = golden_cases.arrays(golden_cases.at("videomae/official/schedules.npz"))
+    small = config.Model(width=8, depth=12, heads=2, mlp=8)
+    kinds = {"video": modality.Video(frames=2, size=8, patch=(2, 8, 8))}
+    task = tasks.make(config.Experiment(task="classify", modalities=kinds, model=small), ("", ""))
+    scales = optim.layer_scales(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))), 0.75)
+    blocks = scales["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"].ravel()
+    ours = [scales["embed"]["video"]["kernel"], *blocks, scales["head"]["kernel"]]
+    np.testing.assert_allclose(ours, found["layer_decay_075_12"], rtol=1e-6)
+
+
 def test_layer_decay_and_what_decays():
     found = json.loads(
         golden_cases.at("videomae/official/layer_decay_param_groups.json").read_text()

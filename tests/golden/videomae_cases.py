@@ -8,11 +8,13 @@ import golden_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import scenic_cases
 from flax import nnx, traverse_util
 
 from av_mae import checkpoint, losses, state, tasks
 from av_mae.convert import describe, mmaction2, read, table, videomae
+from av_mae.models import masking
 
 
 def model(saved: checkpoint.Saved) -> tuple[Any, Any, Any]:
@@ -45,7 +47,7 @@ def known(settings: dict[str, Any]) -> dict[str, Any]:
 def load(source: pathlib.Path, more: dict[str, Any], masks: np.ndarray | None = None):
     """Reads a file; the mask ratio is that of the golden masks."""
     if masks is not None:
-        ratio = {"modalities.video.mask_ratio": float(masks[0].mean())}
+        ratio = {"modalities.video.mask_ratio": (masks[0].sum() + 0.5) / masks[0].size}
         more = more | ratio | {"modalities.video.masking": "random"}
     return read.read(source, more)
 
@@ -91,7 +93,7 @@ def pretrain(
     result, grads = golden_cases.evaluate(step, params, gradients=gradients)
     loss, (outputs, labels) = result
     made = {"loss": loss, "outputs": outputs, "labels": labels}
-    return made | (official_gradients(saved, grads) if gradients else {})
+    return made | (_gradients(saved, grads) if gradients else {})
 
 
 def finetune(
@@ -113,7 +115,47 @@ def finetune(
     result, grads = golden_cases.evaluate(step, params, gradients=gradients)
     loss, (logits, tokens, pooled) = result
     made = {"logits": logits, "loss": loss, "tokens": tokens, "pooled": pooled}
-    return made | (official_gradients(saved, grads) if gradients else {})
+    made["softmax"] = jax.nn.softmax(logits)
+    return made | (_gradients(saved, grads) if gradients else {})
+
+
+def _gradients(saved: checkpoint.Saved, grads: Any) -> dict[str, Any]:
+    return official_gradients(saved, grads) | {"grad_norm": optax.tree.norm(grads)}
+
+
+def encodings(
+    saved: checkpoint.Saved, video_bfhwc: np.ndarray, masks: np.ndarray | None
+) -> dict[str, Any]:
+    """What leaves every layer (`layer_0` enters the first), the encoder, and its projection."""
+    graphdef, params, rest = model(saved)
+    inputs, depth = {"video": jnp.asarray(video_bfhwc)}, saved.experiment.model.depth
+
+    def step(params):
+        net: Any = nnx.merge(graphdef, params, rest)
+        hidden = None
+        if masks is not None:
+            hidden = {"video": masking.from_bool(jnp.asarray(masks), int(masks[0].sum()))}
+        tokens = net.tokenise(inputs, hidden)
+        encoded = net.encode_tokens(tokens)["video"]
+        made = {f"layer_{k}": net.encode_tokens(tokens, layer=k)["video"] for k in range(depth + 1)}
+        more = {"projected": net.project["video"](encoded)} if hasattr(net, "project") else {}
+        return made | more | {"encoded": encoded}
+
+    return golden_cases.jit(step)(params)
+
+
+def attentions(saved: checkpoint.Saved, layers: dict[str, Any]) -> dict[str, Any]:
+    """Attention weights `[b n t s]` of every block, from its own queries and keys."""
+    graphdef, params, rest = model(saved)
+    blocks: Any = nnx.merge(graphdef, params, rest).encoders.joint.blocks
+    definition, stacked = nnx.split(blocks)
+    made = {}
+    for number in range(saved.experiment.model.depth):
+        one: Any = nnx.merge(definition, jax.tree.map(lambda x, i=number: x[i], stacked))
+        q, k, _ = jnp.unstack(one.attention.qkv(one.norm1(layers[f"layer_{number}"])), axis=2)
+        scores = jnp.einsum("btnk,bsnk->bnts", q, k) / q.shape[-1] ** 0.5
+        made[f"attentions_{number}"] = jax.nn.softmax(scores)
+    return made
 
 
 def official_gradients(saved: checkpoint.Saved, grads: Any) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import toy_models
 from flax import nnx
 
 from av_mae import config
-from av_mae.models import classifier
+from av_mae.models import classifier, vit
 
 FUSIONS = ("early", "separate", "shared", "mid", "bottleneck")
 PRESENT = {"audio": jnp.array([True, False, True])}
@@ -54,6 +54,36 @@ def test_absent_sound_leaves_the_video_alone(fusion):
     fused = fusion in ("early", "mid", "bottleneck")
     influenced = not np.allclose(before["all"]["video"], after["all"]["video"], atol=1e-5)
     assert influenced == fused
+
+
+@pytest.mark.parametrize("layer", range(4))
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_features_of_a_layer_are_those_of_a_model_that_ends_there(fusion, layer):
+    """Layers whose branches add nothing are as good as none."""
+    norms = {"fusion_norm": False, "final_norm": False}
+    model = toy_models.classify(fusion=fusion, depth=3, fusion_layers=2, **norms)
+    inputs = toy_models.inputs()
+    ours = model.features(inputs, layer=layer)
+    for _, stack in nnx.iter_modules(model.encoders):
+        if isinstance(stack, vit.Encoder):
+            for branch in (stack.blocks.attention.out, stack.blocks.mlp.down):
+                for name in ("kernel", "bias"):
+                    x = getattr(branch, name)
+                    x[...] = x[...].at[max(layer - stack.first_layer, 0) :].set(0.0)
+    equal(ours, model.features(inputs))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_only_the_norm_is_between_the_last_layer_and_the_output(fusion):
+    model = toy_models.classify(fusion=fusion, depth=3, fusion_layers=2, shared_norm=True)
+    inputs = toy_models.inputs()
+    last, output = model.features(inputs, layer=3), model.features(inputs)
+    for name, x in last.items():
+        norm = (
+            getattr(model.encoders, "norm", None)
+            or vars(model.encoders).get("joint", vars(model.encoders).get("shared")).norm
+        )
+        equal(norm(x), output[name])
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

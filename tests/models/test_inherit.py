@@ -10,7 +10,7 @@ import toy_models
 from flax import nnx, traverse_util
 
 from av_mae import config
-from av_mae.models import inherit
+from av_mae.models import inherit, positions
 
 SIZES = {"depth": 3, "fusion_layers": 2}
 
@@ -175,17 +175,40 @@ def test_a_classifier_continues_a_classifier_with_a_fresh_head():
     assert report.fresh == report.unused == ["head/bias", "head/kernel"]
 
 
-def test_learned_positions_are_interpolated_on_the_token_grid():
-    larger = dict(toy_models.MODALITIES)
-    larger["video"] = dataclasses.replace(larger["video"], size=16)
-    source = experiment(positions="learned")
-    target = experiment(larger, positions="learned")
+@pytest.mark.parametrize(
+    "name, change, grid",
+    [
+        ("video", {"size": 16}, (2, 4, 4)),
+        ("video", {"frames": 8}, (4, 2, 2)),
+        ("audio", {"seconds": 0.24}, (6, 4)),
+    ],
+)
+def test_learned_positions_are_interpolated_on_the_token_grid(name, change, grid):
+    kinds = dict(toy_models.MODALITIES)
+    old_grid = kinds[name].grid
+    kinds[name] = dataclasses.replace(kinds[name], **change)
+    assert kinds[name].grid == grid
     old = toy_models.autoencoder(**SIZES, positions="learned")
-    new = toy_models.classify(modalities=larger, **SIZES, positions="learned")
-    started, report = start(target, source, new, old, lambda x: np.ones_like(x) * 3.0)
-    assert report.resized == ["positions/video"]
-    close(started.positions["video"][...], jnp.full((2 * 4 * 4, 16), 3.0))
-    assert "positions/audio" in report.loaded
+    new = toy_models.classify(modalities=kinds, **SIZES, positions="learned")
+    source = experiment(positions="learned")
+    started, report = start(experiment(kinds, positions="learned"), source, new, old)
+    assert report.resized == [f"positions/{name}"]
+    before = np.asarray(old.positions[name][...])
+    close(started.positions[name][...], positions.resize(before, old_grid, grid))
+    other = {"video": "audio", "audio": "video"}[name]
+    assert f"positions/{other}" in report.loaded
+
+
+@pytest.mark.parametrize("name, change", [("video", {"size": 16}), ("audio", {"seconds": 0.24})])
+def test_fixed_positions_are_those_of_the_new_grid(name, change):
+    kinds = dict(toy_models.MODALITIES)
+    kinds[name] = dataclasses.replace(kinds[name], **change)
+    old, new = toy_models.autoencoder(**SIZES), toy_models.classify(modalities=kinds, **SIZES)
+    started, report = start(experiment(kinds), experiment(), new, old)
+    assert set(report.fresh) == {"head/kernel", "head/bias"} and not report.resized
+    nothing = {name: jnp.zeros((1, *kinds[name].input_shape))}
+    table = positions.sincos(kinds[name].tokens, 16) + np.asarray(old.embed[name].bias[...])
+    close(started.tokenise(nothing)[name][0], table)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_tokens_can_be_left_out(pretrain_run, media_folder, tmp_path):
     silent = str(media_folder / "silent.mp4")
     assert features.main([f"--model={pretrain_run}", f"--out={out}", "--pooled_only", silent]) == 0
     stored = np.load(out)
+    assert str(stored["layer"]) == "output"
     assert "video" not in stored and stored["pooled"].shape == (1, 16)
     assert len(stored["video_seconds"]) == len(stored["view_window"])
 
@@ -91,6 +92,7 @@ def test_tokens_can_be_left_out(pretrain_run, media_folder, tmp_path):
     [
         (["--out=f.csv"], "is no npz file"),
         (["--out=f.npz", "--hop=0"], "--hop=0: expected seconds"),
+        (["--out=f.npz", "--layer=99"], "layer 99: "),
     ],
 )
 def test_bad_requests_say_what_to_do(flags, message, pretrain_run, capsys):
