@@ -1,31 +1,63 @@
-"""What the devices can do at best, for the share of it that a run reaches (MFU)."""
+"""What accelerators can do at best: peak rates, memory, bandwidths."""
+
+import dataclasses
 
 import jax
 
-# Dense bfloat16 FLOP/s of one device, from the vendors' data sheets.
-PEAK_BFLOAT16 = {
-    "TPU v3": 123e12 / 2,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5": 459e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA B200": 2250e12,
-}
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """One device as its vendor describes it.
+
+    TPUs: the tables of cloud.google.com/tpu/docs (v4, v5e, v5p, v6e); v3 counts its two cores as
+    two devices, as JAX does. GPUs: NVIDIA's data sheets of the SXM forms, dense products.
+
+    Attributes:
+        kinds: beginnings of JAX's `device_kind`.
+        flops: bfloat16 operations a second.
+        memory: bytes.
+        bandwidth: bytes a second between chip and its memory.
+        link: bytes a second that a chip can send to the others of its slice or server.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    flops: float
+    memory: float
+    bandwidth: float
+    link: float
+
+
+CHIPS = (
+    Chip("v3", ("TPU v3",), 61.5e12, 16 * GIB, 450e9, 82e9),
+    Chip("v4", ("TPU v4",), 275e12, 32 * GIB, 1228e9, 300e9),
+    Chip("v5e", ("TPU v5 lite", "TPU v5e"), 197e12, 16 * GIB, 819e9, 200e9),
+    Chip("v5p", ("TPU v5", "TPU v5p"), 459e12, 95 * GIB, 2765e9, 600e9),
+    Chip("v6e", ("TPU v6 lite", "TPU v6e"), 918e12, 32 * GIB, 1638e9, 448e9),
+    Chip("a100", ("NVIDIA A100",), 312e12, 80e9, 2039e9, 300e9),
+    Chip("h100", ("NVIDIA H100",), 989e12, 80e9, 3350e9, 450e9),
+    Chip("h200", ("NVIDIA H200",), 989e12, 141e9, 4800e9, 450e9),
+    Chip("b200", ("NVIDIA B200",), 2250e12, 180e9, 8000e9, 900e9),
+)
+
+
+def chip(kind: str) -> Chip | None:
+    """The chip of a `device_kind`; None where it is unknown (CPUs among them)."""
+    matching = [(len(k), c) for c in CHIPS for k in c.kinds if kind.startswith(k)]
+    return max(matching, key=lambda pair: pair[0])[1] if matching else None
+
+
+def named(name: str) -> Chip | None:
+    """The chip of a name such as `v5e` or `h100`."""
+    return next((c for c in CHIPS if c.name == name), None)
 
 
 def peak_flops() -> float | None:
-    """FLOP/s of all devices together; None where the device is unknown (CPUs among them).
+    """FLOP/s of all devices together; None where the device is unknown.
 
     A float32 run is held against the bfloat16 peak too: that is what it leaves unused.
     """
-    kind = jax.devices()[0].device_kind
-    matching = [name for name in PEAK_BFLOAT16 if kind.startswith(name)]
-    if not matching:
-        return None
-    return PEAK_BFLOAT16[max(matching, key=len)] * jax.device_count()
+    found = chip(jax.devices()[0].device_kind)
+    return found.flops * jax.device_count() if found else None

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -84,7 +84,7 @@ class Run:
             ema=e.optim.ema,
         )
         return jax.jit(
-            step,
+            sharding.within(self.mesh, step),
             donate_argnums=0,
             in_shardings=(self.shardings, sharding.batch_sharding(self.mesh)),
             out_shardings=(self.shardings, sharding.replicated(self.mesh)),
@@ -92,17 +92,29 @@ class Run:
 
 
 def build(experiment: config.Experiment) -> Run:
-    """Reads the data set's info, checks that everything fits together and plans the run.
+    """Reads the data set's info and plans the run on this machine's devices; see `assemble`.
 
     Media files that the experiment names instead of records are prepared first.
+    """
+    experiment = on_demand.resolve(experiment)
+    info = source.info(experiment.dataset)
+    logging.info("records: %s", experiment.dataset.path)
+    return assemble(experiment, info)
+
+
+def assemble(
+    experiment: config.Experiment, info: records.Info, devices: Sequence[Any] | None = None
+) -> Run:
+    """Checks that everything fits together and plans the run; no record is read.
+
+    Args:
+        devices: what the run is planned for, None: all that JAX sees. Descriptions of devices
+            that are not here will do for lowering and compiling the step.
 
     Raises:
         ConfigError: no data set at dataset.path, unknown split, a batch size that the
             devices do not divide, durations that contradict each other.
     """
-    experiment = on_demand.resolve(experiment)
-    info = source.info(experiment.dataset)
-    logging.info("records: %s", experiment.dataset.path)
     if experiment.task == "classify" and not info.labels:
         remedy = "prepare them again from class folders, or from a csv with a label column"
         if experiment.dataset.format == "mediasequence":
@@ -110,7 +122,7 @@ def build(experiment: config.Experiment) -> Run:
         raise config.ConfigError(f"the clips of {experiment.dataset.path} have no labels; {remedy}")
     _check_exchange(experiment)
     experiment = with_statistics(experiment, info)
-    mesh = sharding.make_mesh(experiment.compute.fsdp)
+    mesh = sharding.make_mesh(experiment.compute.fsdp, devices)
     sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)
     steps_per_epoch = _steps_per_epoch(experiment, info)
     total, warmup = _durations(experiment, steps_per_epoch)

@@ -1,7 +1,8 @@
 """The device mesh, one table of rules that lays arrays out on it, and batches over hosts."""
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -47,6 +48,22 @@ def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size") -> None:
         raise config.ConfigError(
             f"{key} {batch_size} is not divisible by {count} devices; use {choice}"
         )
+
+
+def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, traced with the mesh known: kernels have to be told how arrays are split."""
+
+    @functools.wraps(function)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args, **kwargs)
+
+    return told
+
+
+def jit_replicated(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function jitted on the mesh; every device has the whole of what it returns."""
+    return jax.jit(within(mesh, function), out_shardings=replicated(mesh))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -16,13 +16,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import app, flags
-from flax import nnx
 from ml_collections import config_flags
 
-from av_mae import config, flops, optim, parse, state, tasks
-from av_mae.modality import Audio, Video
+from av_mae import parse, run, sharding, synthetic
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to take a step of.")
 _BATCH = flags.DEFINE_integer("batch_size", 2, "Clips a step.")
@@ -35,8 +32,8 @@ PRODUCT = 2048
 
 def main(_: list[str]) -> None:
     experiment = dataclasses.replace(parse.experiment(_CONFIG.value), batch_size=_BATCH.value)
-    experiment = _with_sound_statistics(experiment)
-    result = measure(experiment, _CLASSES.value, _STEPS.value)
+    info = synthetic.info(experiment, clips=100 * _BATCH.value, labels=_CLASSES.value)
+    result = measure(run.assemble(experiment, info), _STEPS.value)
     text = json.dumps(result, indent=1)
     if _OUT.value:
         with open(_OUT.value, "w") as file:
@@ -44,21 +41,13 @@ def main(_: list[str]) -> None:
     print(text)
 
 
-def measure(experiment: config.Experiment, classes: int, steps: int) -> dict[str, Any]:
+def measure(plan: run.Run, steps: int) -> dict[str, Any]:
     """Compiles and times the real train step of an experiment on synthetic clips."""
-    task = tasks.make(experiment, [str(k) for k in range(classes)])
-    model = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
-    trainable = "head" if experiment.model.linear_probe else ""
-    tx = optim.make(experiment.optim, model, lambda step: 1e-4 + 0.0 * step, trainable=trainable)
-    graphdef = nnx.split(model, nnx.Param, ...)[0]
-    make = jax.jit(lambda: state.init_state(task, tx, 0, experiment.optim.ema > 0))
-    kinds = {"accumulate": experiment.optim.accumulate, "ema": experiment.optim.ema}
-    step = jax.jit(state.make_train_step(task, graphdef, tx, seed=0, **kinds), donate_argnums=0)
-    batch = jax.device_put(synthetic(experiment, classes))
-    current = make()
-
+    rows = synthetic.batch(plan.experiment, len(plan.info.labels), plan.experiment.batch_size)
+    batch = sharding.to_devices(rows, plan.mesh)
+    current = plan.init()
     begin = time.perf_counter()
-    compiled = step.lower(current, batch).compile()
+    compiled = plan.train_step().lower(current, batch).compile()
     compile_seconds = time.perf_counter() - begin
     times, products = [], []
     product, operands = _product()
@@ -69,35 +58,17 @@ def measure(experiment: config.Experiment, classes: int, steps: int) -> dict[str
         if number:  # the first one warms up
             times.append(time.perf_counter() - begin)
             products.append(_time(product, operands))
-    return _report(experiment, classes, compiled, times, products, compile_seconds)
-
-
-def synthetic(experiment: config.Experiment, classes: int) -> dict[str, np.ndarray]:
-    """A batch of noise with the shapes of the real input."""
-    rng = np.random.default_rng(0)
-    rows = experiment.batch_size
-    batch: dict[str, np.ndarray] = {
-        "label": np.eye(classes, dtype=np.float32)[rng.integers(0, classes, rows)],
-        "index": np.arange(rows, dtype=np.int32),
-        "valid": np.ones(rows, bool),
-    }
-    for name, spec in experiment.modalities.items():
-        if isinstance(spec, Video):
-            batch[name] = rng.integers(0, 256, (rows, *spec.input_shape), np.uint8)
-        elif isinstance(spec, Audio):
-            batch[name] = rng.integers(-(2**14), 2**14, (rows, spec.samples)).astype(np.int16)
-    return batch
+    return _report(plan, compiled, times, products, compile_seconds)
 
 
 def _report(
-    experiment: config.Experiment,
-    classes: int,
+    plan: run.Run,
     compiled: Any,
     times: list[float],
     products: list[float],
     compile_seconds: float,
 ) -> dict[str, Any]:
-    analytic = _analytic(experiment, classes) * experiment.batch_size
+    experiment, analytic = plan.experiment, plan.flops_per_step
     seconds, product_rate = statistics.median(times), 2 * PRODUCT**3 / statistics.median(products)
     ratios = [analytic / t / (2 * PRODUCT**3 / p) for t, p in zip(times, products, strict=True)]
     memory = compiled.memory_analysis()
@@ -121,12 +92,6 @@ def _report(
     }
 
 
-def _analytic(experiment: config.Experiment, classes: int) -> float:
-    if experiment.task == "pretrain":
-        return flops.pretrain_flops(experiment.modalities, experiment.model).train
-    return flops.classify_flops(experiment.modalities, experiment.model, classes).train
-
-
 def _product() -> tuple[Callable[..., jax.Array], tuple[jax.Array, jax.Array]]:
     key = jax.random.key(0)
     operands = jax.random.normal(key, (2, PRODUCT, PRODUCT), jnp.float32)
@@ -142,15 +107,6 @@ def _time(product: Callable[..., jax.Array], operands: tuple[jax.Array, jax.Arra
         product(*operands).block_until_ready()
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds)
-
-
-def _with_sound_statistics(experiment: config.Experiment) -> config.Experiment:
-    """Noise has no data set whose statistics could be taken."""
-    audio = experiment.modalities.get("audio")
-    if not isinstance(audio, Audio) or audio.mean is not None:
-        return experiment
-    known = {"audio": dataclasses.replace(audio, mean=0.0, std=1.0)}
-    return dataclasses.replace(experiment, modalities=experiment.modalities | known)
 
 
 if __name__ == "__main__":

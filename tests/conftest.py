@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # Here models take one step or two, so that optimising their code takes longer than running it.
-BRIEF = ("models", "golden", "evaluators", "test_configs", "test_run", "test_presence")
+BRIEF = ("models", "golden", "evaluators", "test_configs", "test_run", "test_presence", "test_plan")
 
 
 @pytest.fixture(autouse=True)

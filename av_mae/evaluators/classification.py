@@ -22,10 +22,8 @@ class Classification:
     def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, _: writer.Reporter):
         self._task: Any = plan.task  # a classify task, as `tasks` above makes sure
         self._clips = batches.Split(name, evaluator, plan, evaluator.split)
-        self._step = jax.jit(
-            functools.partial(scores, plan.task, plan.graphdef, evaluator.merge),
-            out_shardings=sharding.replicated(plan.mesh),
-        )
+        step = functools.partial(scores, plan.task, plan.graphdef, evaluator.merge)
+        self._step = sharding.jit_replicated(plan.mesh, step)
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         del step

@@ -43,10 +43,8 @@ class NearestNeighbours:
         self._neighbours = evaluator.neighbours
         self._known = batches.Split(name, evaluator, plan, evaluator.train_split)
         self._asked = batches.Split(name, evaluator, plan, evaluator.split)
-        self._step = jax.jit(
-            functools.partial(_features, plan.task, plan.graphdef),
-            out_shardings=sharding.replicated(plan.mesh),
-        )
+        step = functools.partial(_features, plan.task, plan.graphdef)
+        self._step = sharding.jit_replicated(plan.mesh, step)
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         del step

@@ -30,10 +30,9 @@ class Reconstruction:
         self._name, self._split, self._reporter = name, evaluator.split, reporter
         self._modalities = plan.experiment.modalities
         self._clips = batches.Split(name, evaluator, plan, evaluator.split)
-        everywhere = sharding.replicated(plan.mesh)
         bind = functools.partial(functools.partial, task=plan.task, graphdef=plan.graphdef)
-        self._errors = jax.jit(bind(_errors), out_shardings=everywhere)
-        self._pictures = jax.jit(bind(_pictures), out_shardings=everywhere)
+        self._errors = sharding.jit_replicated(plan.mesh, bind(_errors))
+        self._pictures = sharding.jit_replicated(plan.mesh, bind(_pictures))
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         total = None

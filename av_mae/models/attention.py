@@ -1,39 +1,103 @@
-"""Scaled dot-product attention: the one door through which every attention product goes."""
+"""Scaled dot-product self-attention: the one door through which every attention product goes."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
+from absl import logging
+from jax.sharding import AbstractMesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
+
+from av_mae.models import flash
 
 # On CPU, scores beyond this many bytes are made and used up head by head: they leave the cache
 # otherwise, and moving them takes longer than computing them twice.
 _LARGE = 32 * 2**20
 _BLOCK = 16 * 2**20
 
+# What names of mesh axes split: rows of a batch, heads.
+_BATCH_AXES, _HEAD_AXIS = ("data", "fsdp"), "tensor"
+
 
 def attend(
-    q_bthk: Float[Array, "b t h k"],
-    k_bshk: Float[Array, "b s h k"],
-    v_bshk: Float[Array, "b s h k"],
+    qkv_bt3hk: Float[Array, "b t 3 h k"],
     *,
-    keep_bs: Bool[Array, "b s"] | None = None,
+    keep_bs: Bool[Array, "b t"] | None = None,
     dropout: float = 0.0,
     keys_b: Key[Array, "b"] | None = None,
 ) -> Float[Array, "b t h k"]:
     """softmax(q k^T / sqrt(k)) v, with scores and softmax in float32.
 
+    Runs as one kernel where there is one: ours on TPUs, cuDNN's on NVIDIA GPUs (bfloat16 only).
+    The log says once which form was taken. All agree within the rounding of the inputs' type.
+
     Args:
         keep_bs: keys that may be attended to; at least one in every row. None: all of them.
         dropout: share of the attention weights dropped, each element on its own; needs `keys_b`.
     """
-    q_bthk = q_bthk * q_bthk.shape[-1] ** -0.5
-    dropped = dropout > 0 and keys_b is not None
-    b, t, h, _ = q_bthk.shape
-    if dropped or 4 * b * h * t * k_bshk.shape[1] <= _LARGE:
-        return _at_once(q_bthk, k_bshk, v_bshk, keep_bs, dropout if dropped else 0.0, keys_b)
-    args = (q_bthk, k_bshk, v_bshk, keep_bs)
-    return jax.lax.platform_dependent(*args, cpu=_by_head, default=_at_once)
+    if dropout > 0 and keys_b is not None:
+        return _at_once(qkv_bt3hk, keep_bs, dropout, keys_b)
+    mesh = jax.sharding.get_abstract_mesh()
+    form = _form(_platform(mesh), qkv_bt3hk, mesh)
+    if form == "flash":
+        return _on_each_device(flash.attend, mesh, qkv_bt3hk, keep_bs)
+    if form == "cudnn":
+        return _on_each_device(_cudnn, mesh, qkv_bt3hk, keep_bs)
+    if form == "by head":
+        return _by_head(*_scaled(qkv_bt3hk), keep_bs)
+    return _at_once(qkv_bt3hk, keep_bs)
+
+
+def _platform(mesh: AbstractMesh) -> str:
+    """Where the program will run: a mesh may describe devices that are not here."""
+    device = mesh.abstract_device
+    return device.platform if device is not None else jax.default_backend()
+
+
+def _form(platform: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh) -> str:
+    b, t, _, h, k = qkv_bt3hk.shape
+    heads = h // mesh.shape.get(_HEAD_AXIS, 1)
+    if platform == "tpu":
+        if flash.fits(t, heads, k):
+            return _told("flash", "attention: our kernel for TPUs")
+        return _told("at once", f"attention: plain; the kernel does not take {heads} heads of {k}")
+    if platform in ("gpu", "cuda"):
+        if qkv_bt3hk.dtype == jnp.bfloat16 and k % 8 == 0:
+            return _told("cudnn", "attention: cuDNN's kernel")
+        return _told("at once", "attention: plain; cuDNN's kernel takes bfloat16 only")
+    large = platform == "cpu" and 4 * b * h * t * t > _LARGE
+    return "by head" if large else "at once"
+
+
+@functools.cache
+def _told(form: str, sentence: str) -> str:
+    logging.info(sentence)
+    return form
+
+
+def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: jax.Array | None):
+    """A kernel sees its own device's rows and heads: the compiler cannot split it."""
+    if mesh.empty or mesh.size == 1:
+        return attend(qkv_bt3hk, keep_bs)
+    batch = PartitionSpec(_BATCH_AXES)
+    heads = _HEAD_AXIS if _HEAD_AXIS in mesh.shape else None
+    packed = PartitionSpec(_BATCH_AXES, None, None, heads)
+    merged = PartitionSpec(_BATCH_AXES, None, heads)
+    operands = (qkv_bt3hk,) if keep_bs is None else (qkv_bt3hk, keep_bs)
+    split = jax.shard_map(
+        attend,
+        in_specs=(packed, batch)[: len(operands)],
+        out_specs=merged,
+        check_vma=False,
+    )
+    return split(*operands)
+
+
+def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None) -> jax.Array:
+    mask = None if keep_bs is None else keep_bs[:, None, None, :]
+    q, k, v = jnp.unstack(qkv_bt3hk, axis=2)
+    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="cudnn")
 
 
 def drop_elements(
@@ -44,15 +108,20 @@ def drop_elements(
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 
+def _scaled(qkv_bt3hk: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Queries, divided by the root of their width, keys and values."""
+    q, k, v = jnp.unstack(qkv_bt3hk, axis=2)
+    return q * q.shape[-1] ** -0.5, k, v
+
+
 def _at_once(
-    q_bthk: jax.Array,
-    k_bshk: jax.Array,
-    v_bshk: jax.Array,
+    qkv_bt3hk: jax.Array,
     keep_bs: jax.Array | None,
     dropout: float = 0.0,
     keys_b: jax.Array | None = None,
 ) -> jax.Array:
-    """All scores of all heads in one array; `q` is scaled already."""
+    """All scores of all heads in one array."""
+    q_bthk, k_bshk, v_bshk = _scaled(qkv_bt3hk)
     scores_bhts = jnp.einsum("bthk,bshk->bhts", q_bthk, k_bshk, preferred_element_type=jnp.float32)
     if keep_bs is not None:
         scores_bhts = jnp.where(keep_bs[:, None, None, :], scores_bhts, _LOWEST)

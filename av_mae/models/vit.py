@@ -118,8 +118,8 @@ class Attention(nnx.Module):
         keep_bt: Bool[Array, "b t"] | None,
         keys_b: Key[Array, "b"] | None,
     ) -> Float[Array, "b t d"]:
-        q, k, v = jnp.unstack(self.qkv(x_btd), axis=2)
-        y = attention.attend(q, k, v, keep_bs=keep_bt, dropout=self.dropout, keys_b=keys_b)
+        qkv = self.qkv(x_btd)
+        y = attention.attend(qkv, keep_bs=keep_bt, dropout=self.dropout, keys_b=keys_b)
         return self.out(y)
 
 

@@ -11,7 +11,7 @@ import toy_models
 from flax import nnx
 
 from av_mae import config
-from av_mae.models import attention, vit
+from av_mae.models import vit
 
 X_BTD = jnp.asarray(np.random.default_rng(1).normal(size=(3, 5, 16)), jnp.float32)
 KEEP_BT = jnp.array([[True] * 5, [True, True, False, False, True], [False] * 4 + [True]])
@@ -140,25 +140,6 @@ def test_layer_scale_starts_small_and_gelu_kinds_differ():
     np.testing.assert_allclose(module(X_BTD), X_BTD, atol=1e-4)
     tanh, erf = encoder(gelu="tanh")(X_BTD), encoder(gelu="erf")(X_BTD)
     assert 1e-6 < np.abs(tanh - erf).max() < 1e-2
-
-
-@pytest.mark.parametrize("keep", [None, KEEP_BT])
-def test_attention_by_head_and_block_agrees_with_all_at_once(monkeypatch, keep):
-    rng = np.random.default_rng(0)
-    keep = None if keep is None else jnp.tile(keep, (1, 6))
-    q, k, v = (jnp.asarray(rng.normal(size=(3, 30, 2, 4)), jnp.float32) for _ in range(3))
-
-    def run():
-        def loss(q, k, v):
-            return jnp.sin(attention.attend(q, k, v, keep_bs=keep)).sum()
-
-        return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(q, k, v)
-
-    at_once = run()
-    monkeypatch.setattr(attention, "_LARGE", 0)
-    monkeypatch.setattr(attention, "_BLOCK", 4 * 3 * 30 * 12)
-    assert len(attention._blocks(q[:, :, 0], k[:, :, 0])) == 3
-    assert_close(run(), at_once)
 
 
 def test_initial_matrices_have_their_own_fans():

@@ -1,0 +1,202 @@
+"""What a run will need of every device of a topology: memory, work and time of its real step."""
+
+import dataclasses
+import re
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from av_mae import config, estimate, hardware, hlo, run, synthetic
+from av_mae.input import records
+from av_mae.topology import Topology
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of one device.
+
+    Attributes:
+        temporaries: activations, gradients and whatever else lives only within the step.
+        peak: all of it together, what is updated in place counted once.
+    """
+
+    parameters: float
+    optimizer: float
+    averages: float
+    batch: float
+    temporaries: float
+    peak: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one device does in a step.
+
+    Attributes:
+        flops: as the compiler counts them, our kernels at what they tell it; None without one.
+        needed: matrix products that the model needs, as `av_mae.flops` counts them.
+        moved: bytes between the device and its memory.
+        sent: bytes to other devices, by kind of collective.
+    """
+
+    flops: float | None
+    needed: float
+    moved: float
+    sent: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """A plan's figures; `seconds` are None where the chip is unknown.
+
+    Attributes:
+        estimated: whether memory and bytes come from `av_mae.estimate`, not from a compiler.
+        compile_seconds: of the program that was compiled for its memory.
+    """
+
+    memory: Memory
+    work: Work
+    estimated: bool
+    compile_seconds: float
+
+
+class TooLargeError(Exception):
+    """The compiler found that the step needs more memory than the device has: `needed` bytes."""
+
+    def __init__(self, needed: float):
+        super().__init__(f"the step needs {needed / 1e9:.1f} GB a device")
+        self.needed = needed
+
+
+def make(experiment: config.Experiment, info: records.Info, topology: Topology) -> Forecast:
+    """Compiles the step for the topology and reads off what it needs.
+
+    The compiler counts the body of a loop once. Where layers are scanned or a batch is accumulated,
+    bytes and FLOPs come from two shallow programs without loops: both grow by the same with every
+    layer.
+
+    Raises:
+        ConfigError: the experiment cannot run on so many devices.
+        TooLargeError: the compiler says so.
+    """
+    plan = run.assemble(experiment, info, topology.devices)
+    if not topology.compiles:
+        return _estimated(plan)
+    compiled, seconds = _compile(plan)
+    e = plan.experiment
+    cost = _cost(compiled)
+    if e.compute.scan or e.optim.accumulate > 1:
+        cost = _cost_without_loops(plan, topology)
+    work = Work(
+        flops=cost[0],
+        needed=plan.flops_per_step / plan.mesh.size,
+        moved=cost[1],
+        sent=hlo.collective_bytes(compiled.as_text()),
+    )
+    return Forecast(_memory(plan, compiled), work, estimated=False, compile_seconds=seconds)
+
+
+def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
+    """Times of the three things a step does, if each ran alone at the chip's best rate.
+
+    The step takes `roofline` if all of them overlap, `estimated` if nothing does.
+    """
+    flops = max(work.flops or 0.0, work.needed)
+    parts = {
+        "compute": flops / chip.flops,
+        "memory": work.moved / chip.bandwidth,
+        "collectives": sum(work.sent.values()) / chip.link,
+    }
+    return parts | {"roofline": max(parts.values()), "estimated": sum(parts.values())}
+
+
+def _cost(compiled: Any) -> np.ndarray:
+    """(FLOPs, bytes) of one run on one device."""
+    counted = compiled.cost_analysis()
+    return np.array([counted["flops"], counted["bytes accessed"]])
+
+
+def _cost_without_loops(plan: run.Run, topology: Topology) -> np.ndarray:
+    e, parts = plan.experiment, plan.experiment.optim.accumulate
+    fused = e.model.fusion_layers if e.model.fusion in ("mid", "bottleneck") else 0
+    shallow = min(fused + 1, e.model.depth)
+    few, more = (
+        _cost(_compile(run.assemble(_flat(e, depth), plan.info, topology.devices))[0])
+        for depth in (shallow, shallow + 1)
+    )
+    once = few + (e.model.depth - shallow) * (more - few)
+    held = _state(plan)
+    update = np.array([0.0, estimate.update(held.parameters, held.optimizer)])
+    return parts * (once - update) + update
+
+
+def _flat(e: config.Experiment, depth: int) -> config.Experiment:
+    """The step of one micro-batch without loops, with so many layers."""
+    parts = e.optim.accumulate
+    return dataclasses.replace(
+        e,
+        batch_size=e.batch_size // parts,
+        model=dataclasses.replace(e.model, depth=depth),
+        compute=dataclasses.replace(e.compute, scan=False),
+        optim=dataclasses.replace(e.optim, accumulate=1),
+    )
+
+
+def _compile(plan: run.Run) -> tuple[Any, float]:
+    rows = plan.experiment.batch_size
+    lowered = plan.train_step().lower(plan.abstract, _batch(plan, rows))
+    begin = time.perf_counter()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        used = re.search(r"Used ([\d.]+)([KMG]) of", str(error))
+        if "RESOURCE_EXHAUSTED" not in str(error) or not used:
+            raise
+        scale = {"K": 2**10, "M": 2**20, "G": 2**30}[used[2]]
+        raise TooLargeError(float(used[1]) * scale) from error
+    return compiled, time.perf_counter() - begin
+
+
+def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+    one = synthetic.batch(plan.experiment, len(plan.info.labels), 1)
+    return {k: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for k, x in one.items()}
+
+
+def _memory(plan: run.Run, compiled: Any) -> Memory:
+    found = compiled.memory_analysis()
+    arguments, outputs = found.argument_size_in_bytes, found.output_size_in_bytes
+    temporaries = float(found.temp_size_in_bytes)
+    return dataclasses.replace(
+        _state(plan),
+        temporaries=temporaries,
+        peak=arguments + outputs - found.alias_size_in_bytes + temporaries,
+    )
+
+
+def _estimated(plan: run.Run) -> Forecast:
+    e, held = plan.experiment, _state(plan)
+    rows = e.batch_size // plan.mesh.size
+    kept = estimate.activations(e, rows)
+    gradients = held.parameters * (1.5 if e.compute.dtype == "bfloat16" else 1.0)
+    temporaries = kept + gradients
+    memory = dataclasses.replace(held, temporaries=temporaries, peak=held.peak + temporaries)
+    moved = estimate.moved(e, rows, held.parameters, held.optimizer)
+    needed = plan.flops_per_step / plan.mesh.size
+    work = Work(None, needed, moved, estimate.sent(plan.mesh, plan.abstract.params))
+    return Forecast(memory, work, estimated=True, compile_seconds=0.0)
+
+
+def _state(plan: run.Run) -> Memory:
+    """The parts of memory that are known beforehand; `peak` is their sum."""
+    rows = plan.experiment.batch_size // plan.mesh.size
+    batch = sum(
+        x.nbytes for x in synthetic.batch(plan.experiment, len(plan.info.labels), 1).values()
+    )
+    state = plan.abstract
+    params, moments, averages = (
+        estimate.tree_bytes(t) for t in (state.params, state.opt_state, state.ema)
+    )
+    inputs = float(batch * rows)
+    return Memory(params, moments, averages, inputs, 0.0, params + moments + averages + inputs)

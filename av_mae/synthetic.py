@@ -1,0 +1,43 @@
+"""Clips of noise and a data set that holds them, for plans and measurements without records."""
+
+import numpy as np
+
+from av_mae import config
+from av_mae.input import records
+from av_mae.modality import Audio, Video
+
+
+def info(experiment: config.Experiment, clips: int, labels: int) -> records.Info:
+    """A data set of so many clips, all with pictures and sound, in every split that is named."""
+    names = {experiment.dataset.train, *(e.split for e in experiment.evaluators.values())}
+    shard = records.Shard("", clips, clips, clips, with_boxes=0, bytes=0, sha256="")
+    return records.Info(
+        name="synthetic",
+        version="0",
+        fps=25.0,
+        short_side=256,
+        labels=tuple(str(k) for k in range(labels)),
+        splits={name: records.Split(name, (shard,)) for name in names},
+        preprocessing={},
+        counts={},
+        audio_mean=0.0,
+        audio_std=1.0,
+    )
+
+
+def batch(experiment: config.Experiment, labels: int, rows: int) -> dict[str, np.ndarray]:
+    """Noise in the shapes and types of a training batch of `rows` clips that lack nothing."""
+    rng = np.random.default_rng(0)
+    made: dict[str, np.ndarray] = {
+        "label": np.eye(max(labels, 1), labels, dtype=np.float32)[
+            rng.integers(0, max(labels, 1), rows)
+        ],
+        "index": np.arange(rows, dtype=np.int32),
+        "valid": np.ones(rows, bool),
+    }
+    for name, spec in experiment.modalities.items():
+        if isinstance(spec, Video):
+            made[name] = rng.integers(0, 256, (rows, *spec.input_shape), np.uint8)
+        elif isinstance(spec, Audio):
+            made[name] = rng.integers(-(2**14), 2**14, (rows, spec.samples)).astype(np.int16)
+    return made

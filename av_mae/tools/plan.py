@@ -1,0 +1,202 @@
+"""What a run will need: memory, work and time of its real step, on devices one need not have.
+
+    python -m av_mae.tools.plan --config=configs/audioset/pretrain.py --topology=v5p:4x4x4 \
+        --clips=1900000 --labels=527 --json=plan.json
+
+For TPUs the step is compiled by libtpu, which needs no TPU; for GPUs that are not here the figures
+are estimated from the config, and say so. `--topology=here` plans for this machine.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+import sys
+from typing import Any
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from av_mae import (
+    command_line,
+    config,
+    durations,
+    forecast,
+    parse,
+    sharding,
+    suggest,
+    synthetic,
+    topology,
+)
+from av_mae.input import records, source
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "here", "here, a TPU slice (v5e:16x16, v5p:4x4x4), or GPUs (gpu:8, a100:16)."
+)
+_CLIPS = flags.DEFINE_integer("clips", None, "Training clips; None: those of the records.")
+_LABELS = flags.DEFINE_integer("labels", None, "Labels; None: those of the records.")
+_JSON = flags.DEFINE_string("json", None, "File for all figures, as JSON.")
+
+DOES_NOT_FIT = 1
+
+
+def main() -> None:
+    """Runs the program; exits with 0 if the step fits, 1 if it does not, 78 for a bad config."""
+    flags.mark_flags_as_required(["config"])
+    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, _CONFIG))
+
+
+def _main(_: list[str]) -> None:
+    try:
+        experiment = parse.experiment(_CONFIG.value)
+        figures = plan(experiment, _TOPOLOGY.value, _CLIPS.value, _LABELS.value)
+    except config.ConfigError as error:
+        command_line.leave(command_line.BAD_CONFIG, error)
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+    print("\n".join(table(figures)))
+    sys.exit(0 if figures["fits"] is not False else DOES_NOT_FIT)
+
+
+def plan(
+    experiment: config.Experiment, where: str, clips: int | None, labels: int | None
+) -> dict[str, Any]:
+    """All figures of an experiment on a topology, as plain numbers.
+
+    Raises:
+        ConfigError: an unknown topology, a config that cannot run on it, or neither records nor
+            the size of the data set.
+    """
+    place = topology.find(where)
+    info = _data(experiment, clips, labels)
+    figures = _setting(experiment, place)
+    try:
+        found = forecast.make(experiment, info, place)
+    except forecast.TooLargeError as error:
+        return figures | _too_large(experiment, info, place, error)
+    memory = dataclasses.asdict(found.memory)
+    available = place.chip.memory if place.chip else None
+    figures |= {
+        "estimated": found.estimated,
+        "memory": memory,
+        "available": available,
+        "fits": None if available is None else found.memory.peak <= available,
+        "work": dataclasses.asdict(found.work),
+        "compile_seconds": round(found.compile_seconds, 1),
+    }
+    if figures["fits"] is False:
+        figures["suggestions"] = suggest.smaller(experiment, info, place, found.memory.peak)
+    return figures | _times(experiment, info, place, found.work)
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures as lines to read."""
+    lines = [
+        f"{figures['devices']} x {figures['chip']} ({figures['topology']}), mesh "
+        + " x ".join(f"{k} {n}" for k, n in figures["mesh"].items())
+        + f"; batch {figures['batch_size']}, {figures['dtype']}, remat {figures['remat']}, "
+        f"{'scanned' if figures['scan'] else 'unrolled'}, {figures['accumulate']} a step"
+    ]
+    if figures.get("estimated"):
+        lines.append("ESTIMATED from the config: there is no compiler for these devices here")
+    lines.append("a device:")
+    for name, value in figures.get("memory", {}).items():
+        lines.append(f"  {name:<14}{value / 1e9:10.2f} GB")
+    lines += _verdict(figures)
+    if "work" in figures:
+        lines += _work(figures["work"])
+    if "seconds" in figures:
+        lines += [f"  {k:<14}{1e3 * v:10.1f} ms" for k, v in figures["seconds"].items()]
+        lines.append(f"{figures['clips_per_second']:,.0f} clips/s at the estimated step time")
+        lines.append(f"{figures['steps']:,} steps in {figures['hours']:,.1f} h")
+    return lines
+
+
+def _verdict(figures: dict[str, Any]) -> list[str]:
+    if figures["fits"] is None:
+        return ["  of a device whose memory is not known"]
+    words = "fits" if figures["fits"] else "DOES NOT FIT"
+    lines = [f"  {'available':<14}{figures['available'] / 1e9:10.2f} GB: {words}"]
+    if "needed" in figures:
+        lines.append(f"  {'needed':<14}{figures['needed'] / 1e9:10.2f} GB, says the compiler")
+    if not figures["fits"]:
+        tries = figures["suggestions"] or ["more devices: nothing else is enough"]
+        lines += [f"{'or' if number else 'try'} {text}" for number, text in enumerate(tries)]
+    return lines
+
+
+def _work(work: dict[str, Any]) -> list[str]:
+    lines = [f"  {'needed':<14}{work['needed'] / 1e12:10.3f} TFLOP (matrix products)"]
+    if work["flops"]:
+        ratio = work["flops"] / work["needed"]
+        lines.append(f"  {'compiled':<14}{work['flops'] / 1e12:10.3f} TFLOP, {ratio:.3f} of them")
+    lines.append(f"  {'moved':<14}{work['moved'] / 1e9:10.2f} GB")
+    for kind, sent in work["sent"].items():
+        lines.append(f"  {kind:<14}{sent / 1e9:10.2f} GB sent")
+    return lines
+
+
+def _data(e: config.Experiment, clips: int | None, labels: int | None) -> records.Info:
+    """The data set's description, or one of the size given."""
+    if clips is not None:
+        return synthetic.info(e, clips, labels or 0)
+    try:
+        return source.info(e.dataset)
+    except config.ConfigError as error:
+        raise config.ConfigError(
+            f"{error}; or say how many clips there will be with --clips=N, and how many labels "
+            "with --labels=N"
+        ) from error
+
+
+def _setting(e: config.Experiment, place: topology.Topology) -> dict[str, Any]:
+    return {
+        "jax": jax.__version__,
+        "topology": place.name,
+        "devices": len(place.devices),
+        "chip": place.chip.name if place.chip else place.devices[0].device_kind,
+        "mesh": dict(sharding.make_mesh(e.compute.fsdp, place.devices).shape),
+        "task": e.task,
+        "batch_size": e.batch_size,
+        "dtype": e.compute.dtype,
+        "scan": e.compute.scan,
+        "remat": e.compute.remat,
+        "accumulate": e.optim.accumulate,
+    }
+
+
+def _too_large(
+    e: config.Experiment,
+    info: records.Info,
+    place: topology.Topology,
+    error: forecast.TooLargeError,
+) -> dict[str, Any]:
+    return {
+        "estimated": False,
+        "available": place.chip.memory if place.chip else math.nan,
+        "needed": error.needed,
+        "fits": False,
+        "suggestions": suggest.smaller(e, info, place, error.needed),
+    }
+
+
+def _times(
+    e: config.Experiment, info: records.Info, place: topology.Topology, work: forecast.Work
+) -> dict[str, Any]:
+    if not place.chip:
+        return {}
+    times = forecast.seconds(work, place.chip)
+    per_epoch = info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
+    steps = durations.steps(e.total, steps_per_epoch=per_epoch, batch_size=e.batch_size)
+    return {
+        "seconds": times,
+        "clips_per_second": e.batch_size / times["estimated"],
+        "steps": steps,
+        "hours": steps * times["estimated"] / 3600,
+    }
+
+
+if __name__ == "__main__":
+    main()

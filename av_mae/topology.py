@@ -1,0 +1,101 @@
+"""The devices that a plan is made for: this machine's, or ones that are only described."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import math
+import os
+import re
+from typing import Any
+
+import jax
+
+from av_mae import config, hardware
+
+# A bare `gpu:8` means servers of this one.
+USUAL_GPU = "h100"
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """Devices to plan for.
+
+    Attributes:
+        chip: what one of them can do; None where that is unknown.
+        compiles: whether there is a compiler for them here. Otherwise `devices` are stand-ins that
+            only say how many there are.
+    """
+
+    name: str
+    devices: tuple[Any, ...]
+    chip: hardware.Chip | None
+    compiles: bool
+
+
+def find(name: str) -> Topology:
+    """`here`, a TPU slice such as `v5e:16x16`, or so many GPUs as in `gpu:8` and `h100:8`.
+
+    TPUs are described, and compiled for, by libtpu, which needs no TPU. GPUs are compiled for only
+    where they are. Call it before anything else of JAX runs: it chooses the platform.
+
+    Raises:
+        ConfigError: a name that means nothing, or libtpu is not installed.
+    """
+    if name == "here":
+        devices = tuple(jax.devices())
+        return Topology(name, devices, hardware.chip(devices[0].device_kind), True)
+    match = re.fullmatch(r"([a-z]\w*):(\d+(?:x\d+)*)", name)
+    chip = hardware.named(USUAL_GPU if match and match[1] == "gpu" else match[1] if match else "")
+    if not match or not chip:
+        known = ", ".join(c.name for c in hardware.CHIPS)
+        raise config.ConfigError(
+            f"topology {name!r}: expected here, a TPU slice as in v5e:4x4 or v5p:2x2x1, or GPUs as "
+            f"in gpu:8; known chips are {known}"
+        )
+    extents = [int(n) for n in match[2].split("x")]
+    if chip.kinds[0].startswith("TPU"):
+        return Topology(name, _tpus(chip.name, extents), chip, True)
+    return _gpus(name, chip, math.prod(extents))
+
+
+def _tpus(chip: str, extents: list[int]) -> tuple[Any, ...]:
+    """Descriptions of a slice's devices; a single one is taken from the smallest slice."""
+    if not importlib.util.find_spec("libtpu"):
+        raise config.ConfigError(
+            "compiling for TPUs needs libtpu (no TPU is needed): pip install 'jax[tpu]'"
+        )
+    _quieten_libtpu()
+    jax.config.update("jax_platforms", "cpu")
+    from jax.experimental import topologies
+
+    count = math.prod(extents)
+    flat = chip in ("v5e", "v6e")
+    shape = ([2, 2] if flat else [2, 2, 1]) if count == 1 else extents
+    try:
+        described = topologies.get_topology_desc(
+            platform="tpu", topology_name=f"{chip}:{'x'.join(map(str, shape))}"
+        )
+    except Exception as error:  # libtpu raises what it likes
+        reason = str(error).splitlines()[0]
+        raise config.ConfigError(f"topology {chip}:{extents}: libtpu says {reason}") from error
+    return tuple(described.devices)[:count] if count == 1 else tuple(described.devices)
+
+
+def _gpus(name: str, chip: hardware.Chip, count: int) -> Topology:
+    """GPUs of this machine, or as many simulated devices where it has too few."""
+    with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices it has
+        jax.config.update("jax_num_cpu_devices", count)
+    here = jax.devices()
+    if len(here) < count:
+        raise config.ConfigError(f"topology {name!r}: there are {len(here)} devices here")
+    if here[0].platform == "gpu":
+        return Topology(name, tuple(here[:count]), hardware.chip(here[0].device_kind), True)
+    return Topology(name, tuple(here[:count]), chip, False)
+
+
+def _quieten_libtpu() -> None:
+    """libtpu asks the machine which TPU it belongs to, at length; there is none to ask about."""
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_WORKER_ID", "0")

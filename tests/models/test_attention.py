@@ -1,0 +1,99 @@
+"""Every form of attention gives what the plain one does: in blocks, in a kernel, under a mesh."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from av_mae import sharding
+from av_mae.models import attention, flash
+
+
+def packed(b, t, h, k, dtype=jnp.float32):
+    return jnp.asarray(np.random.default_rng(0).normal(size=(b, t, 3, h, k)), dtype)
+
+
+def keep(b, t):
+    """Keys without every third one; the last row has only one."""
+    kept = np.arange(t)[None] % 3 > np.zeros((b, 1))
+    kept[-1] = np.arange(t) == t - 1
+    return jnp.asarray(kept)
+
+
+def value_and_grad(attend, qkv):
+    def loss(qkv):
+        return jnp.sin(attend(qkv).astype(jnp.float32)).sum()
+
+    return jax.jit(jax.value_and_grad(loss))(qkv)
+
+
+def assert_close(ours, plain, atol):
+    np.testing.assert_allclose(ours[0], plain[0], rtol=1e-3, atol=50 * atol)
+    np.testing.assert_allclose(
+        np.asarray(ours[1], np.float32), np.asarray(plain[1], np.float32), rtol=1e-5, atol=atol
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_by_head_and_block_agrees_with_all_at_once(monkeypatch, masked):
+    qkv, kept = packed(3, 30, 2, 4), keep(3, 30) if masked else None
+    attend = functools.partial(attention.attend, keep_bs=kept)
+    at_once = value_and_grad(attend, qkv)
+    monkeypatch.setattr(attention, "_LARGE", 0)
+    monkeypatch.setattr(attention, "_BLOCK", 4 * 3 * 30 * 12)
+    assert len(attention._blocks(qkv[:, :, 0, 0], qkv[:, :, 1, 0])) == 3
+    assert_close(value_and_grad(attend, qkv), at_once, 1e-5)
+
+
+# Sequences shorter than a block of queries, of one and a part of another; two heads a block or one.
+@pytest.mark.parametrize(
+    "tokens, heads, width, masked", [(37, 2, 64, True), (300, 2, 64, False), (20, 1, 128, False)]
+)
+def test_the_kernel_agrees_with_all_at_once(tokens, heads, width, masked):
+    qkv, kept = packed(2, tokens, heads, width), keep(2, tokens) if masked else None
+    kernel = value_and_grad(lambda x: flash.attend(x, kept, interpret=True), qkv)
+    assert_close(kernel, value_and_grad(lambda x: attention._at_once(x, kept), qkv), 2e-5)
+
+
+def test_the_kernel_rounds_no_more_than_bfloat16_does():
+    exact = packed(2, 40, 2, 64)
+    truth = value_and_grad(lambda x: attention._at_once(x, None), exact)
+    rounded = exact.astype(jnp.bfloat16)
+    plain = value_and_grad(lambda x: attention._at_once(x, None), rounded)
+    kernel = value_and_grad(lambda x: flash.attend(x, interpret=True), rounded)
+    errors = [np.abs(np.asarray(x[1], np.float32) - truth[1]).mean() for x in (kernel, plain)]
+    assert errors[0] <= 1.1 * errors[1]
+
+
+def test_the_kernel_takes_the_heads_of_all_published_sizes_but_tiny_ones():
+    assert flash.fits(1568, 12, 64) and flash.fits(3136, 16, 64) and flash.fits(1568, 16, 80)
+    assert not flash.fits(1568, 3, 64)
+    assert not flash.fits(10_000, 12, 64)
+
+
+def test_devices_attend_to_their_own_rows_and_heads():
+    """What a kernel gives under a mesh is what it gives without one."""
+    shape, names = (2, 2, 2), ("data", "fsdp", "tensor")
+    mesh = jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * 3)
+    qkv, kept = packed(4, 16, 2, 8), keep(4, 16)
+    alone = attention._at_once(qkv, kept)
+
+    def split(qkv, kept):
+        ambient = jax.sharding.get_abstract_mesh()
+        return attention._on_each_device(attention._at_once, ambient, qkv, kept)
+
+    rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    together = jax.jit(sharding.within(mesh, split), in_shardings=rows)(qkv, kept)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("platform, dtype, form", [
+    ("tpu", jnp.bfloat16, "flash"), ("tpu", jnp.float32, "flash"), ("gpu", jnp.bfloat16, "cudnn"),
+    ("gpu", jnp.float32, "at once"), ("cpu", jnp.bfloat16, "at once"),
+])  # fmt: skip
+def test_each_platform_has_its_form(platform, dtype, form):
+    mesh = jax.sharding.get_abstract_mesh()
+    assert attention._form(platform, packed(1, 8, 2, 64, dtype), mesh) == form
