@@ -186,7 +186,8 @@ def _reason(error: tf.errors.OpError) -> str:
 
 
 def _merge_copies(batch: Batch) -> Batch:
-    return {name: x.reshape(-1, *x.shape[2:]) for name, x in batch.items()}
+    # Not -1: labels of a data set without labels are of size 0.
+    return {k: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for k, x in batch.items()}
 
 
 def _padded(

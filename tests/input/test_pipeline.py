@@ -1,5 +1,6 @@
 """Batches depend on (seed, batch number) alone, pictures and sound fit, nothing is lost."""
 
+import dataclasses
 import itertools
 import pathlib
 import subprocess
@@ -194,6 +195,13 @@ def test_one_modality_alone(folder, name):
     (batch,) = _train(folder, 1, kinds={name: input_clips.both()[name]}, crop="multi_scale")
     extra = {"audio_present"} if name == "audio" else set()
     assert batch.keys() == {name, "label", "index", "valid"} | extra
+
+
+def test_clips_without_labels_can_be_trained_on(tmp_path):
+    info = input_clips.write(tmp_path, clips=2, shards=1, c0={"label": ()}, c1={"label": ()})
+    dataclasses.replace(info, labels=()).save(tmp_path)
+    (batch,) = _train(tmp_path, 1, batch_size=2)
+    assert batch["label"].shape == (2, 0) and batch["video"].shape == (2, 4, 16, 16, 3)
 
 
 @pytest.fixture(scope="module")
