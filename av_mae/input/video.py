@@ -123,7 +123,10 @@ def _resize_whole(picture: tf.Tensor, short_side: int) -> tf.Tensor:
 
 
 def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
-    return tf.cast(tf.image.resize(picture, (size, size), "bilinear") + 0.5, tf.uint8)
+    # Floats in: the kernel would convert every byte four times. Weights sum to 1, so that the half
+    # for rounding may be added to the pixels that are fewer.
+    halfway = tf.cast(picture, tf.float32) + 0.5
+    return tf.cast(tf.image.resize(halfway, (size, size), "bilinear"), tf.uint8)
 
 
 def _random_resized(
