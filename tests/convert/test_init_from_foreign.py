@@ -49,18 +49,38 @@ def test_the_first_step_begins_with_its_weights(data, tmp_path):
     assert np.array_equal(ours, stored.params["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"])
 
 
-def test_mbt_starts_from_scenics_folder(data, tmp_path):
+def _mbt(data, source: pathlib.Path) -> dict:
+    """A bottleneck classifier of the sizes of Scenic's golden files, on other inputs."""
     values = tiny.experiment(data, "classify", total="1 steps")
     values["modalities"] = {
         "video": {"frames": 4, "size": 32, "patch": (2, 8, 8)},
         "audio": {"seconds": 0.64, "mels": 32, "patch": (8, 8)},
     }
     values["model"] |= {"depth": 2, "fusion_layers": 2, "fusion_norm": False, "shared_norm": True}
-    values["init_from"] = {"path": str(SCENIC)}
-    assert train.train(parse.experiment(values), tmp_path) == 0
+    return values | {"init_from": {"path": str(source)}}
+
+
+def test_mbt_starts_from_scenics_folder(data, tmp_path):
+    assert train.train(parse.experiment(_mbt(data, SCENIC)), tmp_path) == 0
     loaded = (tmp_path / "init_from.txt").read_text().partition("fresh:")[0]
     for name in ("embed/audio", "encoders/fused/audio/blocks", "encoders/norm"):
         assert name in loaded
+
+
+def test_a_converted_pretraining_starts_a_finetuning(golden, data, tmp_path, caplog):
+    """The report is printed and stored; what only a pretraining has is named in it."""
+    caplog.set_level("INFO", logger="absl")
+    known = {"modalities.audio.seconds": 0.4, "modalities.video.size": 16}
+    known |= {"modalities.video.frames": 4, "modalities.audio.mels": 16}
+    source = tmp_path / "scenic"
+    checkpoint.write(read.read(golden / "scenic/checkpoints/legacy_pretrain", known), source)
+    assert train.train(parse.experiment(_mbt(data, source)), tmp_path / "run") == 0
+    report = (tmp_path / "run" / "init_from.txt").read_text()
+    loaded, _, unused = report.partition("unused:")
+    for name in ("embed/audio", "encoders/fused/video/blocks <- encoders/video", "encoders/norm"):
+        assert name in loaded
+    assert "mask_token/video" in unused and "decoders/shared/blocks" in unused
+    assert report.partition("\n")[2].strip() in caplog.text
 
 
 def test_another_width_is_refused_by_its_key(data, tmp_path):

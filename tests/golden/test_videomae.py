@@ -147,7 +147,7 @@ def test_mmaction2(folder):
 @pytest.mark.parametrize("file", KERAS)
 def test_the_keras_port(file):
     io = golden_cases.arrays(file.with_name(f"{file.stem}_io.npz"))
-    summary = golden_cases.settings(golden_cases.at("videomae/keras/summary.json"))
+    summary = golden_cases.settings(file.with_name("summary.json"))
     more = cases.known(summary[file.stem]["config"])
     more |= {"modalities.video.frames": io["videos_BTHWC"].shape[1]}
     masks = io.get("bool_masked_pos")
