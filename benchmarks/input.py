@@ -65,7 +65,7 @@ def cases() -> dict[str, Case]:
 
 def main(_: list[str]) -> None:
     seconds = 0.6 if _QUICK.value else _SECONDS.value
-    result: dict[str, Any] = {"machine": _machine(), "cases": {}}
+    result: dict[str, Any] = {"machine": machine(), "cases": {}}
     for name, case in cases().items():
         with tempfile.TemporaryDirectory() as made:
             folder, split = _RECORDS.value, _SPLIT.value
@@ -206,7 +206,8 @@ def _picture(case: Case, t: int, rng: np.random.Generator) -> bytes:
     return stream.getvalue()
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
     names = {
         line.split(":")[1].strip()
         for line in _lines(pathlib.Path("/proc/cpuinfo"))

@@ -91,3 +91,17 @@ def test_empty_shards_are_skipped(tmp_path):
     )
     table = order.Table.load(tmp_path, records.Split("train", shards))
     assert record.decode(table.read(tf.constant(0, tf.int64)).numpy()).id == "clip4"
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3])
+def test_the_hosts_of_an_evaluation_share_any_number_of_clips(hosts):
+    """Whatever is left over after whole batches, every clip is of exactly one host."""
+    for clips in range(1, 14):
+        seen = [
+            int(i)
+            for host in range(hosts)
+            for i in order.counters(6, start=0, host=host, hosts=hosts)
+            .take_while(lambda i: i < clips)  # noqa: B023
+            .as_numpy_iterator()
+        ]
+        assert sorted(seen) == list(range(clips))
