@@ -15,6 +15,7 @@ import test_configs
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
+DATA = ROOT / "docs/data.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*/*.md")]
 CONFIGS = sorted(ROOT.glob("configs/*/*.py"))
 RESULTS = sorted(ROOT.glob("docs/results/*.sh"))
@@ -52,6 +53,12 @@ def commands(page: pathlib.Path) -> list[str]:
     return [shlex.join(shlex.split(line)) for line in found]
 
 
+def written(page: pathlib.Path) -> dict[str, str]:
+    """The files that a page asks its reader to write: a block after a name and a colon."""
+    found = re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    return dict(found)
+
+
 def demo() -> list[str]:
     """The commands of `make demo`, without making an environment."""
     made = subprocess.run(
@@ -67,9 +74,11 @@ def module_file(name: str) -> pathlib.Path:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *CONFIGS], ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_name_what_exists(page):
+def test_commands_name_what_exists(page, tmp_path):
+    for name, text in written(page).items():
+        (tmp_path / name).write_text(text)
     for command in commands(page):
-        check(shlex.split(command))
+        check(shlex.split(command), tmp_path)
 
 
 @pytest.mark.parametrize("script", RESULTS, ids=lambda p: p.name)
@@ -80,10 +89,11 @@ def test_scripts_of_the_results_name_what_exists(script, tmp_path):
     ).stdout.splitlines()  # fmt: skip
     assert len(printed) >= 8  # one pretraining, six finetunings or more, the table
     for line in printed:
-        check(["python", *line.split()])
+        check(["python", *line.split()], tmp_path)
 
 
-def check(words: list[str]) -> None:
+def check(words: list[str], place: pathlib.Path) -> None:
+    """Whether all that a command names exists, in the repository or among the files of `place`."""
     if words[0] == "make":
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
         assert next(w for w in words[1:] if "=" not in w) in targets, words
@@ -97,7 +107,8 @@ def check(words: list[str]) -> None:
             names = names[: names.index("runner") + 1]
         check_flags(file, names)
         if config:
-            check_keys(config, [name for name, _, _ in flags if name.startswith("config.")])
+            keys = [name for name, _, _ in flags if name.startswith("config.")]
+            check_keys(config, keys, place)
 
 
 def check_flags(file: pathlib.Path, names: list[str]) -> None:
@@ -109,9 +120,9 @@ def check_flags(file: pathlib.Path, names: list[str]) -> None:
         assert name == "help" or any(k in source for k in known), f"{file.name} has no --{name}"
 
 
-def check_keys(config: str, names: list[str]) -> None:
+def check_keys(config: str, names: list[str], place: pathlib.Path) -> None:
     path, _, arg = config.partition(":")
-    node = test_configs.load(ROOT / path, arg)
+    node = test_configs.load((place if (place / path).exists() else ROOT) / path, arg)
     for name in names:
         value = node
         for key in name.split(".")[1:]:
@@ -168,6 +179,8 @@ def run(command: str, place: pathlib.Path) -> str:
     if "av_mae.main" in words:
         config = next(w for w in words if w.startswith("--config="))
         words += [flag for flag in SHRUNK if applies(flag, config)]
+        if any(word.startswith("--config.dataset.source=") for word in words):
+            words.append("--config.dataset.cache=cache")
     elif words[:2] == ["-m", "av_mae.prepare"]:
         words = [str(ROOT / "tests" / "small_sample.py"), *words[2:]]
     environment = os.environ | {
@@ -230,6 +243,28 @@ def test_the_python_of_the_readme_runs(demonstrated, place, monkeypatch, capsys)
     for code in blocks(README.read_text(), "python"):
         exec(compile(code, "README.md", "exec"), {})
     assert "+" in capsys.readouterr().out  # the sample's labels are pairs
+
+
+def test_the_new_data_set_of_the_data_page_is_prepared_trained_and_scored(
+    demonstrated, place, monkeypatch
+):
+    """From its csv to its scores; the sample's videos are those of the demo."""
+    monkeypatch.chdir(place)
+    page = DATA.read_text()
+    section = page[page.index("## A new data set") :].partition("\n## ")[0]
+    listing, config = blocks(section, "python")
+    exec(compile(listing, DATA.name, "exec"), {})
+    assert written(DATA) == {"motions.py": config}
+    assert len(config.splitlines()) in range(25, 36)
+    (place / "motions.py").write_text(config)
+    lines = blocks(section, "")
+    first, *others = "".join(lines).splitlines()
+    assert first in demo() and len(others) == 6
+    printed = [run(command, place) for command in others]
+    assert "nothing is wrong" in printed[1] and "labels of train" in printed[1]
+    assert "test/accuracy" in printed[4]
+    assert "preparing motions.csv" in printed[5]
+    assert (place / "runs/motions_straight/report.html").exists()
 
 
 def test_what_is_not_run_is_in_the_readme():
