@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from av_mae.input import features
 
 # Seconds that the difference of two times of a file may be wrong by.
@@ -37,7 +35,7 @@ class Box:
     time: float = 0.0
 
 
-def encode(boxes: Sequence[Box]) -> dict[str, tf.train.Feature]:
+def encode(boxes: Sequence[Box]) -> dict[str, Any]:
     """The features of a clip's boxes; none for a clip without."""
     if not boxes:
         return {}

@@ -4,7 +4,6 @@ import dataclasses
 import os
 
 import numpy as np
-import tensorflow as tf
 
 from av_mae.input import boxes as boxes_lib
 from av_mae.input import features
@@ -60,7 +59,7 @@ def encode(clip: Clip) -> bytes:
         "duration": features.floats([clip.duration]),
         "label": features.integers(clip.labels),
     } | boxes_lib.encode(clip.boxes)
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    example = features.Example(features=features.Features(feature=feature))
     return example.SerializeToString(deterministic=True)
 
 
@@ -71,7 +70,7 @@ def decode(record: bytes) -> Clip:
         ValueError: the bytes are not a clip.
     """
     try:
-        feature = tf.train.Example.FromString(record).features.feature
+        feature = features.Example.FromString(record).features.feature
         has_audio = bool(feature["has_audio"].int64_list.value[0])
         audio = np.frombuffer(feature["audio"].bytes_list.value[0], "<i2")
         return Clip(

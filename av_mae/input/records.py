@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from av_mae import config, storage
 from av_mae.input import record
@@ -147,10 +146,7 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> S
     path = storage.path(path)
     storage.make_folder(path.parent)
     with storage.writing(path) as temporary:
-        try:
-            offsets, counts = _write_records(temporary, clips)
-        except tf.errors.OpError as error:  # how TensorFlow reports a full disk
-            raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
+        offsets, counts = _write_records(temporary, path, clips)
         with open(temporary, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = temporary.stat().st_size
@@ -206,19 +202,24 @@ def _shard(values: dict[str, Any]) -> Shard:
 
 
 def _write_records(
-    path: pathlib.Path, clips: Iterable[record.Clip]
+    temporary: pathlib.Path, path: pathlib.Path, clips: Iterable[record.Clip]
 ) -> tuple[list[int], dict[str, int]]:
+    import tensorflow as tf  # takes seconds, and reading records does not need it
+
     offsets, position = [], 0
     counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
-    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-        for clip in clips:
-            payload = record.encode(clip)
-            writer.write(payload)
-            offsets.append(position)
-            position += len(payload) + FRAMING
-            counts["with_pictures"] += bool(clip.frames)
-            counts["with_sound"] += record.has_sound(clip)
-            counts["with_boxes"] += bool(clip.boxes)
+    try:
+        with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+            for clip in clips:
+                payload = record.encode(clip)
+                writer.write(payload)
+                offsets.append(position)
+                position += len(payload) + FRAMING
+                counts["with_pictures"] += bool(clip.frames)
+                counts["with_sound"] += record.has_sound(clip)
+                counts["with_boxes"] += bool(clip.boxes)
+    except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+        raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
     return offsets, counts
 
 

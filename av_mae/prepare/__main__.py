@@ -134,7 +134,7 @@ def _main(arguments: list[str]) -> None:
 def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
     listing, settings, labels = _request(str(out), _NAME.value or _name(out))
     result = _build(listing, out, settings, labels, beam_options)
-    from av_mae.input import records  # loads TensorFlow, which `build` put off as long as it could
+    from av_mae.input import records  # loads JAX, which `build` put off as long as it could
 
     print(result)
     print(report.closing(out, records.Info.load(out)))

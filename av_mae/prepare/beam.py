@@ -24,7 +24,7 @@ from av_mae import storage
 from av_mae.prepare import plan, state
 
 if TYPE_CHECKING:
-    from av_mae.prepare import write  # loads TensorFlow
+    from av_mae.prepare import write  # loads JAX
 
 _LOCAL = "DirectRunner"
 # Beam ends its traceback with the error of ours that caused it.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from av_mae.prepare import datasets, plan, report, state
 
 if TYPE_CHECKING:
-    from av_mae.prepare import write  # loads TensorFlow
+    from av_mae.prepare import write  # loads JAX
 
 # Changes when the same media and settings would give other records.
 REVISION = 2
@@ -42,7 +42,7 @@ def build(
     shards = plan.shards(listing.entries, settings.name, settings.clips_per_shard)
     kept = state.State(out, fingerprint(listing, settings, names), overwrite=overwrite)
     try:
-        # Loads TensorFlow, which takes seconds: after everything that can be refused.
+        # Loads JAX, and TensorFlow at the first shard: after everything that can be refused.
         from av_mae.prepare import write
 
         recipe = write.Recipe(str(out), settings, names)

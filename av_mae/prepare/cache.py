@@ -71,7 +71,7 @@ def clips(folder: pathlib.Path) -> int:
 
 
 def _shards(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """As the description lists them; read without TensorFlow, which takes seconds to load."""
+    """As the description lists them; `records` would load JAX for it, at every start of a run."""
     info = json.loads((folder / "av_mae.json").read_text())
     return [shard for split in info["splits"].values() for shard in split["shards"]]
 

@@ -13,7 +13,7 @@ from av_mae import storage
 from av_mae.prepare import datasets, plan, state
 
 if TYPE_CHECKING:
-    from av_mae.input import records  # loads TensorFlow
+    from av_mae.input import records  # loads JAX
 
 Row = tuple[str, str, str]
 

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -59,6 +61,20 @@ def test_no_sound_and_empty_sound_stay_different():
 def test_an_impossible_clip_is_refused_by_name(change, says):
     with pytest.raises(ValueError, match=f"'bad'.*{says}"):
         record.encode(_clip("bad", **change))
+
+
+def test_a_record_is_the_bytes_of_tensorflows_own_message():
+    payload = record.encode(_clip())
+    example = tf.train.Example.FromString(payload)
+    assert {"id", "frames", "fps", "audio", "label"} <= set(example.features.feature)
+    assert list(example.features.feature["label"].int64_list.value) == [3, 1]
+    assert example.SerializeToString(deterministic=True) == payload
+
+
+def test_reading_records_loads_no_tensorflow():
+    script = "import sys, av_mae.input.records; print('tensorflow' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
 
 
 def test_bytes_that_are_no_clip_are_refused():

@@ -44,7 +44,7 @@ def _main(arguments: list[str]) -> None:
 def _check(folder: pathlib.Path) -> bool:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; name one with records")
-    # These load TensorFlow.
+    # These load JAX.
     from av_mae.prepare.check import page, result, text
 
     outcome = result.check(
