@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import av
+import av.error
 import numpy as np
 
 SAMPLE_RATE = 16_000
@@ -101,7 +102,11 @@ class Sound:
         self._due = 0.0  # where the next frame is expected
 
     def add(self, frame: av.AudioFrame, time: float | None) -> None:
-        """Adds a decoded frame that starts at `time`; None continues the one before."""
+        """Adds a decoded frame that starts at `time`; None continues the one before.
+
+        Raises:
+            FFmpegError: it cannot be sound, as of a damaged header; the next may be.
+        """
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if time is None:
             time = self._due
@@ -109,7 +114,11 @@ class Sound:
             self._begin_piece(time, form)
         assert self._resampler is not None
         began, chunks = self._pieces[-1]
-        chunks += _int16(self._resampler.resample(frame))
+        try:
+            chunks += _int16(self._resampler.resample(frame))
+        except av.error.FFmpegError:
+            self._resampler = None  # there is nothing in it to be had
+            raise
         self._fed += frame.samples
         self._due = began + self._fed / frame.sample_rate
         self.stop = self._due if self.stop is None else max(self.stop, self._due)

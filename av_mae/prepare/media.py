@@ -249,7 +249,13 @@ class _Reading(Generic[clock.Picture]):
             if moment is not None and moment >= self._end:
                 self._over["audio"] = True
             elif moment is None or moment >= self._begin - _PREROLL:
-                self._sound.add(frame, moment)
+                self._hear(frame, moment)
+
+    def _hear(self, frame: Any, moment: float | None) -> None:
+        try:
+            self._sound.add(frame, moment)
+        except av.error.FFmpegError as error:
+            self._damage.note("sound", self._next, error)
 
     def _decoded(self, packet: av.Packet, what: str) -> list[Any] | None:
         try:

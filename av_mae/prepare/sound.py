@@ -132,15 +132,19 @@ class _Reading:
 
     def _add(self, frame: Any) -> bool:
         moment = self._next if frame.time is None else frame.time - self._origin
-        self._next = moment + frame.samples / frame.sample_rate
+        self._next = moment + frame.samples / max(1, frame.sample_rate)
         if moment >= self._end:
             return True
         if self._first is None:
             self._first = moment
+        if moment >= self._begin - _PREROLL:
+            try:
+                self._sound.add(frame, moment)
+            except av.error.FFmpegError as error:
+                self._damage.note("sound", moment, error)
+                return False
         inside = min(self._next, self._end) - max(moment, self._begin)
         self._good += max(0.0, inside)
-        if moment >= self._begin - _PREROLL:
-            self._sound.add(frame, moment)
         return False
 
     def _announced_end(self) -> float:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from av_mae import config
 from av_mae.input import order, record, records
 
 
@@ -105,3 +106,19 @@ def test_the_hosts_of_an_evaluation_share_any_number_of_clips(hosts):
             .as_numpy_iterator()
         ]
         assert sorted(seen) == list(range(clips))
+
+
+def test_records_at_an_address_are_read(tmp_path):
+    pytest.importorskip("upath")
+    input_clips.write(tmp_path, clips=5, frames=1, shards=2)
+    address = f"file://{tmp_path}"
+    table = order.Table.load(address, records.Info.load(address).split("train"))
+    assert (
+        table.files[0] == f"{address}/{records.Info.load(tmp_path).split('train').shards[0].file}"
+    )
+    assert record.decode(table.read(tf.constant(4, tf.int64)).numpy()).id == "clip4"
+
+
+def test_records_in_a_store_that_tensorflow_does_not_know_are_refused():
+    with pytest.raises(config.ConfigError, match="memory://x cannot be trained on: TensorFlow"):
+        order.Table.load("memory://x", records.Split("train", ()))

@@ -3,6 +3,7 @@
 import fractions
 
 import av
+import av.error
 import numpy as np
 import pytest
 
@@ -107,6 +108,19 @@ def test_late_sound_has_silence_in_front_and_early_sound_is_cut():
     np.testing.assert_allclose(
         early[200:-200], 32768 * tone(1.0, 16_000, start=2.0)[200:-200], atol=200
     )
+
+
+def test_a_frame_that_cannot_be_sound_is_silence():
+    sound, broken = clock.Sound(), frame(tone(0.5))
+    broken.sample_rate = 0  # as damaged headers have it
+    sound.add(frame(tone(0.5)), 0.0)
+    with pytest.raises(av.error.FFmpegError):
+        sound.add(broken, 0.5)
+    sound.add(frame(tone(0.5)), 1.0)
+    loud_s = np.abs(sound.samples(0.0)) > 1000
+    assert len(loud_s) == 24_000
+    assert loud_s[:7900].mean() > 0.8 and loud_s[16_100:].mean() > 0.8
+    assert not loud_s[8_100:15_900].any()
 
 
 def test_a_gap_becomes_silence_and_what_follows_stays_in_place():

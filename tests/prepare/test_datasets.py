@@ -188,6 +188,16 @@ def test_what_is_wrong_with_a_csv_is_said(tmp_path, lines, message):
         listed(csv_of(tmp_path, *lines), csv_source)
 
 
+def test_a_csv_may_name_files_in_stores(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("path,split\na/b c.mp4,train\ngs://other/d.mp4,train\n")
+    entries = listed(path, csv_source, media="s3://bucket/media").entries
+    assert [(entry.path, entry.source) for entry in entries] == [
+        ("s3://bucket/media/a/b c.mp4", "a/b c.mp4"),
+        ("gs://other/d.mp4", "gs://other/d.mp4"),
+    ]
+
+
 def test_no_csv(tmp_path):
     with pytest.raises(ValueError, match="is not a file"):
         listed(tmp_path / "absent.csv", csv_source)
