@@ -92,6 +92,15 @@ def test_labels_without_training_clips_and_empty_splits_are_told(folder):
     assert kinds["empty split"].examples == ["train"]
 
 
+def test_a_data_set_without_a_clip_is_told_too(folder, tmp_path):
+    path = folder / records.INFO_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": {}}))
+    outcome = result.check(folder)
+    assert outcome.findings.kinds.keys() >= {"empty split", "strange file"}
+    assert "0 clips in 0 shards" in list(text.lines(outcome))[-1]
+    page.write(outcome, tmp_path / "page.html")
+
+
 def test_only_one_record_is_in_memory_at_a_time(folder, tmp_path):
     """The peak of a shard of many clips is that of a shard of few."""
     peaks = []

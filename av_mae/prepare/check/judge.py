@@ -29,6 +29,8 @@ def judge(
     Args:
         rejected, partial: rows of rejected.csv and partial.csv; None without the file.
     """
+    if not splits:
+        found.add("empty split", "there is no split at all")
     for split in splits:
         _check_clips(info, split, found)
         if not len(split.rows) and not split.listed:

@@ -159,7 +159,7 @@ def _histograms(outcome: result.Result) -> str:
 
 def _labels(outcome: result.Result) -> str:
     """A bar for every label, the most frequent first; the middle of a long list is folded."""
-    if not outcome.info.labels:
+    if not outcome.info.labels or not outcome.splits:
         return ""
     counts = np.stack([split.labels for split in outcome.splits], axis=1)
     order = np.argsort(-counts.sum(axis=1), kind="stable")

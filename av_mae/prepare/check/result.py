@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from av_mae.input import records
-from av_mae.prepare.check import duplicates, judge, reading
+from av_mae.prepare.check import duplicates, judge, measure, reading
 from av_mae.prepare.check import findings as findings_lib
 
 Rows = list[tuple[str, str, str]]
@@ -43,7 +43,7 @@ class Result:
     @property
     def rows(self) -> np.ndarray:
         """`[clips]` of `measure.COLUMNS`, of all splits."""
-        return np.concatenate([split.rows for split in self.splits])
+        return np.concatenate([np.zeros(0, measure.COLUMNS), *(s.rows for s in self.splits)])
 
     @property
     def bytes(self) -> int:
