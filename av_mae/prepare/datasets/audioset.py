@@ -65,8 +65,8 @@ def more_balanced(entries: Iterable[datasets.Entry], most: int) -> list[datasets
     """The clips that a class has room for, with at most so many of each class.
 
     Clips are taken in an order that depends on their ids alone; one is left out as soon as any of
-    its classes is full. This is the rule of MBT's training set of 508,994 clips (Nagrani et al.
-    2021, with 200,000 a class); which clips these were has not been published.
+    its classes is full. So, as far as is known, MBT's training set of 508,994 clips was made
+    (Nagrani et al. 2021); which clips these were has not been published.
     """
     taken: collections.Counter[str] = collections.Counter()
     kept = []
