@@ -158,6 +158,7 @@ class Compute:
     scan: bool = True  # one compiled layer in a loop, or all layers unrolled
     remat: str = "none"  # none, dots (keep matrix products), full (keep nothing)
     fsdp: int = 1  # devices that share one copy of the parameters; the rest is data parallel
+    tensor: int = 1  # devices that share the work of every layer, its heads and hidden units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +276,7 @@ MINIMA = {
     "optim.clip": 0,
     "optim.weight_decay": 0,
     "compute.fsdp": 1,
+    "compute.tensor": 1,
     "checkpoint.keep": 1,
     "evaluators.*.batch_size": 0,
     "evaluators.*.temporal_views": 1,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from av_mae import config, estimate, hardware, hlo, run, synthetic
+from av_mae import config, estimate, hardware, hlo, run, sharding, synthetic
 from av_mae.input import records
 from av_mae.topology import Topology
 
@@ -177,7 +177,7 @@ def _memory(plan: run.Run, compiled: Any) -> Memory:
 
 def _estimated(plan: run.Run) -> Forecast:
     e, held = plan.experiment, _state(plan)
-    rows = e.batch_size // plan.mesh.size
+    rows = e.batch_size // sharding.row_shards(plan.mesh)
     kept = estimate.activations(e, rows)
     gradients = held.parameters * (1.5 if e.compute.dtype == "bfloat16" else 1.0)
     temporaries = kept + gradients
@@ -190,7 +190,7 @@ def _estimated(plan: run.Run) -> Forecast:
 
 def _state(plan: run.Run) -> Memory:
     """The parts of memory that are known beforehand; `peak` is their sum."""
-    rows = plan.experiment.batch_size // plan.mesh.size
+    rows = plan.experiment.batch_size // sharding.row_shards(plan.mesh)
     batch = sum(
         x.nbytes for x in synthetic.batch(plan.experiment, len(plan.info.labels), 1).values()
     )

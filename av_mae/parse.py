@@ -191,6 +191,14 @@ def _check_sizes(e: config.Experiment) -> None:
     ):
         if width % heads:
             raise config.ConfigError(f"{key}: width {width} is not divisible by {heads} heads")
+    parts = {"model.heads": m.heads, "model.mlp": m.mlp}
+    if e.task == "pretrain":
+        parts |= {"model.decoder_heads": m.decoder_heads, "model.decoder_mlp": m.decoder_mlp}
+    for key, size in parts.items():
+        if size % e.compute.tensor:
+            raise config.ConfigError(
+                f"{key} is {size}, which compute.tensor {e.compute.tensor} does not divide"
+            )
 
 
 def _check_fusion(e: config.Experiment) -> None:

@@ -122,7 +122,7 @@ def assemble(
         raise config.ConfigError(f"the clips of {experiment.dataset.path} have no labels; {remedy}")
     _check_exchange(experiment)
     experiment = with_statistics(experiment, info)
-    mesh = sharding.make_mesh(experiment.compute.fsdp, devices)
+    mesh = mesh_of(experiment.compute, devices)
     sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)
     steps_per_epoch = _steps_per_epoch(experiment, info)
     total, warmup = _durations(experiment, steps_per_epoch)
@@ -144,6 +144,11 @@ def assemble(
         abstract=_abstract(task, tx, experiment, mesh),
         flops_per_step=_flops(experiment, len(info.labels)),
     )
+
+
+def mesh_of(compute: config.Compute, devices: Sequence[Any] | None = None) -> Mesh:
+    """The devices laid out as the config says; None: all that JAX sees."""
+    return sharding.make_mesh(compute.fsdp, devices, tensor=compute.tensor)
 
 
 def with_statistics(experiment: config.Experiment, info: records.Info) -> config.Experiment:

@@ -11,37 +11,55 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from av_mae import config
 
-# The batch is split over both axes; parameters only over "fsdp".
+AXES = ("data", "fsdp", "tensor")
+
+# The batch is split over two axes; parameters over "fsdp" and "tensor".
 BATCH = PartitionSpec(("data", "fsdp"))
 
-# (path pattern, first axis that may be split): the last axis from there on that the fsdp axis
+# (path pattern, axis split over "tensor", first axis that may be split over "fsdp"); the first
+# pattern that is found counts. Heads and hidden units are split over "tensor", so that a layer
+# sums over devices twice (Shoeybi et al. 2019). Of the axes open to "fsdp" the last one that it
 # divides is split. Stacked layers keep axis 0 whole, so that a scan over layers stays local.
-RULES = (
-    (r"blocks/.*kernel", 1),
-    (r"kernel", 0),
+RULES: tuple[tuple[str, int | None, int | None], ...] = (
+    (r"blocks/attention/qkv/kernel", 3, 1),
+    (r"blocks/attention/qkv/bias", 2, None),
+    (r"blocks/attention/out/kernel", 1, 1),
+    (r"blocks/mlp/up/kernel", 2, 1),
+    (r"blocks/mlp/up/bias", 1, None),
+    (r"blocks/mlp/down/kernel", 1, 1),
+    (r"blocks/.*kernel", None, 1),
+    (r"kernel", None, 0),
 )
 
 
-def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """Mesh of all devices: `fsdp` of them share one copy of the parameters, the rest repeat it.
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: int = 1) -> Mesh:
+    """Mesh of all devices: `fsdp` x `tensor` of them share one copy of the parameters.
+
+    Args:
+        fsdp: devices that hold a part of every matrix and gather the rest when it is needed.
+        tensor: devices that compute a part of every layer, its heads and hidden units.
 
     Raises:
-        ConfigError: the number of devices is not a multiple of `fsdp`.
+        ConfigError: the number of devices is not a multiple of `fsdp` x `tensor`.
     """
     count = len(devices) if devices else jax.device_count()
-    if fsdp < 1 or count % fsdp:
-        fitting = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
-        raise config.ConfigError(
-            f"compute.fsdp is {fsdp} with {count} devices; use one of {fitting}"
-        )
-    axis_types = (AxisType.Auto, AxisType.Auto)
-    shape = (count // fsdp, fsdp)
-    return jax.make_mesh(shape, ("data", "fsdp"), axis_types=axis_types, devices=devices)
+    for key, size, rest in (("fsdp", fsdp, count), ("tensor", tensor, count // max(fsdp, 1))):
+        if size < 1 or rest % size:
+            fitting = ", ".join(str(n) for n in range(1, rest + 1) if rest % n == 0)
+            given = f"{count} devices" + (f" and compute.fsdp {fsdp}" if key == "tensor" else "")
+            raise config.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
+    shape = (count // fsdp // tensor, fsdp, tensor)
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def row_shards(mesh: Mesh) -> int:
+    """Number of parts that a batch is cut into."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size") -> None:
-    """Raises ConfigError unless every device gets the same number of rows."""
-    count = mesh.size
+    """Raises ConfigError unless every part of the batch has the same number of rows."""
+    count = row_shards(mesh)
     if batch_size % count:
         below, above = batch_size // count * count, (batch_size // count + 1) * count
         choice = f"{below} or {above}" if below else f"{above}"
@@ -114,11 +132,16 @@ def to_devices(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arr
 
 
 def _spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    fsdp = mesh.shape["fsdp"]
-    first = next((start for pattern, start in RULES if re.search(pattern, name)), None)
-    if fsdp == 1 or first is None:
-        return PartitionSpec()
-    for axis in reversed(range(first, len(shape))):
-        if shape[axis] % fsdp == 0:
-            return PartitionSpec(*(None,) * axis, "fsdp")
-    return PartitionSpec()
+    none = (None, None)
+    tensor_axis, first = next((r[1:] for r in RULES if re.search(r[0], name)), none)
+    axes: list[str | None] = [None] * len(shape)
+    if tensor_axis is not None and mesh.shape["tensor"] > 1:
+        axes[tensor_axis] = "tensor"
+    if first is not None and mesh.shape["fsdp"] > 1:
+        free = [i for i in range(first, len(shape)) if not axes[i]]
+        fitting = [i for i in free if shape[i] % mesh.shape["fsdp"] == 0]
+        if fitting:
+            axes[fitting[-1]] = "fsdp"
+    while axes and axes[-1] is None:
+        axes.pop()
+    return PartitionSpec(*axes)

@@ -22,7 +22,7 @@ def smaller(e: config.Experiment, info: records.Info, place: Topology, needed: f
     """
     if not place.chip:
         return []
-    count = len(place.devices)
+    count = len(place.devices) // e.compute.tensor
     held = functools.cache(lambda fsdp: _state(e, info, place, fsdp))
     kept = estimate.activations(e, e.batch_size // count)
     scale = max(needed - held(e.compute.fsdp), kept) / kept

@@ -33,7 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # Here models take one step or two, so that optimising their code takes longer than running it.
-BRIEF = ("models", "golden", "evaluators", "test_configs", "test_run", "test_presence", "test_plan")
+BRIEF = (
+    "models",
+    "golden",
+    "evaluators",
+    "test_configs",
+    "test_run",
+    "test_presence",
+    "test_plan",
+    "test_parallel",
+)
 
 
 @pytest.fixture(autouse=True)

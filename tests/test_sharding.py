@@ -14,7 +14,7 @@ def _shapes(**shapes):
 
 def test_mesh_has_all_devices():
     mesh = sharding.make_mesh(fsdp=4)
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4, "tensor": 1}
 
 
 def test_mesh_refuses_a_size_that_does_not_divide():

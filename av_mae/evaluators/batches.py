@@ -93,7 +93,8 @@ def _batch_size(name: str, evaluator: config.Evaluator, plan: Run) -> int:
     if evaluator.batch_size:
         sharding.check_batch(evaluator.batch_size, plan.mesh, f"evaluators.{name}.batch_size")
         return evaluator.batch_size
-    return math.ceil(plan.experiment.batch_size / plan.mesh.size) * plan.mesh.size
+    parts = sharding.row_shards(plan.mesh)
+    return math.ceil(plan.experiment.batch_size / parts) * parts
 
 
 def _log_left_out(name: str, plan: Run, split: str, asked: dict[str, Modality]) -> None:

@@ -79,13 +79,13 @@ class QueryKeyValue(nnx.Module):
 
     def __call__(self, x_btd: Float[Array, "b t d"]) -> Float[Array, "b t 3 h k"]:
         kernel = self.kernel[...].astype(self.dtype)
-        y = x_btd @ kernel.reshape(kernel.shape[0], -1)
+        y = jnp.einsum("btd,dchk->btchk", x_btd, kernel)
         if self.bias is not None:
             bias = self.bias[...]
             if bias.shape[0] == 2:
                 bias = jnp.stack([bias[0], jnp.zeros_like(bias[0]), bias[1]])
-            y = y + bias.reshape(-1).astype(self.dtype)
-        return y.reshape(*y.shape[:-1], *kernel.shape[1:])
+            y = y + bias.astype(self.dtype)
+        return y
 
 
 class Output(nnx.Module):
@@ -99,7 +99,7 @@ class Output(nnx.Module):
 
     def __call__(self, x_bthk: Float[Array, "b t h k"]) -> Float[Array, "b t d"]:
         kernel = self.kernel[...].astype(self.dtype)
-        y_btd = x_bthk.reshape(*x_bthk.shape[:2], -1) @ kernel.reshape(-1, kernel.shape[-1])
+        y_btd = jnp.einsum("bthk,hkd->btd", x_bthk, kernel)
         return y_btd + self.bias[...].astype(self.dtype)
 
 

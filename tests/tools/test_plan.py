@@ -105,6 +105,6 @@ def test_a_tpu_slice_is_compiled_for_without_a_tpu(tmp_path):
     )
     assert output.returncode == 0, output.stderr
     figures = json.loads((tmp_path / "plan.json").read_text())
-    assert figures["mesh"] == {"data": 4, "fsdp": 2}
+    assert figures["mesh"] == {"data": 4, "fsdp": 2, "tensor": 1}
     assert figures["fits"] and figures["work"]["sent"]["all-gather"] > 0
     assert "8 x v5e" in output.stdout
