@@ -27,6 +27,8 @@ from av_mae import config, fingerprint, parse
 from av_mae.state import TrainState
 from av_mae.version import __version__
 
+_SLICED = 4 * 2**20  # bytes from which devices with the same array share the writing of it
+
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
@@ -77,7 +79,8 @@ class Checkpoints:
         self._folder = pathlib.Path(folder).absolute()
         self._record = {"experiment": experiment.to_dict(), "labels": list(labels)}
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        handlers = {"state": _array_handler(), "meta": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
 
     def save(self, step: int, state: TrainState, note: dict[str, Any] | None = None) -> None:
         """Starts writing and returns once the arrays are copied; a step already there is kept."""
@@ -90,7 +93,7 @@ class Checkpoints:
             "shapes": fingerprint.shapes(state),
             "note": note or {},
         }
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+        items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta))
         self._manager.save(step, args=items)
 
     def restore(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
@@ -141,7 +144,9 @@ class Checkpoints:
     def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
         meta = _read_meta(self._folder / str(step))
         self._compare_runs(meta, abstract)
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        layout = ocp.checkpoint_utils.construct_restore_args(abstract)
+        wanted = ocp.args.PyTreeRestore(abstract, restore_args=layout)
+        items = ocp.args.Composite(state=wanted)
         # Donated buffers must belong to XLA alone, so the restored arrays are copied once.
         state = _own(self._manager.restore(step, args=items)["state"])
         fingerprint.compare(fingerprint.digest(state), meta["digest"])
@@ -255,6 +260,16 @@ def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Pat
         f"no {wanted} in {path}; expected {path}/checkpoints/<step> as written by "
         "python -m av_mae.main --workdir"
     )
+
+
+def _array_handler() -> ocp.PyTreeCheckpointHandler:
+    """Small arrays are written by one of the devices that hold them.
+
+    Orbax lets each write a slice, and every slice of every shape is a program to compile.
+    """
+    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_SLICED)
+    registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

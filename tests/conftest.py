@@ -2,14 +2,18 @@
 
 import os
 import pathlib
-from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# Tests and the processes they start compile the same small programs again and again.
+# Models are tiny here and take few steps, so that compiling them is most of the work. It is done
+# lightly (half the time), and a program that several processes need is compiled once.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false",
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -30,32 +34,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest modules first; pytest-xdist deals modules out in this order."""
     place = {name: number for number, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
-
-
-# Here models take one step or two, so that optimising their code takes longer than running it.
-BRIEF = (
-    "models",
-    "golden",
-    "evaluators",
-    "test_configs",
-    "test_run",
-    "test_presence",
-    "test_plan",
-    "test_parallel",
-)
-
-
-@pytest.fixture(autouse=True)
-def compile_lightly(request: pytest.FixtureRequest) -> Iterator[None]:
-    brief = {request.path.stem, request.path.parent.name} & set(BRIEF)
-    if not brief:
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

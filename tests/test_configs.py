@@ -187,8 +187,7 @@ def test_a_shrunk_config_takes_a_step(file, records):
     )
     batch = sharding.to_devices(rows, plan.mesh)
     step = plan.train_step().lower(plan.abstract, batch)
-    # Compiling is most of the time here, and what it would gain is not wanted.
-    after, metrics = step.compile({"xla_backend_optimization_level": 0})(some_state(plan), batch)
+    after, metrics = step.compile()(some_state(plan), batch)
     assert int(after.step) == 1
     assert np.isfinite(float(metrics["loss"]))
     assert float(metrics["grad_norm"]) > 0

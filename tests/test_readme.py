@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import test_configs
+import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -184,8 +185,7 @@ def run(command: str, place: pathlib.Path) -> str:
     elif words[:2] == ["-m", "av_mae.prepare"]:
         words = [str(ROOT / "tests" / "small_sample.py"), *words[2:]]
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
-        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
+        "XLA_FLAGS": tiny.xla_flags(devices=1),
         "PYTHONPATH": str(place),
     }
     done = subprocess.run(

@@ -41,11 +41,20 @@ def test_writes_metrics_results_checkpoints_and_report(pretrained):
     assert checkpoint.read(pretrained).step == 8
 
 
+def test_a_finished_run_says_there_is_nothing_to_do(data, pretrained, caplog):
+    before = checkpoint.read(pretrained).params
+    caplog.set_level("WARNING", logger="absl")
+    assert train.train(parse.experiment(tiny.experiment(data)), pretrained) == 0
+    assert "nothing to do: step 8 >= total 8" in caplog.text
+    jax.tree.map(np.testing.assert_array_equal, checkpoint.read(pretrained).params, before)
+
+
 def test_learns(data, tmp_path):
     longer = tiny.experiment(data, total="80 steps", evaluators={}, lr=5e-3)
+    longer |= {"checkpoint": {"every": "80 steps"}, "log_every": "4 steps"}
     train.train(parse.experiment(longer), tmp_path)
     losses = [e["loss"] for e in _entries(tmp_path, "train")]
-    assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
 def test_evaluate_repeats_the_numbers_of_the_end_of_training(data, pretrained):

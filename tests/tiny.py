@@ -81,20 +81,26 @@ def config_dict(values: dict) -> ml_collections.ConfigDict:
 
 def start(
     workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, task: str = "pretrain",
-    devices: int = 1,
+    devices: int = 1, paced: bool = False,
 ) -> subprocess.Popen:  # fmt: skip
     """Starts a real training process on the tiny experiment."""
     command = [
-        sys.executable, "-m", "av_mae.main", f"--config={ROOT}/tests/tiny_config.py:{task}",
-        f"--workdir={workdir}", f"--config.dataset.path={records_folder}", *flags,
+        sys.executable, "-m", "paced_main" if paced else "av_mae.main",
+        f"--config={ROOT}/tests/tiny_config.py:{task}", f"--workdir={workdir}",
+        f"--config.dataset.path={records_folder}", *flags,
     ]  # fmt: skip
     environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": xla_flags(devices),
         "PYTHONPATH": f"{ROOT}:{ROOT}/tests",
     }
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def xla_flags(devices: int) -> str:
+    """The compiler's settings of the tests, for another number of simulated devices."""
+    return f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
 
 
 def run(workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, **kwargs: Any) -> str:

@@ -4,7 +4,6 @@ Cases are found by listing the folder that AV_MAE_GOLDEN names (default: the sha
 small selection beside this file), so that a folder with further cases is checked as it is.
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -31,21 +30,11 @@ LEFT_OUT = {
 }
 
 
-# Models so small that optimising their code takes longer than running them.
-jit = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
-
-
 def evaluate(step, params, *, gradients: bool):
     """What `step` returns (a loss and more), and its gradients where they are wanted, else None."""
     if gradients:
-        return jit(jax.value_and_grad(step, has_aux=True))(params)
-    return jit(step)(params), None
+        return jax.jit(jax.value_and_grad(step, has_aux=True))(params)
+    return jax.jit(step)(params), None
 
 
 def found(place: str) -> list:

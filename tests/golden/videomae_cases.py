@@ -141,7 +141,7 @@ def encodings(
         more = {"projected": net.project["video"](encoded)} if hasattr(net, "project") else {}
         return made | more | {"encoded": encoded}
 
-    return golden_cases.jit(step)(params)
+    return jax.jit(step)(params)
 
 
 def attentions(saved: checkpoint.Saved, layers: dict[str, Any]) -> dict[str, Any]:
