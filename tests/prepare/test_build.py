@@ -196,7 +196,7 @@ def test_a_data_set_without_its_state_is_not_touched(prepared, listing, tmp_path
 def test_two_runs_do_not_write_into_one_folder(prepared, listing):
     from av_mae.prepare import state
 
-    settings = build._fingerprint(listing, SETTINGS, plan.label_names(listing.entries, None))
+    settings = build.fingerprint(listing, SETTINGS, plan.label_names(listing.entries, None))
     held = state.State(prepared, settings, overwrite=False)
     try:
         with pytest.raises(ValueError, match="another run is writing into"):
