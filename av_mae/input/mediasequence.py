@@ -111,7 +111,9 @@ class _Tables(Mapping[str, records.Split]):
 
     def _paths(self, name: str) -> list[pathlib.Path]:
         """The shards of a table in order; none if there is no such table."""
-        table, _, count = name.partition("@")
+        table, at, count = name.partition("@")
+        if at and not count.isdecimal():
+            raise config.ConfigError(f"table {name!r}: expected a number of shards behind the @")
         place = self._folder / table
         found: dict[int, dict[int, pathlib.Path]] = {}
         for path in place.parent.glob("*-of-*"):
@@ -120,7 +122,7 @@ class _Tables(Mapping[str, records.Split]):
                 found.setdefault(int(match[3]), {})[int(match[2])] = path
         if not found:
             return []
-        return _complete(name, found, int(count) if count.isdecimal() else None)
+        return _complete(name, found, int(count) if at else None)
 
 
 def _complete(
@@ -166,7 +168,11 @@ def _labels(settings: config.MediaSequence) -> tuple[str, ...]:
     path = pathlib.Path(settings.labels)
     if not path.is_file():
         raise config.ConfigError(f"dataset.mediasequence.labels: no file {settings.labels!r}")
-    names = tuple(path.read_text().splitlines())
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    if not all(names):
+        raise config.ConfigError(
+            f"{path}, line {names.index('') + 1} is empty; expected a label name in every line"
+        )
     if settings.classes not in (0, len(names)):
         raise config.ConfigError(
             f"dataset.mediasequence.classes is {settings.classes}, but {settings.labels} has "

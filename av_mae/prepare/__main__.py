@@ -137,8 +137,8 @@ def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
     from av_mae.input import records  # loads JAX, which `build` put off as long as it could
 
     print(result)
-    print(report.closing(out, records.Info.load(out)))
     _check_any(result.clips, out)
+    print(report.closing(out, records.Info.load(out)))
 
 
 def _prepare_at_first_use(folder: pathlib.Path, beam_options: Sequence[str]) -> None:

@@ -50,8 +50,9 @@ def options(runner: str, arguments: Sequence[str], workers: int) -> list[str]:
             f"{unknown[0]!r} is an option neither of this program nor of Apache Beam; options "
             "that only the service behind a runner knows go behind a --"
         )
-    found = [f"--runner={runner}"]
-    if runner == _LOCAL:
+    local = runner.lower() == _LOCAL.lower()  # Beam takes either spelling
+    found = [f"--runner={_LOCAL if local else runner}"]
+    if local:
         found += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
     return found + given + unchecked  # the last of two counts
 

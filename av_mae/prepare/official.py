@@ -12,6 +12,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NoReturn
 
 # Kept out of the index of media, whatever their name.
 LISTS = {
@@ -103,7 +104,7 @@ class Folders:
 def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
     """Every visible file below a folder, in the same order everywhere; links are followed once."""
     seen = set()
-    for folder, below, files in os.walk(root, followlinks=True):
+    for folder, below, files in os.walk(root, followlinks=True, onerror=_unreadable):
         place = os.stat(folder)
         if (place.st_dev, place.st_ino) in seen:
             below.clear()
@@ -113,6 +114,11 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
         for name in sorted(files, key=os.fsencode):
             if not name.startswith("."):
                 yield pathlib.Path(folder, name)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    """What lies in such a folder would be told missing, clip by clip."""
+    raise ValueError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
 
 def rows(path: pathlib.Path, *columns: str) -> Iterator[dict[str, str]]:

@@ -228,6 +228,8 @@ def test_tables_that_are_not_whole_are_refused_by_name(folder, tmp_path):
         _eval(folder, "val")
     with pytest.raises(config.ConfigError, match="lacks 3 of 3 shards, the first is train-00000"):
         _eval(folder, "train@3")
+    with pytest.raises(config.ConfigError, match="'train@2x': expected a number of shards"):
+        _eval(folder, "train@2x")
     write(tmp_path, "train", [sequence(0)], shards=1)
     write(tmp_path, "train", [sequence(0), sequence(1)], shards=2)
     with pytest.raises(config.ConfigError, match="more than once: say train@1 and train@2"):

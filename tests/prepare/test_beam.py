@@ -75,6 +75,7 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(listing, tmp_path):
 def test_options_of_beam_are_passed_on_and_others_refused():
     found = beam.options("FlinkRunner", ["--parallelism=4", "--job_name=x", "--", "--new"], 2)
     assert found == ["--runner=FlinkRunner", "--parallelism=4", "--job_name=x", "--new"]
+    assert beam.options("directrunner", [], workers=2) == OPTIONS
     mine = beam.options("DirectRunner", ["--direct_num_workers=7"], workers=2)
     assert mine[-1] == "--direct_num_workers=7"
     with pytest.raises(ValueError, match="'--short_sid=64' is an option neither of this program"):

@@ -58,6 +58,18 @@ def test_folders_of_splits(tmp_path):
     }
 
 
+def test_splits_beside_other_folders_do_not_become_classes(tmp_path):
+    root = tree(tmp_path, "Train/dog/a", "val/dog/b")
+    assert {e.split for e in listed(root).entries} == {"train", "val"}
+    with pytest.raises(ValueError, match="'Train', 'val' in .* look like splits, but 'notes' lies"):
+        listed(tree(tmp_path, "notes/c"))
+
+
+def test_a_train_may_be_a_class(tmp_path):
+    entries = listed(tree(tmp_path, "train/a", "bus/b"), val_share=0.0).entries
+    assert {entry.labels for entry in entries} == {("train",), ("bus",)}
+
+
 def test_without_class_folders_clips_are_unlabelled(tmp_path):
     listing = listed(tree(tmp_path, "a", "b"))
     assert [entry.labels for entry in listing.entries] == [(), ()]

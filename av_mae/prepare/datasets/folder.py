@@ -37,11 +37,20 @@ def clips(
 
 
 def _split_folders(root: pathlib.Path) -> dict[str, str]:
-    """{folder name: split} if every folder in `root` is named after a split, else {}."""
-    names = [path.name for path in _visible(root) if path.is_dir()]
-    if not names or any(name not in datasets.SPLITS for name in names):
-        return {}
-    return {name: datasets.SPLITS[name] for name in sorted(names)}
+    """{folder name: split} if every folder in `root` is named after a split, else {}.
+
+    One such name among others is a class (a train is a vehicle, too), several are a mistake.
+    """
+    names = sorted(path.name for path in _visible(root) if path.is_dir())
+    known = datasets.SPLITS
+    splits = {name: known[name.lower()] for name in names if name.lower() in known}
+    others = [name for name in names if name not in splits]
+    if others and len(splits) > 1:
+        raise ValueError(
+            f"{', '.join(map(repr, splits))} in {root} look like splits, but {others[0]!r} lies "
+            "beside them; move it elsewhere, or list the clips in a csv"
+        )
+    return {} if others else splits
 
 
 def _split(root: pathlib.Path, name: str, split: str) -> list[datasets.Entry]:
