@@ -4,6 +4,7 @@ A split is a table of shards `<table>-00000-of-00004` in one folder; `train@4` a
 Scenic's AV-MAE was trained on such files (https://github.com/google-deepmind/dmvr).
 """
 
+import itertools
 import os
 import pathlib
 import re
@@ -15,6 +16,8 @@ from av_mae import config
 from av_mae import modality as modality_lib
 from av_mae.input import offsets, records, sequence_example
 
+# Clips of a table that are looked at for what it holds.
+_LOOKED_AT = 32
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
 
 
@@ -48,18 +51,19 @@ def maker(
     modalities: Mapping[str, modality_lib.Modality],
     classes: int,
 ) -> sequence_example.SequenceMaker:
-    """Builds examples of a split, from the kind of sound that its first clip has.
+    """Builds examples of a split, from the kind of sound that its first clips have.
 
     Raises:
-        ConfigError: it has not the one that is asked for.
+        ConfigError: none of them has the one that is asked for.
     """
     settings = dataset.mediasequence
-    found = _sounds(_first_record(shard_paths(dataset.path, split)))
+    found = _sounds(_held(shard_paths(dataset.path, split)))
     sound = found[0] if settings.sound == "auto" and found else settings.sound
     if "audio" in modalities and sound not in found:
+        names = ", ".join(sequence_example.SOUNDS.values())
         raise config.ConfigError(
-            f"dataset.mediasequence.sound is {sound!r}, but the first clip of {split.name!r} has "
-            f"{' and '.join(found) or 'no sound'} ({', '.join(sequence_example.SOUNDS.values())})"
+            f"dataset.mediasequence.sound is {sound!r}, but the first {_LOOKED_AT} clips of "
+            f"{split.name!r} have {' and '.join(found) or 'no sound'} ({names})"
         )
     return sequence_example.SequenceMaker(
         modalities,
@@ -82,9 +86,8 @@ class _Tables(Mapping[str, records.Split]):
         if not paths:
             raise KeyError(name)
         offsets_of = offsets.of_shards(paths)  # before anything else: it tells what is no TFRecord
-        first = _first_record(paths)
-        heard = bool(_sounds(first))
-        shown = sequence_example.FRAMES in first.feature_lists.feature_list
+        held = _held(paths)
+        heard, shown = bool(_sounds(held)), sequence_example.FRAMES in held
         shards = [
             records.Shard(
                 file=os.path.relpath(path, self._folder),
@@ -142,23 +145,27 @@ def _complete(
     return [shards[i] for i in range(number)]
 
 
-def _first_record(paths: list[pathlib.Path]) -> tf.train.SequenceExample:
-    """The first clip of a table; an empty one where there is none."""
+def _held(paths: list[pathlib.Path]) -> frozenset[str]:
+    """Names of the features that the first clips of a table hold; any one clip may lack some."""
+    clips = itertools.islice(_clips(paths), _LOOKED_AT)
+    return frozenset(name for clip in clips for name in clip.feature_lists.feature_list)
+
+
+def _clips(paths: list[pathlib.Path]) -> Iterator[tf.train.SequenceExample]:
     for path in paths:
         with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            file.seek(12)
-            payload = file.read(length)
-        if payload:
-            try:
-                return tf.train.SequenceExample.FromString(payload)
-            except Exception as error:  # protobuf's DecodeError has several bases
-                raise records.DataError(f"{path} holds no tf.SequenceExample: {error}") from error
-    return tf.train.SequenceExample()
+            while head := file.read(12):
+                payload = file.read(int.from_bytes(head[:8], "little"))
+                file.read(4)
+                try:
+                    yield tf.train.SequenceExample.FromString(payload)
+                except Exception as error:  # protobuf's DecodeError has several bases
+                    raise records.DataError(
+                        f"{path} holds no tf.SequenceExample: {error}"
+                    ) from error
 
 
-def _sounds(clip: tf.train.SequenceExample) -> list[str]:
-    held = clip.feature_lists.feature_list
+def _sounds(held: frozenset[str]) -> list[str]:
     return [kind for kind, name in sequence_example.SOUNDS.items() if name in held]
 
 
