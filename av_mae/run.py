@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from av_mae import config, durations, flops, hardware, on_demand, optim, sharding, state, tasks
-from av_mae.input import records, source
+from av_mae.input import description, records
 from av_mae.modality import Audio
 from av_mae.report import writer
 
@@ -97,7 +97,7 @@ def build(experiment: config.Experiment) -> Run:
     Media files that the experiment names instead of records are prepared first.
     """
     experiment = on_demand.resolve(experiment)
-    info = source.info(experiment.dataset)
+    info = description.of(experiment.dataset)
     logging.info("records: %s", experiment.dataset.path)
     return assemble(experiment, info)
 

@@ -164,3 +164,12 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     heavy = {"jax", "flax", "tensorflow", "numpy", "absl", "ml_collections", "av", "matplotlib"}
     assert not heavy & set(out.stdout.split())
+
+
+def test_a_step_is_planned_where_tensorflow_is_not_installed():
+    script = (
+        "import sys\n"
+        "sys.modules.update(tensorflow=None, tensorflow_datasets=None, clu=None)\n"
+        "import av_mae.run, av_mae.synthetic, av_mae.tools.plan"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

@@ -6,20 +6,8 @@ from collections.abc import Mapping
 
 from av_mae import config
 from av_mae import modality as modality_lib
-from av_mae.input import example, mediasequence, offsets, order, records
+from av_mae.input import description, example, mediasequence, offsets, order, records
 from av_mae.input import sampling as sampling_lib
-
-
-def info(dataset: config.Dataset) -> records.Info:
-    """Describes a data set: by its own file, or by the config where it has none.
-
-    Raises:
-        ConfigError: there is no data set at dataset.path.
-        DataError: its description is damaged.
-    """
-    if dataset.format == "mediasequence":
-        return mediasequence.info(dataset.path, dataset.mediasequence)
-    return records.Info.load(dataset.path)
 
 
 _CALLED = {"video": "pictures", "audio": "sound"}
@@ -48,7 +36,7 @@ def open_split(
         DataError: a shard or its index is missing or damaged.
     """
     _check(dataset, modalities)
-    found = info(dataset)
+    found = description.of(dataset)
     split = found.split(split_name)
     _check_split(dataset.path, split, modalities)
     classes = len(found.labels)

@@ -29,7 +29,7 @@ from av_mae import (
     synthetic,
     topology,
 )
-from av_mae.input import records, source
+from av_mae.input import description, records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
 _TOPOLOGY = flags.DEFINE_string(
@@ -143,7 +143,7 @@ def _data(e: config.Experiment, clips: int | None, labels: int | None) -> record
     if clips is not None:
         return synthetic.info(e, clips, labels or 0)
     try:
-        return source.info(e.dataset)
+        return description.of(e.dataset)
     except config.ConfigError as error:
         raise config.ConfigError(
             f"{error}; or say how many clips there will be with --clips=N, and how many labels "

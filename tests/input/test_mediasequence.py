@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from av_mae import config, parse
-from av_mae.input import offsets, pipeline, records, source
+from av_mae.input import description, offsets, pipeline, records
 
 CLIPS = 7
 FORMAT = config.Dataset(
@@ -122,7 +122,7 @@ def test_evaluation_sees_every_clip_of_the_asked_table_once(folder):
 def test_a_whole_run_is_planned_from_the_config(folder):
     values = {"dataset": dataclasses.asdict(FORMAT) | {"path": str(folder)}, "modalities": {}}
     values["modalities"] = {k: dataclasses.asdict(m) for k, m in input_clips.both().items()}
-    info = source.info(parse.experiment(values).dataset)
+    info = description.of(parse.experiment(values).dataset)
     assert info.labels == ("0", "1", "2") and info.split("train@2").clips == CLIPS
     assert list(info.splits) == ["test", "train"]
 
@@ -219,7 +219,7 @@ def test_label_names_come_from_a_file(folder, tmp_path):
     names = tmp_path / "labels.txt"
     names.write_text("cat\ndog\nowl\n")
     with_names = dataclasses.replace(_dataset(labels=str(names), classes=0), path=str(folder))
-    assert source.info(with_names).labels == ("cat", "dog", "owl")
+    assert description.of(with_names).labels == ("cat", "dog", "owl")
     (batch,) = _eval(folder, "test", with_names)
     assert batch["label"].shape == (4, 3)
     (batch,) = _eval(folder, "test", _dataset(classes=0))
