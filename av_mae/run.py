@@ -80,6 +80,7 @@ class Run:
             self.graphdef,
             self.tx,
             seed=e.seed,
+            dtype=e.compute.dtype,
             accumulate=e.optim.accumulate,
             ema=e.optim.ema,
         )

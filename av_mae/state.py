@@ -69,10 +69,16 @@ def make_train_step(
     tx: optax.GradientTransformation,
     *,
     seed: int,
+    dtype: str = "float32",
     accumulate: int = 1,
     ema: float = 0.0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Builds the pure step. Every random draw is a function of (seed, step, row of the batch)."""
+    """Builds the pure step. Every random draw is a function of (seed, step, row of the batch).
+
+    Args:
+        dtype: what matrix products run in. Kernels are cast to it once a step, and their gradients
+            leave the products in it; everything else, and the update, is float32.
+    """
 
     def loss_and_grad(state: TrainState, batch: Batch, key: jax.Array, keys_b: jax.Array):
         def loss(params):
@@ -80,7 +86,9 @@ def make_train_step(
             value, metrics = task.loss(model, batch, key, keys_b)
             return value, (metrics, split(model)[2])
 
-        (_, (metrics, rest)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+        working = _cast_kernels(state.params, dtype)
+        (_, (metrics, rest)), grads = jax.value_and_grad(loss, has_aux=True)(working)
+        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
         return grads, metrics, rest
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -99,6 +107,15 @@ def make_train_step(
         return TrainState(step, params, rest, opt_state, averaged), metrics
 
     return train_step
+
+
+def _cast_kernels(params: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """All kernels but the head's, which computes in float32."""
+
+    def cast(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
+        return x.astype(dtype) if path[-1].key == "kernel" and path[0].key != "head" else x
+
+    return jax.tree_util.tree_map_with_path(cast, params)
 
 
 def step_keys(seed: int, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:

@@ -9,7 +9,6 @@ from av_mae import modality as modality_lib
 from av_mae.input import description, example, mediasequence, offsets, order, records
 from av_mae.input import sampling as sampling_lib
 
-
 _CALLED = {"video": "pictures", "audio": "sound"}
 
 

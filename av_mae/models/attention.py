@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 from jax.sharding import AbstractMesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from av_mae.models import flash
 
@@ -20,9 +20,24 @@ _BLOCK = 16 * 2**20
 _BATCH_AXES, _HEAD_AXIS = ("data", "fsdp"), "tensor"
 
 
+# Sequences are best a multiple of this long: whole tiles on TPUs; cuDNN trains on even lengths.
+_MULTIPLES = {"tpu": 8, "gpu": 2, "cuda": 2}
+
+
+def padding(tokens: int) -> int:
+    """Tokens to append to so many for whoever runs the program; `attend` leaves them out."""
+    return -tokens % _MULTIPLES.get(_platform(jax.sharding.get_abstract_mesh()), 1)
+
+
+def lengthen(x: Shaped[Array, "b t ..."], count: int) -> Shaped[Array, "b _ ..."]:
+    """Appends `count` tokens of zeros."""
+    return jnp.pad(x, ((0, 0), (0, count), *((0, 0),) * (x.ndim - 2))) if count else x
+
+
 def attend(
     qkv_bt3hk: Float[Array, "b t 3 h k"],
     *,
+    length: int | None = None,
     keep_bs: Bool[Array, "b t"] | None = None,
     dropout: float = 0.0,
     keys_b: Key[Array, "b"] | None = None,
@@ -33,17 +48,23 @@ def attend(
     The log says once which form was taken. All agree within the rounding of the inputs' type.
 
     Args:
+        length: tokens from here on are padding: none attends to them, and what they attend to is
+            undefined. None: there is no padding.
         keep_bs: keys that may be attended to; at least one in every row. None: all of them.
         dropout: share of the attention weights dropped, each element on its own; needs `keys_b`.
     """
+    length = qkv_bt3hk.shape[1] if length is None else length
     if dropout > 0 and keys_b is not None:
-        return _at_once(qkv_bt3hk, keep_bs, dropout, keys_b)
+        return _at_once(qkv_bt3hk, _before(length, qkv_bt3hk, keep_bs), dropout, keys_b)
     mesh = jax.sharding.get_abstract_mesh()
     form = _form(_platform(mesh), qkv_bt3hk, mesh)
     if form == "flash":
-        return _on_each_device(flash.attend, mesh, qkv_bt3hk, keep_bs)
+        kernel = functools.partial(flash.attend, length=length)
+        return _on_each_device(kernel, mesh, qkv_bt3hk, keep_bs)
     if form == "cudnn":
-        return _on_each_device(_cudnn, mesh, qkv_bt3hk, keep_bs)
+        kernel = functools.partial(_cudnn, length=length)
+        return _on_each_device(kernel, mesh, qkv_bt3hk, keep_bs)
+    keep_bs = _before(length, qkv_bt3hk, keep_bs)
     if form == "by head":
         return _by_head(*_scaled(qkv_bt3hk), keep_bs)
     return _at_once(qkv_bt3hk, keep_bs)
@@ -94,10 +115,33 @@ def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: j
     return split(*operands)
 
 
-def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None) -> jax.Array:
-    mask = None if keep_bs is None else keep_bs[:, None, None, :]
+def _before(length: int, qkv_bt3hk: jax.Array, keep_bs: jax.Array | None) -> jax.Array | None:
+    """`keep_bs`, and of these only the tokens before `length`."""
+    b, t = qkv_bt3hk.shape[:2]
+    if length == t:
+        return keep_bs
+    real_bs = jnp.broadcast_to(jnp.arange(t) < length, (b, t))
+    return real_bs if keep_bs is None else keep_bs & real_bs
+
+
+def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None, *, length: int) -> jax.Array:
+    """cuDNN's kernel as JAX offers it: trains on even lengths, with masks of all pairs.
+
+    What it leaves in the gradients of keys beyond their length is undefined, so none is let out.
+    """
+    b, t = qkv_bt3hk.shape[:2]
+    odd = t % 2
+    qkv_bt3hk, padded = lengthen(qkv_bt3hk, odd), t + odd
+    masked: dict[str, jax.Array] = {}
+    if keep_bs is not None:
+        keep_bs = _before(length, qkv_bt3hk, lengthen(keep_bs, odd))
+        masked["mask"] = jnp.broadcast_to(keep_bs[:, None, None, :], (b, 1, padded, padded))
+    elif length < padded:
+        real_t = jnp.arange(padded) < length
+        qkv_bt3hk = jnp.where(real_t[:, None, None, None], qkv_bt3hk, 0)
+        masked["key_value_seq_lengths"] = jnp.full(b, length, jnp.int32)
     q, k, v = jnp.unstack(qkv_bt3hk, axis=2)
-    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="cudnn")
+    return jax.nn.dot_product_attention(q, k, v, **masked, implementation="cudnn")[:, :t]
 
 
 def drop_elements(

@@ -35,36 +35,41 @@ def attend(
     qkv_bt3hk: Float[Array, "b t 3 h k"],
     keep_bs: Bool[Array, "b t"] | None = None,
     *,
+    length: int | None = None,
     interpret: bool = False,
 ) -> Float[Array, "b t h k"]:
     """softmax(q k^T / sqrt(k)) v of one device's rows and heads.
 
     Args:
         keep_bs: keys that may be attended to; at least one in every row. None: all of them.
+        length: keys from here on are padding; None: there is none.
         interpret: runs the kernel's operations one by one, on any platform.
     """
     b, t, _, h, k = qkv_bt3hk.shape
     bias = None
     if keep_bs is not None:
         bias = jnp.where(keep_bs, 0.0, _LOWEST).astype(jnp.float32)[:, :, None]
-    y_btd: Any = _attend(qkv_bt3hk.reshape(b, t, 3 * h * k), bias, h, interpret)
+    length = t if length is None else length
+    y_btd: Any = _attend(qkv_bt3hk.reshape(b, t, 3 * h * k), bias, h, length, interpret)
     return y_btd.reshape(b, t, h, k)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _attend(qkv: jax.Array, bias: jax.Array | None, heads: int, interpret: bool) -> jax.Array:
-    return _forward(qkv, bias, heads, interpret)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _attend(
+    qkv: jax.Array, bias: jax.Array | None, heads: int, length: int, interpret: bool
+) -> jax.Array:
+    return _forward(qkv, bias, heads, length, interpret)[0]
 
 
-def _attend_forward(qkv, bias, heads, interpret):
-    y, lse = _forward(qkv, bias, heads, interpret)
+def _attend_forward(qkv, bias, heads, length, interpret):
+    y, lse = _forward(qkv, bias, heads, length, interpret)
     y, lse = checkpoint_name(y, "attention"), checkpoint_name(lse, "attention")
     return y, (qkv, bias, y, lse)
 
 
-def _attend_backward(heads, interpret, saved, grad):
+def _attend_backward(heads, length, interpret, saved, grad):
     qkv, bias, y, lse = saved
-    grads = _backward(qkv, bias, y, lse, grad, heads, interpret)
+    grads = _backward(qkv, bias, y, lse, grad, heads, length, interpret)
     return jnp.concatenate(grads, axis=-1), None if bias is None else jnp.zeros_like(bias)
 
 
@@ -72,13 +77,15 @@ _attend.defvjp(_attend_forward, _attend_backward)
 
 
 def _forward(
-    qkv: jax.Array, bias: jax.Array | None, heads: int, interpret: bool
+    qkv: jax.Array, bias: jax.Array | None, heads: int, length: int, interpret: bool
 ) -> tuple[jax.Array, jax.Array]:
     """Output `[b t d]` and the denominators' logarithms `[b groups heads-of-a-group t]`."""
     b, t, d = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     spec = _Specs(t, d, heads)
     return pl.pallas_call(
-        functools.partial(_forward_kernel, width=d // heads, masked=bias is not None),
+        functools.partial(
+            _forward_kernel, width=d // heads, masked=bias is not None, length=length
+        ),
         grid=(b, spec.groups, spec.steps),
         in_specs=[*spec.packed(), *([spec.bias] if bias is not None else [])],
         out_specs=[spec.rows(), spec.lse],
@@ -93,14 +100,17 @@ def _forward(
     )(*_operands([qkv, qkv, qkv], bias))
 
 
-def _backward(qkv, bias, y, lse, grad, heads: int, interpret: bool) -> tuple[jax.Array, ...]:
+def _backward(
+    qkv, bias, y, lse, grad, heads: int, length: int, interpret: bool
+) -> tuple[jax.Array, ...]:
     """Gradients `[b t d]` of queries, keys and values."""
     b, t, d = y.shape
     spec = _Specs(t, d, heads)
     like = jax.ShapeDtypeStruct((b, t, d), qkv.dtype)
     return pl.pallas_call(
         functools.partial(
-            _backward_kernel, width=d // heads, masked=bias is not None, tokens=t, steps=spec.steps
+            _backward_kernel, width=d // heads, masked=bias is not None, length=length, tokens=t,
+            steps=spec.steps,
         ),
         grid=(b, spec.groups, spec.steps),
         in_specs=[
@@ -117,11 +127,11 @@ def _backward(qkv, bias, y, lse, grad, heads: int, interpret: bool) -> tuple[jax
     )(*_operands([qkv, qkv, qkv, y, grad, lse], bias))  # fmt: skip
 
 
-def _forward_kernel(q_ref, k_ref, v_ref, *refs, width: int, masked: bool):
+def _forward_kernel(q_ref, k_ref, v_ref, *refs, width: int, masked: bool, length: int):
     bias_ref, (y_ref, lse_ref) = (refs[0], refs[1:]) if masked else (None, refs)
     for head, lanes in _heads(q_ref, width):
         q, k, v = q_ref[0, :, lanes], k_ref[0, :, lanes], v_ref[0, :, lanes]
-        scores_sr = _scores(q, k, bias_ref)
+        scores_sr = _scores(q, k, bias_ref, length)
         highest = scores_sr.max(0, keepdims=True)
         weights_sr = jnp.exp(scores_sr - highest)
         total = weights_sr.sum(0, keepdims=True)
@@ -131,8 +141,8 @@ def _forward_kernel(q_ref, k_ref, v_ref, *refs, width: int, masked: bool):
 
 
 def _backward_kernel(
-    q_ref, k_ref, v_ref, y_ref, grad_ref, lse_ref, *refs, width: int, masked: bool, tokens: int,
-    steps: int,
+    q_ref, k_ref, v_ref, y_ref, grad_ref, lse_ref, *refs, width: int, masked: bool, length: int,
+    tokens: int, steps: int,
 ):  # fmt: skip
     bias_ref, refs = (refs[0], refs[1:]) if masked else (None, refs)
     q_grad_ref, k_grad_ref, v_grad_ref, k_sum_ref, v_sum_ref = refs
@@ -157,7 +167,7 @@ def _backward_kernel(
         lse = jnp.where(there_r, lse_ref[0, 0, head : head + 1, :], 0.0)
         product = y.astype(jnp.float32) * grad.astype(jnp.float32)
         delta = _dot(ones, product, 1, 1, precision=jax.lax.Precision.HIGHEST)[:1]
-        weights_sr = jnp.exp(_scores(q, k, bias_ref) - lse)
+        weights_sr = jnp.exp(_scores(q, k, bias_ref, length) - lse)
         v_sum_ref[:, lanes] += _dot(weights_sr.astype(grad.dtype), grad, 1, 0)
         score_grad_sr = weights_sr * (_dot(v, grad, 1, 1) - delta) * width**-0.5
         score_grad_sr = score_grad_sr.astype(q.dtype)
@@ -170,9 +180,12 @@ def _backward_kernel(
         v_grad_ref[0] = v_sum_ref[...].astype(v_grad_ref.dtype)
 
 
-def _scores(q_rk: jax.Array, k_sk: jax.Array, bias_ref: Any) -> jax.Array:
+def _scores(q_rk: jax.Array, k_sk: jax.Array, bias_ref: Any, length: int) -> jax.Array:
     """`[s r]`, float32: keys first."""
     scores_sr = _dot(k_sk, q_rk, 1, 1) * q_rk.shape[-1] ** -0.5
+    if length < k_sk.shape[0]:
+        place_sr = jax.lax.broadcasted_iota(jnp.int32, scores_sr.shape, 0)
+        scores_sr = jnp.where(place_sr < length, scores_sr, _LOWEST)
     return scores_sr if bias_ref is None else scores_sr + bias_ref[0]
 
 

@@ -166,7 +166,7 @@ class Bottleneck(nnx.Module):
             for number, name in enumerate(x):
                 context, keep_bt = _context(x, name, bottleneck_bzd, present)
                 keys = vit.fold(keys_b, number)
-                outputs[name] = apply[name](layer[name], context, keep_bt, keys)
+                outputs[name] = apply[name](layer[name], context, None, keep_bt, keys)
             return _advance(x, outputs, bottleneck_bzd, present)
 
         batch = next(iter(tokens.values())).shape[0]

@@ -115,11 +115,13 @@ class Attention(nnx.Module):
         self,
         x_btd: Float[Array, "b t d"],
         *,
+        length: int | None,
         keep_bt: Bool[Array, "b t"] | None,
         keys_b: Key[Array, "b"] | None,
     ) -> Float[Array, "b t d"]:
-        qkv = self.qkv(x_btd)
-        y = attention.attend(qkv, keep_bs=keep_bt, dropout=self.dropout, keys_b=keys_b)
+        y = attention.attend(
+            self.qkv(x_btd), length=length, keep_bs=keep_bt, dropout=self.dropout, keys_b=keys_b
+        )
         return self.out(y)
 
 
@@ -161,6 +163,7 @@ class Block(nnx.Module):
         x_btd: Float[Array, "b t d"],
         *,
         drop_path: Float[Array, ""] | None = None,
+        length: int | None = None,
         keep_bt: Bool[Array, "b t"] | None = None,
         keys_b: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b t d"]:
@@ -168,10 +171,13 @@ class Block(nnx.Module):
 
         Args:
             drop_path: probability of leaving out each of the two branches, for each example.
+            length: tokens from here on are padding, which no other token sees. None: there is none.
             keep_bt: tokens that may be attended to. None: all of them.
             keys_b: one key an example for the random parts; None turns them off.
         """
-        y = self.attention(self.norm1(x_btd), keep_bt=keep_bt, keys_b=fold(keys_b, 0))
+        y = self.attention(
+            self.norm1(x_btd), length=length, keep_bt=keep_bt, keys_b=fold(keys_b, 0)
+        )
         x_btd = x_btd + self._branch(y, self.gamma1, drop_path, fold(keys_b, 1))
         y = self.mlp(self.norm2(x_btd), keys_b=fold(keys_b, 2))
         return x_btd + self._branch(y, self.gamma2, drop_path, fold(keys_b, 3))
@@ -237,11 +243,15 @@ class Encoder(nnx.Module):
         """Encodes tokens; see `Block` for the arguments, and `fusion.Fusion` for `layer`."""
         if self.reaches(layer):
             apply, layers = self.unstack(layer)
+            length = x_btd.shape[1]
+            padding = attention.padding(length)
+            keep_bt = None if keep_bt is None else attention.lengthen(keep_bt, padding)
 
             def body(x_btd: jax.Array, layer: Layer) -> jax.Array:
-                return apply(layer, x_btd, keep_bt, keys_b)
+                return apply(layer, x_btd, length, keep_bt, keys_b)
 
-            x_btd = loop(body, x_btd, layers, self.spec)
+            x_btd = loop(body, attention.lengthen(x_btd, padding), layers, self.spec)
+            x_btd = x_btd[:, :length]
         if self.norm is None or (layer is not None and layer <= self.first_layer + self.layers):
             return x_btd
         return self.norm(x_btd)
@@ -251,7 +261,7 @@ class Encoder(nnx.Module):
         return self.blocks is not None and (layer is None or layer > self.first_layer)
 
     def unstack(self, layer: int | None = None) -> tuple[Callable[..., jax.Array], "Layer"]:
-        """What `loop` needs: apply(layer, x_btd, keep_bt, keys_b), and the layers."""
+        """What `loop` needs: apply(layer, x_btd, length, keep_bt, keys_b), and the layers."""
         graphdef, params = nnx.split(self.blocks)
         index = np.arange(self.first_layer, self.first_layer + self.layers)
         if layer is not None:
@@ -263,7 +273,11 @@ class Encoder(nnx.Module):
             layers["drop_path"] = rates.astype(np.float32)
 
         def apply(
-            layer: Layer, x_btd: jax.Array, keep_bt: jax.Array | None, keys_b: jax.Array | None
+            layer: Layer,
+            x_btd: jax.Array,
+            length: int | None,
+            keep_bt: jax.Array | None,
+            keys_b: jax.Array | None,
         ) -> jax.Array:
             block: Any = nnx.merge(graphdef, layer["params"])
             if self.inner_norm is not None:
@@ -271,7 +285,7 @@ class Encoder(nnx.Module):
                 x_btd = jnp.where(here, self.inner_norm(x_btd), x_btd)
             keys_b = fold(keys_b, layer["index"])
             rate = layer.get("drop_path")
-            return block(x_btd, drop_path=rate, keep_bt=keep_bt, keys_b=keys_b)
+            return block(x_btd, drop_path=rate, length=length, keep_bt=keep_bt, keys_b=keys_b)
 
         return apply, layers
 
@@ -293,7 +307,10 @@ def loop(body: Callable[[Any, Layer], Any], carry: Any, layers: Layer, spec: Spe
     """
     if spec.remat != "none":
         policies = jax.checkpoint_policies
-        keep_products = policies.dots_with_no_batch_dims_saveable
+        keep_products = policies.save_from_both_policies(
+            policies.dots_with_no_batch_dims_saveable,
+            policies.save_only_these_names("attention"),
+        )
         policy = keep_products if spec.remat == "dots" else policies.nothing_saveable
         body = jax.checkpoint(body, policy=policy, prevent_cse=not spec.scan)
     if spec.scan:

@@ -58,6 +58,22 @@ def test_the_kernel_agrees_with_all_at_once(tokens, heads, width, masked):
     assert_close(kernel, value_and_grad(lambda x: attention._at_once(x, kept), qkv), 2e-5)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("form", ["at once", "by head", "flash"])
+def test_padding_is_seen_by_no_token_and_gets_no_gradient(monkeypatch, form, masked):
+    """Of 24 tokens the last 5 are padding: the others' part of it is what 19 tokens alone give."""
+    qkv, kept = packed(3, 24, 2, 64), keep(3, 19) if masked else None
+    if form == "by head":
+        monkeypatch.setattr(attention, "_LARGE", 0)
+    if form == "flash":
+        attend = functools.partial(flash.attend, interpret=True)
+    else:
+        attend = lambda x, kept, **length: attention.attend(x, keep_bs=kept, **length)  # noqa: E731
+    longer = None if kept is None else attention.lengthen(kept, 5)
+    padded = value_and_grad(lambda x: attend(x, longer, length=19)[:, :19], qkv)
+    assert_close(padded, value_and_grad(lambda x: attend(x[:, :19], kept), qkv), 2e-5)
+
+
 def test_the_kernel_rounds_no_more_than_bfloat16_does():
     exact = packed(2, 40, 2, 64)
     truth = value_and_grad(lambda x: attention._at_once(x, None), exact)

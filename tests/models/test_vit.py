@@ -11,7 +11,7 @@ import toy_models
 from flax import nnx
 
 from av_mae import config
-from av_mae.models import vit
+from av_mae.models import attention, vit
 
 X_BTD = jnp.asarray(np.random.default_rng(1).normal(size=(3, 5, 16)), jnp.float32)
 KEEP_BT = jnp.array([[True] * 5, [True, True, False, False, True], [False] * 4 + [True]])
@@ -150,3 +150,10 @@ def test_initial_matrices_have_their_own_fans():
         largest = np.abs(block.attention.qkv.kernel[...][:, part]).max()
         assert 0.99 * bound < largest <= bound
     assert 0.99 * np.sqrt(6 / (768 + 3072)) < np.abs(block.mlp.up.kernel[...]).max()
+
+
+@pytest.mark.parametrize("keep_bt", [None, KEEP_BT])
+def test_tokens_appended_for_a_kernel_change_nothing(monkeypatch, keep_bt):
+    alone = value_and_grads(encoder(), X_BTD, keep_bt=keep_bt)
+    monkeypatch.setitem(attention._MULTIPLES, "cpu", 8)
+    assert_close(value_and_grads(encoder(), X_BTD, keep_bt=keep_bt), alone)
