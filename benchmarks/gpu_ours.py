@@ -64,7 +64,7 @@ class Steps:
         jax.block_until_ready(metrics)
 
 
-def _peak(device: jax.Device, compiled: Any) -> float:
+def _peak(device: Any, compiled: Any) -> float:
     """Most bytes held so far, or (where the device does not count) what the step needs."""
     counted = device.memory_stats()
     if counted and "peak_bytes_in_use" in counted:

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
-import transformers
+import torch  # pyright: ignore[reportMissingImports]
+import transformers  # pyright: ignore[reportMissingImports]
 
 from av_mae import config
 from benchmarks import gpu_case

@@ -132,16 +132,20 @@ def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None, *, length: in
     b, t = qkv_bt3hk.shape[:2]
     odd = t % 2
     qkv_bt3hk, padded = lengthen(qkv_bt3hk, odd), t + odd
-    masked: dict[str, jax.Array] = {}
+    real_t = jnp.arange(padded) < length
+    mask: jax.Array | None = None
+    lengths: jax.Array | None = None
     if keep_bs is not None:
-        keep_bs = _before(length, qkv_bt3hk, lengthen(keep_bs, odd))
-        masked["mask"] = jnp.broadcast_to(keep_bs[:, None, None, :], (b, 1, padded, padded))
+        real_bs = lengthen(keep_bs, odd) & real_t
+        mask = jnp.broadcast_to(real_bs[:, None, None, :], (b, 1, padded, padded))
     elif length < padded:
-        real_t = jnp.arange(padded) < length
         qkv_bt3hk = jnp.where(real_t[:, None, None, None], qkv_bt3hk, 0)
-        masked["key_value_seq_lengths"] = jnp.full(b, length, jnp.int32)
+        lengths = jnp.full(b, length, jnp.int32)
     q, k, v = jnp.unstack(qkv_bt3hk, axis=2)
-    return jax.nn.dot_product_attention(q, k, v, **masked, implementation="cudnn")[:, :t]
+    attended = jax.nn.dot_product_attention(
+        q, k, v, mask=mask, key_value_seq_lengths=lengths, implementation="cudnn"
+    )
+    return attended[:, :t]
 
 
 def drop_elements(
