@@ -18,7 +18,9 @@ class Memory:
     """Bytes of one device.
 
     Attributes:
-        temporaries: activations, gradients and whatever else lives only within the step.
+        temporaries: activations, gradients and whatever else lives only within the step, when most
+            of it is alive.
+        reserved: what the program sets aside for them; more, where freed space stays unused.
         peak: all of it together, what is updated in place counted once.
     """
 
@@ -27,6 +29,7 @@ class Memory:
     averages: float
     batch: float
     temporaries: float
+    reserved: float
     peak: float
 
 
@@ -37,13 +40,13 @@ class Work:
     Attributes:
         flops: as the compiler counts them, our kernels at what they tell it; None without one.
         needed: matrix products that the model needs, as `av_mae.flops` counts them.
-        moved: bytes between the device and its memory.
+        moved: bytes between the device and its memory; None where they were not counted.
         sent: bytes to other devices, by kind of collective.
     """
 
     flops: float | None
     needed: float
-    moved: float
+    moved: float | None
     sent: dict[str, float]
 
 
@@ -70,12 +73,17 @@ class TooLargeError(Exception):
         self.needed = needed
 
 
-def make(experiment: config.Experiment, info: records.Info, topology: Topology) -> Forecast:
+def make(
+    experiment: config.Experiment, info: records.Info, topology: Topology, *, costs: bool = True
+) -> Forecast:
     """Compiles the step for the topology and reads off what it needs.
 
     The compiler counts the body of a loop once. Where layers are scanned or a batch is accumulated,
     bytes and FLOPs come from two shallow programs without loops: both grow by the same with every
     layer.
+
+    Args:
+        costs: False does without those two, and without bytes and FLOPs of a program with loops.
 
     Raises:
         ConfigError: the experiment cannot run on so many devices.
@@ -86,23 +94,23 @@ def make(experiment: config.Experiment, info: records.Info, topology: Topology) 
         return _estimated(plan)
     compiled, seconds = _compile(plan)
     e = plan.experiment
-    cost = _cost(compiled)
     if e.compute.scan or e.optim.accumulate > 1:
-        cost = _cost_without_loops(plan, topology)
-    work = Work(
-        flops=cost[0],
-        needed=plan.flops_per_step / plan.mesh.size,
-        moved=cost[1],
-        sent=hlo.collective_bytes(compiled.as_text()),
-    )
+        flops, moved = _cost_without_loops(plan, topology) if costs else (None, None)
+    else:
+        flops, moved = _cost(compiled)
+    needed = plan.flops_per_step / plan.mesh.size
+    work = Work(flops, needed, moved, hlo.collective_bytes(compiled.as_text()))
     return Forecast(_memory(plan, compiled), work, estimated=False, compile_seconds=seconds)
 
 
 def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
     """Times of the three things a step does, if each ran alone at the chip's best rate.
 
-    The step takes `roofline` if all of them overlap, `estimated` if nothing does.
+    The step takes `roofline` if all of them overlap, `estimated` if nothing does. Nothing is told
+    of a step whose bytes were not counted.
     """
+    if work.moved is None:
+        return {}
     flops = max(work.flops or 0.0, work.needed)
     parts = {
         "compute": flops / chip.flops,
@@ -119,6 +127,7 @@ def _cost(compiled: Any) -> np.ndarray:
 
 
 def _cost_without_loops(plan: run.Run, topology: Topology) -> np.ndarray:
+    """(FLOPs, bytes) of a step as if its layers and micro-batches stood one after another."""
     e, parts = plan.experiment, plan.experiment.optim.accumulate
     fused = e.model.fusion_layers if e.model.fusion in ("mid", "bottleneck") else 0
     shallow = min(fused + 1, e.model.depth)
@@ -151,12 +160,28 @@ def _compile(plan: run.Run) -> tuple[Any, float]:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        used = re.search(r"Used ([\d.]+)([KMG]) of", str(error))
-        if "RESOURCE_EXHAUSTED" not in str(error) or not used:
+        needed = out_of_memory(str(error), _state(plan).peak)
+        if needed is None:
             raise
-        scale = {"K": 2**10, "M": 2**20, "G": 2**30}[used[2]]
-        raise TooLargeError(float(used[1]) * scale) from error
+        raise TooLargeError(needed) from error
     return compiled, time.perf_counter() - begin
+
+
+def out_of_memory(message: str, held: float) -> float | None:
+    """Bytes that a compiler's complaint asks for, None if it is about something else.
+
+    libtpu names either all that is needed or the temporaries alone, to which belongs what is
+    `held` from step to step.
+    """
+    if "RESOURCE_EXHAUSTED" not in message:
+        return None
+    everything = re.search(r"Used ([\d.]+)([KMG]) of", message)
+    temporaries = re.search(r"HLO temporaries \(([\d.]+)([KMG])\)", message)
+    found = everything or temporaries
+    if not found:
+        return None
+    named = float(found[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
+    return named if everything else held + named
 
 
 def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -166,13 +191,10 @@ def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
 
 def _memory(plan: run.Run, compiled: Any) -> Memory:
     found = compiled.memory_analysis()
-    arguments, outputs = found.argument_size_in_bytes, found.output_size_in_bytes
-    temporaries = float(found.temp_size_in_bytes)
-    return dataclasses.replace(
-        _state(plan),
-        temporaries=temporaries,
-        peak=arguments + outputs - found.alias_size_in_bytes + temporaries,
-    )
+    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    peak = max(float(found.peak_memory_in_bytes), held)
+    reserved = float(found.temp_size_in_bytes)
+    return dataclasses.replace(_state(plan), temporaries=peak - held, reserved=reserved, peak=peak)
 
 
 def _estimated(plan: run.Run) -> Forecast:
@@ -181,7 +203,9 @@ def _estimated(plan: run.Run) -> Forecast:
     kept = estimate.activations(e, rows)
     gradients = held.parameters * (1.5 if e.compute.dtype == "bfloat16" else 1.0)
     temporaries = kept + gradients
-    memory = dataclasses.replace(held, temporaries=temporaries, peak=held.peak + temporaries)
+    memory = dataclasses.replace(
+        held, temporaries=temporaries, reserved=temporaries, peak=held.peak + temporaries
+    )
     moved = estimate.moved(e, rows, held.parameters, held.optimizer)
     needed = plan.flops_per_step / plan.mesh.size
     work = Work(None, needed, moved, estimate.sent(plan.mesh, plan.abstract.params))
@@ -199,4 +223,5 @@ def _state(plan: run.Run) -> Memory:
         estimate.tree_bytes(t) for t in (state.params, state.opt_state, state.ema)
     )
     inputs = float(batch * rows)
-    return Memory(params, moments, averages, inputs, 0.0, params + moments + averages + inputs)
+    held = params + moments + averages + inputs
+    return Memory(params, moments, averages, inputs, 0.0, 0.0, held)

@@ -5,6 +5,8 @@ import math
 import re
 from collections.abc import Iterator
 
+from absl import logging
+
 COLLECTIVES = (
     "all-reduce",
     "all-gather",
@@ -28,9 +30,24 @@ class Instruction:
     line: str
 
     @property
+    def operands(self) -> list[str]:
+        """Names of what it is given."""
+        given = self.line.split(f" {self.kind}(", 1)[1].split(")", 1)[0]
+        return re.findall(r"%([\w.\-]+)", given)
+
+    @property
+    def index(self) -> int:
+        """Which part of a tuple a get-tuple-element takes; else -1."""
+        found = re.search(r" get-tuple-element\(.*?\), index=(\d+)", self.line)
+        return int(found[1]) if found else -1
+
+    @property
     def bytes(self) -> float:
         """Size of its result; of a tuple, of all parts."""
         return sum(_size(kind, axes) for kind, axes in _ARRAY.findall(self.shape))
+
+
+Computation = dict[str, Instruction]  # by name, in order; the last one is its result
 
 
 def collective_bytes(text: str) -> dict[str, float]:
@@ -83,38 +100,113 @@ def _run(text: str) -> Iterator[tuple[int, Instruction]]:
     todo = [(1, entry)]
     while todo:
         times, name = todo.pop()
-        for instruction in computations.get(name, ()):
+        for instruction in computations.get(name, {}).values():
             yield times, instruction
-            todo += [(times * n, called) for n, called in _called(instruction)]
+            if instruction.kind == "while":
+                loop = _Loop(instruction, computations[name], computations)
+                todo.append((times * loop.trips(), loop.body_name))
+            else:
+                todo += [(times, called) for called in _called(instruction)]
 
 
-def _called(instruction: Instruction) -> Iterator[tuple[int, str]]:
+def _called(instruction: Instruction) -> list[str]:
     """Computations that an instruction runs; the insides of a fusion move nothing themselves."""
-    if instruction.kind == "while":
-        count = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', instruction.line)
-        body = re.search(r"body=%?([\w.\-]+)", instruction.line)
-        if body:
-            yield int(count[1]) if count else 1, body[1]
-    elif instruction.kind in ("call", "conditional", "async-start"):
-        called = r"(?:to_apply|calls|\w+_computation)=%?([\w.\-]+)"
-        for name in re.findall(called, instruction.line):
-            yield 1, name
+    if instruction.kind not in ("call", "conditional", "async-start"):
+        return []
+    return re.findall(r"(?:to_apply|calls|\w+_computation)=%?([\w.\-]+)", instruction.line)
 
 
-def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
-    found: dict[str, list[Instruction]] = {}
+class _Loop:
+    """A `while` that counts: some part of its tuple grows until it reaches a constant."""
+
+    def __init__(
+        self,
+        instruction: Instruction,
+        around: Computation,
+        computations: dict[str, Computation],
+    ):
+        self._line, self._operands, self._around = instruction.line, instruction.operands, around
+        self.body_name = self._named("body")
+        self._body, self._condition = (
+            computations.get(name, {}) for name in (self.body_name, self._named("condition"))
+        )
+
+    def trips(self) -> int:
+        """How often the body runs: said by the compiler (CPU, GPU), or counted (TPU)."""
+        known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', self._line)
+        if known:
+            return int(known[1])
+        bound = self._bound()
+        if bound is None:
+            logging.warning("a loop of unknown length is counted once: %s", self.body_name)
+            return 1
+        counter, last = bound
+        first, step = self._first(counter), self._step(counter)
+        return max(math.ceil((last - first) / step), 0)
+
+    def _named(self, role: str) -> str:
+        found = re.search(rf"\b{role}=%?([\w.\-]+)", self._line)
+        return found[1] if found else ""
+
+    def _bound(self) -> tuple[int, int] | None:
+        """(which part of the tuple counts, the value it stays below)."""
+        for compare in self._condition.values():
+            if compare.kind not in ("compare", "fusion"):
+                continue
+            given = [self._condition[name] for name in compare.operands if name in self._condition]
+            counter = next((i.index for i in given if i.index >= 0), None)
+            last = next((_constant(i) for i in given if _constant(i) is not None), None)
+            if counter is not None and last is not None:
+                return counter, last
+        return None
+
+    def _first(self, counter: int) -> int:
+        """What the counter begins with; 0, as every loop of JAX's, where the text hides it."""
+        return _value(self._part(self._around, self._operands[0], counter), self._around) or 0
+
+    def _step(self, counter: int) -> int:
+        """What one turn adds; 1 where the text hides it."""
+        root = next(reversed(self._body), "")
+        add = self._part(self._body, root, counter)
+        if not add or add.kind != "add":
+            return 1
+        steps = [_value(self._body.get(name), self._body) for name in add.operands]
+        return next((step for step in steps if step), 1)
+
+    @staticmethod
+    def _part(where: Computation, name: str, number: int) -> Instruction | None:
+        whole = where.get(name)
+        if not whole or whole.kind != "tuple" or number >= len(whole.operands):
+            return None
+        return where.get(whole.operands[number])
+
+
+def _value(instruction: Instruction | None, where: Computation) -> int | None:
+    """The constant that an instruction is, or copies."""
+    while instruction and instruction.kind in ("copy", "bitcast"):
+        instruction = where.get(instruction.operands[0])
+    return _constant(instruction) if instruction else None
+
+
+def _constant(instruction: Instruction) -> int | None:
+    found = re.search(r" constant\((-?\d+)\)", instruction.line)
+    return int(found[1]) if found and instruction.kind == "constant" else None
+
+
+def _computations(text: str) -> tuple[dict[str, Computation], str]:
+    found: dict[str, Computation] = {}
     entry, current = "", ""
     for line in text.splitlines():
         head = _COMPUTATION.match(line)
         if head:
             current = head[2]
-            found[current] = []
+            found[current] = {}
             entry = current if head[1] else entry
             continue
         match = _INSTRUCTION.match(line)
         if match and current:
             name, shape, kind, _ = match.groups()
-            found[current].append(Instruction(name, kind, shape, line))
+            found[current][name] = Instruction(name, kind, shape, line)
     return found, entry
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from absl import logging
 from flax import nnx
@@ -73,9 +74,12 @@ class Run:
         )
 
     def train_step(self) -> Callable[..., tuple[state.TrainState, state.Metrics]]:
-        """The jitted step; it consumes (donates) the state it is given."""
+        """The jitted step; it consumes (donates) the state it is given.
+
+        Its metrics name the learning rate as well, `lr`.
+        """
         e = self.experiment
-        step = state.make_train_step(
+        inner = state.make_train_step(
             self.task,
             self.graphdef,
             self.tx,
@@ -84,6 +88,11 @@ class Run:
             accumulate=e.optim.accumulate,
             ema=e.optim.ema,
         )
+
+        def step(current: state.TrainState, batch: state.Batch):
+            following, metrics = inner(current, batch)
+            return following, metrics | {"lr": jnp.float32(self.lr(current.step))}
+
         return jax.jit(
             sharding.within(self.mesh, step),
             donate_argnums=0,
@@ -100,6 +109,8 @@ def build(experiment: config.Experiment) -> Run:
     experiment = on_demand.resolve(experiment)
     info = description.of(experiment.dataset)
     logging.info("records: %s", experiment.dataset.path)
+    if info.audio_mean is not None and info.audio_std is not None:
+        logging.info("their log-mel statistics: %.3f %.3f", info.audio_mean, info.audio_std)
     return assemble(experiment, info)
 
 
@@ -162,7 +173,6 @@ def with_statistics(experiment: config.Experiment, info: records.Info) -> config
             f"modalities.audio.mean is None and {experiment.dataset.path} has no sound statistics; "
             "set modalities.audio.mean and modalities.audio.std, or leave audio out"
         )
-    logging.info("log-mel statistics of the data set: %.3f %.3f", info.audio_mean, info.audio_std)
     audio = dataclasses.replace(audio, mean=info.audio_mean, std=info.audio_std)
     return dataclasses.replace(experiment, modalities=experiment.modalities | {"audio": audio})
 

@@ -34,5 +34,68 @@ def test_a_loop_counts_as_often_as_it_runs():
     assert sent(add, SPLIT, out=WHOLE)["all-reduce"] == pytest.approx(5 * once)
 
 
+# As libtpu writes them: the length of a loop stands in its condition alone, and one that moves
+# pieces in two directions counts in twos.
+LOOPS = """
+%inner_condition (p: (f32[8], u32[])) -> pred[] {
+  %p = (f32[8]{0:T(8)}, u32[]{:T(128)}) parameter(0), metadata={op_name="jit(step)/dot"}
+  %last = u32[]{:T(128)} constant(8), metadata={op_name="jit(step)/dot"}
+  %count = u32[]{:T(128)} get-tuple-element(%p), index=1, metadata={op_name="jit(step)/dot"}
+  ROOT %more = pred[]{:T(512)} compare(%count, %last), direction=LT, metadata={op_name="(a)"}
+}
+
+%inner_body (p.1: (f32[8], u32[])) -> (f32[8], u32[]) {
+  %p.1 = (f32[8]{0:T(8)}, u32[]{:T(128)}) parameter(0)
+  %x = f32[8]{0:T(8)} get-tuple-element(%p.1), index=0
+  %count.1 = u32[]{:T(128)} get-tuple-element(%p.1), index=1
+  %start = (f32[8]{0:T(8)}, f32[8]{0:T(8)}, u32[]{:S(2)}) collective-permute-start(%x), channel_id=1
+  %done = f32[8]{0:T(8)} collective-permute-done(%start)
+  %two = u32[]{:T(128)} constant(2)
+  %next = u32[]{:T(128)} add(%count.1, %two), metadata={op_name="jit(step)/dot"}
+  ROOT %out = (f32[8]{0:T(8)}, u32[]{:T(128)}) tuple(%done, %next)
+}
+
+%outer_condition (q: (f32[8], s32[])) -> pred[] {
+  %q = (f32[8]{0:T(8)}, s32[]{:T(128)}) parameter(0)
+  %layers = s32[]{:T(128)} constant(5)
+  %layer = s32[]{:T(128)} get-tuple-element(%q), index=1
+  ROOT %less = pred[]{:T(512)} compare(%layer, %layers), direction=LT
+}
+
+%outer_body (q.1: (f32[8], s32[])) -> (f32[8], s32[]) {
+  %q.1 = (f32[8]{0:T(8)}, s32[]{:T(128)}) parameter(0)
+  %y = f32[8]{0:T(8)} get-tuple-element(%q.1), index=0
+  %zero = u32[]{:T(128)} constant(0)
+  %given = (f32[8]{0:T(8)}, u32[]{:T(128)}) tuple(%y, %zero)
+  %inner = (f32[8]{0:T(8)}, u32[]{:T(128)}) while(%given), condition=%inner_condition, body=%inner_body
+  %z = f32[8]{0:T(8)} get-tuple-element(%inner), index=0
+  %one = s32[]{:T(128)} constant(1)
+  %layer.1 = s32[]{:T(128)} get-tuple-element(%q.1), index=1
+  %following = s32[]{:T(128)} add(%layer.1, %one)
+  ROOT %back = (f32[8]{0:T(8)}, s32[]{:T(128)}) tuple(%z, %following)
+}
+
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %a = f32[8]{0:T(8)} parameter(0)
+  %first = s32[]{:T(128)} constant(2)
+  %copied = s32[]{:T(128)} copy(%first)
+  %tuple = (f32[8]{0:T(8)}, /*index=1*/s32[]{:T(128)}) tuple(%a, /*index=1*/%copied)
+  %outer = (f32[8]{0:T(8)}, s32[]{:T(128)}) while(%tuple), condition=%outer_condition, body=%outer_body
+  ROOT %result = f32[8]{0:T(8)} get-tuple-element(%outer), index=0
+}
+"""  # noqa: E501
+
+
+def test_loops_of_tpu_programs_are_counted_from_their_conditions():
+    turns = (5 - 2) * (8 - 0) / 2
+    assert hlo.collective_bytes(LOOPS) == {"collective-permute": turns * 8 * 4}
+
+
+def test_a_loop_of_unknown_length_is_told(caplog):
+    unknown = LOOPS.replace("constant(5)", "get-tuple-element(%q), index=1")
+    assert hlo.collective_bytes(unknown) == {"collective-permute": 4 * 8 * 4}
+    assert "unknown length is counted once: outer_body" in caplog.text
+
+
 def test_nothing_is_sent_without_need():
     assert sent(jnp.sin, SPLIT, out=SPLIT) == {}

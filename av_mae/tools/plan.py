@@ -37,6 +37,9 @@ _TOPOLOGY = flags.DEFINE_string(
 )
 _CLIPS = flags.DEFINE_integer("clips", None, "Training clips; None: those of the records.")
 _LABELS = flags.DEFINE_integer("labels", None, "Labels; None: those of the records.")
+_COSTS = flags.DEFINE_bool(
+    "costs", True, "Count FLOPs and bytes of scanned layers, too: two more compilations."
+)
 _JSON = flags.DEFINE_string("json", None, "File for all figures, as JSON.")
 
 DOES_NOT_FIT = 1
@@ -51,7 +54,7 @@ def main() -> None:
 def _main(_: list[str]) -> None:
     try:
         experiment = parse.experiment(_CONFIG.value)
-        figures = plan(experiment, _TOPOLOGY.value, _CLIPS.value, _LABELS.value)
+        figures = plan(experiment, _TOPOLOGY.value, _CLIPS.value, _LABELS.value, costs=_COSTS.value)
     except config.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     if _JSON.value:
@@ -61,7 +64,12 @@ def _main(_: list[str]) -> None:
 
 
 def plan(
-    experiment: config.Experiment, where: str, clips: int | None, labels: int | None
+    experiment: config.Experiment,
+    where: str,
+    clips: int | None,
+    labels: int | None,
+    *,
+    costs: bool = True,
 ) -> dict[str, Any]:
     """All figures of an experiment on a topology, as plain numbers.
 
@@ -73,7 +81,7 @@ def plan(
     info = _data(experiment, clips, labels)
     figures = _setting(experiment, place)
     try:
-        found = forecast.make(experiment, info, place)
+        found = forecast.make(experiment, info, place, costs=costs)
     except forecast.TooLargeError as error:
         return figures | _too_large(experiment, info, place, error)
     memory = dataclasses.asdict(found.memory)
@@ -132,7 +140,8 @@ def _work(work: dict[str, Any]) -> list[str]:
     if work["flops"]:
         ratio = work["flops"] / work["needed"]
         lines.append(f"  {'compiled':<14}{work['flops'] / 1e12:10.3f} TFLOP, {ratio:.3f} of them")
-    lines.append(f"  {'moved':<14}{work['moved'] / 1e9:10.2f} GB")
+    if work["moved"] is not None:
+        lines.append(f"  {'moved':<14}{work['moved'] / 1e9:10.2f} GB")
     for kind, sent in work["sent"].items():
         lines.append(f"  {kind:<14}{sent / 1e9:10.2f} GB sent")
     return lines
@@ -185,9 +194,9 @@ def _too_large(
 def _times(
     e: config.Experiment, info: records.Info, place: topology.Topology, work: forecast.Work
 ) -> dict[str, Any]:
-    if not place.chip:
+    times = forecast.seconds(work, place.chip) if place.chip else {}
+    if not times:
         return {}
-    times = forecast.seconds(work, place.chip)
     per_epoch = info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
     steps = durations.steps(e.total, steps_per_epoch=per_epoch, batch_size=e.batch_size)
     return {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import config, estimate, hardware, parse, run, suggest, synthetic, topology
+from av_mae import config, estimate, forecast, hardware, parse, run, suggest, synthetic, topology
 from av_mae.tools import plan
 
 EXPERIMENT = parse.experiment(tiny.experiment("nowhere"))
@@ -51,6 +51,38 @@ def test_scanned_layers_cost_what_unrolled_ones_do(here):
     scanned = plan.plan(EXPERIMENT, "here", 1000, 2)
     for name in ("flops", "moved"):
         assert here["work"][name] == pytest.approx(scanned["work"][name], rel=0.02)
+
+
+def test_costs_of_loops_are_left_out_on_request():
+    figures = plan.plan(EXPERIMENT, "here", 1000, 2, costs=False)
+    assert figures["work"]["moved"] is None and figures["work"]["flops"] is None
+    assert figures["memory"]["temporaries"] > 0 and figures["work"]["sent"]["all-reduce"] > 0
+    assert not any("moved" in line for line in plan.table(figures))
+
+
+@pytest.mark.parametrize(
+    "message, needed",
+    [
+        ("RESOURCE_EXHAUSTED: ... Used 20.00G of 15.75G hbm. Exceeded ...", 20 * 2**30),
+        ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+         "temporaries (512.00M) exceeds available HBM (15.75G).", 7 + 2**29),
+        ("RESOURCE_EXHAUSTED: too many open files", None),
+        ("INTERNAL: Used 20.00G of 15.75G hbm", None),
+    ],
+)  # fmt: skip
+def test_what_libtpu_says_of_too_little_memory_is_understood(message, needed):
+    assert forecast.out_of_memory(message, held=7) == needed
+
+
+def test_a_step_that_does_not_compile_for_want_of_memory_gets_suggestions(monkeypatch):
+    def too_large(*_, **__):
+        raise forecast.TooLargeError(2e11)
+
+    monkeypatch.setattr(forecast, "make", too_large)
+    figures = plan.plan(EXPERIMENT, "gpu:8", clips=1000, labels=2)
+    assert figures["fits"] is False and figures["needed"] == 2e11
+    text = "\n".join(plan.table(figures))
+    assert "DOES NOT FIT" in text and "200.00 GB, says the compiler" in text and "try " in text
 
 
 def test_time_needs_a_known_chip(here):
