@@ -6,7 +6,6 @@ Orbax restores flipped bytes without an error, so the digest decides whether a c
 """
 
 import dataclasses
-import functools
 import itertools
 import json
 import os
@@ -23,7 +22,7 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
-from av_mae import config, fingerprint, parse
+from av_mae import config, fingerprint, parse, sharding
 from av_mae.state import TrainState
 from av_mae.version import __version__
 
@@ -91,6 +90,7 @@ class Checkpoints:
             "version": __version__,
             "digest": fingerprint.digest(state),
             "shapes": fingerprint.shapes(state),
+            "dtypes": fingerprint.dtypes(state),
             "note": note or {},
         }
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta))
@@ -98,6 +98,8 @@ class Checkpoints:
 
     def restore(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Newest whole checkpoint laid out as `abstract` says, with its meta; None without any.
+
+        Arrays that were saved in another precision are cast.
 
         A damaged one is moved to `<workdir>/damaged/` with a warning and the one before is tried.
 
@@ -144,13 +146,12 @@ class Checkpoints:
     def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
         meta = _read_meta(self._folder / str(step))
         self._compare_runs(meta, abstract)
-        layout = ocp.checkpoint_utils.construct_restore_args(abstract)
-        wanted = ocp.args.PyTreeRestore(abstract, restore_args=layout)
-        items = ocp.args.Composite(state=wanted)
-        # Donated buffers must belong to XLA alone, so the restored arrays are copied once.
-        state = _own(self._manager.restore(step, args=items)["state"])
-        fingerprint.compare(fingerprint.digest(state), meta["digest"])
-        return state, meta
+        there = _as_saved(abstract, meta["dtypes"])
+        layout = ocp.checkpoint_utils.construct_restore_args(there)
+        wanted = ocp.args.PyTreeRestore(there, restore_args=layout)
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+        fingerprint.compare(fingerprint.digest(restored), meta["digest"])
+        return _own(restored, abstract), meta
 
     def _compare_runs(self, meta: dict[str, Any], abstract: TrainState) -> None:
         """Another config may continue a run as long as it has the same arrays; it is told."""
@@ -314,6 +315,18 @@ def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
     return {name: restored.get(name) or {} for name in names}
 
 
-@functools.partial(jax.jit)
-def _own(tree: Any) -> Any:
-    return jax.tree.map(jnp.copy, tree)
+def _as_saved(abstract: TrainState, dtypes: dict[str, str]) -> TrainState:
+    """The same arrays in the types that they were saved in."""
+
+    def saved(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        dtype = dtypes[sharding.path_name(path)]
+        return jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
+
+    return jax.tree_util.tree_map_with_path(saved, abstract)
+
+
+def _own(tree: TrainState, abstract: TrainState) -> TrainState:
+    """Copies in the types of `abstract`: buffers that are donated must belong to XLA alone."""
+    types = jax.tree.map(lambda x: x.dtype, abstract)
+    copy = lambda tree: jax.tree.map(lambda x, t: jnp.copy(x).astype(t), tree, types)  # noqa: E731
+    return jax.jit(copy)(tree)

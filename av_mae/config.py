@@ -138,6 +138,7 @@ class Optim:
     b2: float = 0.95  # AdamW: decay of the mean square
     eps: float = 1e-8  # AdamW: added to the root mean square
     momentum: float = 0.9  # SGD
+    momentum_dtype: str = "float32"  # of the mean gradient: bfloat16 saves two bytes a parameter
     weight_decay: float = 0.05  # decoupled: times the learning rate
     decay_kernels_only: bool = True  # no decay on biases, norms, tokens and positions
     warmup: str = "0 steps"  # linear, from 0
@@ -156,7 +157,7 @@ class Compute:
 
     dtype: str = "float32"  # float32 or bfloat16; norms, softmax and losses stay float32
     scan: bool = True  # one compiled layer in a loop, or all layers unrolled
-    remat: str = "none"  # none, dots (keep matrix products), full (keep nothing)
+    remat: str = "dots"  # none, dots (keep matrix products), full (keep nothing)
     fsdp: int = 1  # devices that share one copy of the parameters; the rest is data parallel
     tensor: int = 1  # devices that share the work of every layer, its heads and hidden units
 
@@ -239,6 +240,7 @@ CHOICES = {
     "augment.crop": ("random_resized", "multi_scale", "jitter", "centre"),
     "optim.name": ("adamw", "sgd"),
     "optim.schedule": ("cosine", "constant", "linear", "cosine_videomae"),
+    "optim.momentum_dtype": ("float32", "bfloat16"),
     "compute.dtype": ("float32", "bfloat16"),
     "compute.remat": ("none", "dots", "full"),
     "evaluators.*.kind": ("classification", "reconstruction", "knn"),

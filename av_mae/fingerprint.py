@@ -1,4 +1,4 @@
-"""What tells one tree of arrays from another: the sum of their bits, and their shapes."""
+"""What tells one tree of arrays from another: the sum of their bits, their shapes and types."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +34,12 @@ def shapes(tree: Any) -> dict[str, list[int]]:
     """Shape of every array, by path."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {sharding.path_name(path): list(leaf.shape) for path, leaf in leaves}
+
+
+def dtypes(tree: Any) -> dict[str, str]:
+    """Type of every array, by path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {sharding.path_name(path): str(leaf.dtype) for path, leaf in leaves}
 
 
 def difference(found: Any, wanted: Any) -> str:

@@ -49,9 +49,12 @@ def make(
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     steps = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
     if optim.name == "adamw":
-        steps.append(optax.scale_by_adam(b1=optim.b1, b2=optim.b2, eps=optim.eps))
+        adam = optax.scale_by_adam(
+            b1=optim.b1, b2=optim.b2, eps=optim.eps, mu_dtype=optim.momentum_dtype
+        )
+        steps.append(adam)
     else:
-        steps.append(optax.trace(decay=optim.momentum))
+        steps.append(optax.trace(optim.momentum, accumulator_dtype=optim.momentum_dtype))
     if optim.weight_decay:
         mask = decay_mask(params) if optim.decay_kernels_only else None
         steps.append(optax.add_decayed_weights(optim.weight_decay, mask))

@@ -77,6 +77,23 @@ def test_shards_on_eight_devices_are_read_on_one(tmp_path):
     assert _equal(_restore(tmp_path, _state(1))[0], _state(1))
 
 
+def test_restores_into_another_precision(tmp_path):
+    """As when `optim.momentum_dtype` changes in the middle of a run, and changes back."""
+    half = lambda s: s.replace(  # noqa: E731
+        opt_state=jax.tree.map(lambda x: x.astype(jnp.bfloat16), s.opt_state)
+    )
+    _write(tmp_path, 1)
+    restored, _ = _restore(tmp_path, half(_state(1)))
+    assert _equal(restored, half(_state(1)))
+    assert {x.dtype for x in jax.tree.leaves(restored.opt_state)} == {jnp.dtype("bfloat16")}
+    saved = checkpoint.Checkpoints(tmp_path / "checkpoints", EXPERIMENT, ("cat", "dog"), keep=3)
+    saved.save(2, restored)
+    saved.close()
+    back, _ = _restore(tmp_path, _state(1))
+    assert {x.dtype for x in jax.tree.leaves(back.opt_state)} == {jnp.dtype("float32")}
+    assert _equal(back.opt_state, jax.tree.map(jnp.float32, restored.opt_state))
+
+
 def test_none_without_checkpoints(tmp_path):
     assert _restore(tmp_path, _state(1)) is None
 

@@ -107,6 +107,22 @@ def test_adamw_is_the_published_rule(model, params):
     np.testing.assert_allclose(params["head"]["kernel"], w, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_mean_gradient_is_kept_in_half_precision_where_asked(model, params, name):
+    """The mean of squares is not: bfloat16 would lose what .95 or .999 of it leave to add."""
+    grads = jax.tree.map(lambda x: 0.3 * x, params)
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        settings = config.Optim(name=name, momentum_dtype=dtype)
+        tx = optim.make(settings, model, optax.constant_schedule(0.01))
+        updates, opt_state = tx.update(grads, tx.init(params), params)
+        found[dtype] = updates["head"]["kernel"], opt_state
+    moments = {x.dtype for x in jax.tree.leaves(found["bfloat16"][1]) if x.ndim}
+    whole = {jnp.dtype("float32")} if name == "adamw" else set()
+    assert moments == {jnp.dtype("bfloat16")} | whole
+    np.testing.assert_allclose(*(u for u, _ in found.values()), rtol=2**-7, atol=1e-6)
+
+
 def test_clipping_bounds_the_gradient_norm(model, params):
     settings = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0, clip=1.0)
     tx = optim.make(settings, model, optax.constant_schedule(1.0))

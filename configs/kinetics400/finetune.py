@@ -32,7 +32,7 @@ class Recipe:
     drop_path: float = 0.1
     head_dropout: float = 0.0
     min_rate: float = 1e-6
-    remat: str = "none"
+    remat: str = "dots"
 
 
 RECIPES = {
