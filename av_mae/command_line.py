@@ -10,6 +10,7 @@ from absl import flags, logging
 
 from av_mae import config
 
+BAD_DATA = 65  # EX_DATAERR: records that cannot be used
 BAD_CONFIG = 78  # EX_CONFIG: a config that cannot run
 
 

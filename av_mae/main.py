@@ -8,7 +8,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import command_line, config, evaluate, parse, train
+from av_mae import command_line, config, evaluate, parse, timing, train
 from av_mae.input import records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
@@ -22,9 +22,7 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes of a distributed run.")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
-# EX_DATAERR, EX_SOFTWARE: unusable records, a diverged run.
-_BAD_DATA = 65
-_DIVERGED = 70
+_DIVERGED = 70  # EX_SOFTWARE
 
 
 def main() -> None:
@@ -35,19 +33,21 @@ def main() -> None:
 
 
 def _main(_: list[str]) -> None:
+    stages = timing.Stages()
     command_line.log_ours()
     try:
         experiment = parse.experiment(_CONFIG.value)
         _start_devices()
+        stages.end("devices")
         workdir = pathlib.Path(_WORKDIR.value or "")
         if _MODE.value == "evaluate":
             evaluate.evaluate(experiment, workdir)
             sys.exit(0)
-        sys.exit(train.train(experiment, workdir))
+        sys.exit(train.train(experiment, workdir, stages))
     except config.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
-        command_line.leave(_BAD_DATA, error)
+        command_line.leave(command_line.BAD_DATA, error)
     except train.Diverged as error:
         command_line.leave(_DIVERGED, error)
 

@@ -1,8 +1,10 @@
-"""When things are due during training, and what its steps cost."""
+"""When things are due during training, and what starting and its steps cost."""
 
 import contextlib
 import time
 from collections.abc import Iterator
+
+import psutil
 
 from av_mae.run import Run
 
@@ -20,17 +22,11 @@ class Schedule:
             for name, c in e.evaluators.items()
         }
 
-    def due(self, step: int) -> bool:
-        return self.log(step) or self.evaluate(step) or self.checkpoint(step)
-
     def log(self, step: int) -> bool:
         return step % self._log == 0 or step == self._total
 
     def checkpoint(self, step: int) -> bool:
         return step % self._checkpoint == 0 or step == self._total
-
-    def evaluate(self, step: int) -> bool:
-        return bool(self.evaluators(step))
 
     def evaluators(self, step: int) -> list[str]:
         return [n for n, k in self._evaluators.items() if step % k == 0 or step == self._total]
@@ -63,3 +59,24 @@ class Clock:
         waited = self._waited / spent
         self._step, self._start, self._waited, self._paused = step, now, 0.0, 0.0
         return spent / max(steps, 1), min(waited, 1.0), steps
+
+
+class Stages:
+    """How long each part of starting up took, in seconds; one begins where the other ends.
+
+    The first, "imports", began with the process.
+    """
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {"imports": process_age()}
+        self._since = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = now - self._since
+        self._since = now
+
+
+def process_age() -> float:
+    """Seconds since this process was started."""
+    return time.time() - psutil.Process().create_time()

@@ -6,7 +6,7 @@ import pathlib
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -32,8 +32,13 @@ from av_mae.report import history, page
 PREEMPTED = 75
 
 
-def train(experiment: config.Experiment, workdir: pathlib.Path) -> int:
+def train(
+    experiment: config.Experiment, workdir: pathlib.Path, stages: timing.Stages | None = None
+) -> int:
     """Trains to the end, or to a SIGTERM, continuing from the newest checkpoint in `workdir`.
+
+    Args:
+        stages: of starting up, where the caller has begun to time them.
 
     Returns:
         0 when the run is complete, `PREEMPTED` when it was told to stop and has saved.
@@ -41,20 +46,23 @@ def train(experiment: config.Experiment, workdir: pathlib.Path) -> int:
     Raises:
         Diverged: the loss became NaN or infinite; names the step and the last good checkpoint.
     """
+    stages = stages or timing.Stages()
     workdir = pathlib.Path(workdir)
     plan = run.build(experiment)
+    stages.end("model and data set")
     saved = checkpoint.Checkpoints(
         workdir / "checkpoints", plan.experiment, plan.info.labels, plan.experiment.checkpoint.keep
     )
     current = start(plan, saved, workdir)
     begin = int(current.step)
+    stages.end("parameters")
     if begin >= plan.total:
         logging.warning("nothing to do: step %s >= total %s", f"{begin:,}", f"{plan.total:,}")
         saved.close()
         return 0
     _write_config(workdir, plan)
-    with Loop(plan, saved, workdir, begin) as loop:
-        finished = loop.run(current)
+    with Loop(plan, saved, workdir, begin, stages) as loop:
+        finished = loop.run(current, batches(plan, begin))
     return 0 if finished else PREEMPTED
 
 
@@ -71,20 +79,47 @@ def start(plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -
     return init_from.apply(fresh, plan, workdir) if plan.experiment.init_from.path else fresh
 
 
+def batches(plan: run.Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
+    """This host's rows of every batch after step `begin`, in the order that the seed decides."""
+    e = plan.experiment
+    host, hosts = sharding.host_share(plan.mesh, e.batch_size)
+    return pipeline.train_batches(
+        e.dataset.path,
+        e.modalities,
+        e.dataset,
+        e.augment,
+        batch_size=e.batch_size,
+        seed=e.seed,
+        start=begin,
+        host=host,
+        hosts=hosts,
+    )
+
+
 class Loop:
-    """Steps, and what happens between them: metrics, evaluations, checkpoints, stopping."""
+    """Steps, and what happens between them: metrics, evaluations, checkpoints, stopping.
+
+    A step's numbers are read when the next step is already under way, so that the devices never
+    wait for the log; only what needs the parameters themselves waits for them.
+    """
 
     def __init__(
-        self, plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path, begin: int
+        self,
+        plan: run.Run,
+        saved: checkpoint.Checkpoints,
+        workdir: pathlib.Path,
+        begin: int,
+        stages: timing.Stages,
     ):
-        self._plan, self._saved, self._begin = plan, saved, begin
-        self._step = plan.train_step()
+        self._plan, self._saved, self._begin, self._stages = plan, saved, begin, stages
+        self._step, self._every = plan.train_step(), timing.Schedule(plan)
         self._reporter = plan.reporter(workdir, resume_step=begin)
         self._workdir = workdir
         self._evaluators = evaluators.make(plan, self._reporter)
         self._best = _best(plan, workdir)
         self._clock = timing.Clock(begin)
         self._stop = StopSignal(saved)
+        self._unread: tuple[int, state.Metrics] | None = None
 
     def __enter__(self) -> "Loop":
         return self
@@ -95,37 +130,37 @@ class Loop:
         self._best.close()
         self._reporter.close()
 
-    def run(self, current: state.TrainState) -> bool:
+    def run(self, current: state.TrainState, batches: Iterator[dict[str, np.ndarray]]) -> bool:
         """Runs to the last step; False when a SIGTERM ended it early."""
-        plan = self._plan
-        every = timing.Schedule(plan)
+        total = self._plan.total
         self._catch_up(current)
-        batches = self._batches()
         batch = self._next(batches)
+        self._stages.end("first batch")
         train_step = self._compile(current, batch)
-        pending: tuple[int, state.Metrics] | None = None
-        for step in range(self._begin + 1, plan.total + 1):
+        for step in range(self._begin + 1, total + 1):
             current, metrics = train_step(current, batch)
-            stop = step < plan.total and self._stop.now(step)
-            if step < plan.total and not stop:
+            stop = step < total and self._stop.now(step)
+            if step < total and not stop:
                 batch = self._next(batches)  # while the devices work on this step
-            if pending:
-                self._read(*pending)
-            pending = (step, metrics)
-            if stop or every.due(step):
-                self._read(*pending)
-                pending = None
-            if every.log(step):
-                self._log(step, metrics)
-            due = every.evaluators(step)
-            self._evaluate(step, current, [] if stop else due)
-            if every.checkpoint(step) or stop:
-                with self._clock.paused():
-                    self._saved.save(step, current, {"unscored": due} if stop else None)
+            self._read()
+            self._unread = (step, metrics)
+            if step == self._begin + 1:
+                self._started()
+            self._between(step, current, stop)
             if stop:
                 logging.warning("told to stop: saved step %d; run again to continue", step)
                 return False
         return True
+
+    def _between(self, step: int, current: state.TrainState, stop: bool) -> None:
+        """Evaluates and saves what is due after a step, once its numbers are known to be sound."""
+        due, save = self._every.evaluators(step), self._every.checkpoint(step) or stop
+        if due or save:
+            self._read()
+        self._evaluate(step, current, [] if stop else due)
+        if save:
+            with self._clock.paused():
+                self._saved.save(step, current, {"unscored": due} if stop else None)
 
     def _catch_up(self, current: state.TrainState) -> None:
         """Runs the evaluators that a stop left undone."""
@@ -138,34 +173,37 @@ class Loop:
         begin = time.perf_counter()
         compiled = self._step.lower(current, batch).compile()
         logging.info("compiled the step in %.1f s", time.perf_counter() - begin)
+        self._stages.end("compilation")
         self._clock = timing.Clock(self._begin)
         return compiled
 
-    def _batches(self) -> Iterator[dict[str, np.ndarray]]:
-        e = self._plan.experiment
-        host, hosts = sharding.host_share(self._plan.mesh, e.batch_size)
-        return pipeline.train_batches(
-            e.dataset.path,
-            e.modalities,
-            e.dataset,
-            e.augment,
-            batch_size=e.batch_size,
-            seed=e.seed,
-            start=self._begin,
-            host=host,
-            hosts=hosts,
-        )
+    def _started(self) -> None:
+        """Tells how long it took to the end of the first step."""
+        self._read()
+        self._stages.end("first step")
+        self._reporter.started(self._stages.seconds)
 
     def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> state.Batch:
         with self._clock.waiting():
             rows = next(batches)
         return sharding.to_devices(rows, self._plan.mesh)
 
-    def _read(self, step: int, metrics: state.Metrics) -> None:
-        """Waits for a step's numbers; they are read one step late, so the devices stay busy."""
-        loss, norm = float(metrics["loss"]), float(metrics["grad_norm"])
-        if math.isfinite(loss) and math.isfinite(norm):
+    def _read(self) -> None:
+        """Waits for the numbers of the step before, checks them, and tells them where it is time.
+
+        Raises:
+            Diverged: the loss or the gradient is not finite.
+        """
+        if not self._unread:
             return
+        (step, metrics), self._unread = self._unread, None
+        loss, norm = float(metrics["loss"]), float(metrics["grad_norm"])
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._diverged(step, loss, norm)
+        if self._every.log(step):
+            self._log(step, metrics)
+
+    def _diverged(self, step: int, loss: float, norm: float) -> NoReturn:
         self._saved.wait()
         good = self._saved.latest()
         after = f"the last good checkpoint is step {good}" if good else "no checkpoint was written"
@@ -176,7 +214,6 @@ class Loop:
 
     def _log(self, step: int, metrics: state.Metrics) -> None:
         numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        numbers["lr"] = float(np.asarray(self._plan.lr(step - 1)))
         seconds, waited, steps = self._clock.lap(step)
         self._reporter.train(
             step, numbers, step_seconds=seconds, input_wait=waited, steps_since=steps

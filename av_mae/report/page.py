@@ -262,12 +262,14 @@ def _details(run: history.Run) -> str:
 def _machine(run: history.Run, session: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in session["packages"].items())
     hosts = f" on {session['processes']} hosts" if session["processes"] > 1 else ""
+    start_up = session.get("start_up")
     return markup.facts(
         [
             ("command", markup.code(session["command"])),
             ("devices", f"{session['devices']} x {session['device_kind']}{hosts}"),
             ("system", f"{session['system']}, {session['cores']} cores"),
             ("started", session["start"].replace("T", " ").replace("+00:00", " UTC")),
+            ("start-up", progress.start_line(start_up) if start_up else ""),
             ("elapsed", progress.duration(elapsed_seconds(run))),
             ("in training steps", progress.duration(training_seconds(run))),
             ("versions", f"python {session['python']}, {versions}"),

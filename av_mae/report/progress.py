@@ -35,6 +35,12 @@ def line(
     return "  ".join(parts)
 
 
+def start_line(seconds: Mapping[str, float]) -> str:
+    """`started in 14.2 s: imports 3.1, devices 0.2, ..., compilation 6.0, first step 0.4`."""
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    return f"started in {sum(seconds.values()):.1f} s: {parts}"
+
+
 def evaluation_line(step: int, total_steps: int, results: Mapping[str, float]) -> str:
     """`step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
     scores = [f"{name} {short(value)}" for name, value in results.items()]

@@ -48,6 +48,14 @@ def record(
     history.write_whole(path, json.dumps(info, indent=1) + "\n")
 
 
+def amend(workdir: pathlib.Path, facts: dict[str, Any]) -> None:
+    """Adds what only became known later to the newest session of run.json."""
+    path = workdir / history.RUN
+    info = _before(path)
+    info["sessions"][-1] |= facts
+    history.write_whole(path, json.dumps(info, indent=1) + "\n")
+
+
 def _session(resume_step: int | None) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC)
     return {

@@ -45,6 +45,18 @@ class Reporter:
         if primary:
             self._open(resume_step)
 
+    def started(self, seconds: Mapping[str, float]) -> None:
+        """Tells what the time from the command to the end of the first step was spent on.
+
+        Args:
+            seconds: of each stage, in their order.
+        """
+        if not self._primary:
+            return
+        print(progress.start_line(seconds), flush=True)
+        rounded = {name: round(value, 3) for name, value in seconds.items()}
+        session.amend(self._workdir, {"start_up": rounded})
+
     def train(
         self,
         step: int,
