@@ -1,0 +1,118 @@
+"""How fast an experiment runs on this machine's devices: its steps, its input, both together."""
+
+import functools
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from av_mae import config, hardware, run, sharding, synthetic
+
+PRODUCT = 2048
+
+_TIMES = 5  # products are quick: the median of so many
+
+
+class Bench:
+    """The compiled train step of a run, and what feeds it.
+
+    Args:
+        rows: batches on the host, such as `train.batches`; the first decides what is compiled.
+    """
+
+    def __init__(self, plan: run.Run, rows: Iterator[dict[str, np.ndarray]]):
+        self.plan, self._rows = plan, rows
+        self._batch = self._next()
+        self._current = plan.init()
+        begin = time.perf_counter()
+        self._step = plan.train_step().lower(self._current, self._batch).compile()
+        self.compile_seconds = time.perf_counter() - begin
+        self.steps(1)
+
+    def steps(self, count: int) -> float:
+        """Seconds a step, of so many in a row on one batch that lies on the devices."""
+        begin = time.perf_counter()
+        for _ in range(count):
+            self._current, metrics = self._step(self._current, self._batch)
+        jax.block_until_ready(metrics)
+        return (time.perf_counter() - begin) / count
+
+    def input(self, count: int) -> float:
+        """Seconds a batch, of so many in a row that nobody waits for between them."""
+        begin = time.perf_counter()
+        for _ in range(count):
+            next(self._rows)
+        return (time.perf_counter() - begin) / count
+
+    def both(self, count: int) -> float:
+        """Seconds a step when every step has its own batch, fetched during the one before."""
+        begin = time.perf_counter()
+        for _ in range(count):
+            self._current, metrics = self._step(self._current, self._batch)
+            self._batch = self._next()
+        jax.block_until_ready(metrics)
+        return (time.perf_counter() - begin) / count
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """What is known of the step, which takes so many seconds, as plain numbers."""
+        e, memory, peak = self.plan.experiment, self._step.memory_analysis(), hardware.peak_flops()
+        analytic = self.plan.flops_per_step
+        return {
+            "device": jax.devices()[0].device_kind,
+            "devices": jax.device_count(),
+            "dtype": e.compute.dtype,
+            "batch_size": e.batch_size,
+            "scan": e.compute.scan,
+            "remat": e.compute.remat,
+            "compile_seconds": self.compile_seconds,
+            "step_seconds": seconds,
+            "clips_per_second": e.batch_size / seconds,
+            "analytic_gflop": analytic / 1e9,
+            "compiler_gflop": self._step.cost_analysis().get("flops", 0.0) / 1e9,
+            "gflop_per_second": analytic / seconds / 1e9,
+            "mfu": analytic / seconds / peak if peak else None,
+            "temporary_gb": memory.temp_size_in_bytes / 1e9,
+            "argument_gb": memory.argument_size_in_bytes / 1e9,
+        }
+
+    def _next(self) -> dict[str, jax.Array]:
+        return sharding.to_devices(next(self._rows), self.plan.mesh)
+
+
+def on_noise(e: config.Experiment, clips: int, labels: int) -> Bench:
+    """The step on one batch of noise, as of a data set of so many clips and labels.
+
+    Raises:
+        ConfigError: the config cannot run on this machine.
+    """
+    plan = run.assemble(e, synthetic.info(e, clips, labels))
+    return Bench(plan, itertools.repeat(synthetic.batch(plan.experiment, labels, e.batch_size)))
+
+
+def product_flops() -> float:
+    """FLOP/s of one device in a 2048 x 2048 x 2048 product of float32 numbers, right now.
+
+    Machines differ and are shared; a step is best compared with what a bare product reaches beside
+    it.
+    """
+    product, operands = _product()
+    seconds = []
+    for _ in range(_TIMES):
+        begin = time.perf_counter()
+        product(*operands).block_until_ready()
+        seconds.append(time.perf_counter() - begin)
+    return 2 * PRODUCT**3 / statistics.median(seconds)
+
+
+@functools.cache
+def _product() -> tuple[Callable[..., jax.Array], tuple[jax.Array, jax.Array]]:
+    key = jax.random.key(0)
+    operands = jax.random.normal(key, (2, PRODUCT, PRODUCT), jnp.float32)
+    product = jax.jit(jnp.matmul)
+    product(operands[0], operands[1]).block_until_ready()
+    return product, (operands[0], operands[1])
