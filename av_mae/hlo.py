@@ -16,6 +16,8 @@ COLLECTIVES = (
     "collective-permute",
 )
 
+_SCATTERED = "all-reduce-scatter"  # an all-reduce of which every device keeps its slice
+
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
@@ -59,10 +61,15 @@ def collective_bytes(text: str) -> dict[str, float]:
     """
     total: dict[str, float] = {}
     for times, instruction in _run(text):
-        kind = instruction.kind.removesuffix("-start")
-        if kind in COLLECTIVES:
-            total[kind] = total.get(kind, 0.0) + times * _sent(kind, instruction)
+        kind = _collective(instruction)
+        total[kind] = total.get(kind, 0.0) + times * _sent(kind, instruction)
     return total
+
+
+def _collective(instruction: Instruction) -> str:
+    """Which collective an instruction is; "" for all others."""
+    kind = instruction.kind.removesuffix("-start")
+    return "reduce-scatter" if kind == _SCATTERED else kind if kind in COLLECTIVES else ""
 
 
 def _sent(kind: str, instruction: Instruction) -> float:
@@ -75,7 +82,7 @@ def _sent(kind: str, instruction: Instruction) -> float:
     share = (n - 1) / n
     if kind == "all-reduce":
         return 2 * share * size
-    if kind == "reduce-scatter":
+    if instruction.kind == "reduce-scatter":
         return (n - 1) * size
     return size if kind == "collective-permute" else share * size
 
@@ -95,22 +102,43 @@ def _group(line: str) -> int:
 
 
 def _run(text: str) -> Iterator[tuple[int, Instruction]]:
-    """Every instruction that runs, with the number of times that it does."""
+    """Every collective that runs, with the number of times that it does."""
     computations, entry = _computations(text)
     todo = [(1, entry)]
     while todo:
         times, name = todo.pop()
-        for instruction in computations.get(name, {}).values():
-            yield times, instruction
+        here = computations.get(name, {})
+        for collective in _collectives(here, computations):
+            yield times, collective
+        for instruction in here.values():
             if instruction.kind == "while":
-                loop = _Loop(instruction, computations[name], computations)
+                loop = _Loop(instruction, here, computations)
                 todo.append((times * loop.trips(), loop.body_name))
             else:
                 todo += [(times, called) for called in _called(instruction)]
 
 
+def _collectives(here: Computation, computations: dict[str, Computation]) -> Iterator[Instruction]:
+    """Those of one computation, on their own or inside its fusions.
+
+    libtpu lets one that runs beside other work appear in several fusions, all with its channel, and
+    makes a reduce-scatter of an all-reduce whose fusion keeps one slice.
+    """
+    seen: set[str] = set()
+    for instruction in here.values():
+        fused = re.search(r"\bcalls=%?([\w.\-]+)", instruction.line)
+        name = fused[1] if fused and instruction.kind == "fusion" else ""
+        for part in (instruction, *computations.get(name, {}).values()):
+            channel = re.search(r"\bchannel_id=(\d+)", part.line)
+            if not _collective(part) or (channel and channel[1] in seen):
+                continue
+            seen |= {channel[1]} if channel else set()
+            scattered = part.kind == "all-reduce" and name.startswith(_SCATTERED)
+            yield dataclasses.replace(part, kind=_SCATTERED) if scattered else part
+
+
 def _called(instruction: Instruction) -> list[str]:
-    """Computations that an instruction runs; the insides of a fusion move nothing themselves."""
+    """Computations that an instruction runs, fusions aside."""
     if instruction.kind not in ("call", "conditional", "async-start"):
         return []
     return re.findall(r"(?:to_apply|calls|\w+_computation)=%?([\w.\-]+)", instruction.line)

@@ -91,6 +91,41 @@ def test_loops_of_tpu_programs_are_counted_from_their_conditions():
     assert hlo.collective_bytes(LOOPS) == {"collective-permute": turns * 8 * 4}
 
 
+# A gathering that runs beside a product, in three fusions; a sum of which a slice is kept.
+FUSED = """
+%begin (b: bf16[4]) -> bf16[8] {
+  %b = bf16[4]{0:T(8)} parameter(0)
+  ROOT %g.1 = bf16[8]{0:T(8)} all-gather(%b), channel_id=3, replica_groups={{0,1},{2,3}}, dimensions={0}
+}
+
+%beside (c: bf16[4]) -> bf16[8] {
+  %c = bf16[4]{0:T(8)} parameter(0)
+  ROOT %g.2 = bf16[8]{0:T(8)} all-gather(%c), channel_id=3, replica_groups={{0,1},{2,3}}, dimensions={0}
+}
+
+%all-reduce-scatter.7 (d: f32[8]) -> f32[2] {
+  %d = f32[8]{0:T(8)} parameter(0)
+  %r = f32[8]{0:T(8)} all-reduce(%d), channel_id=4, replica_groups={{0,1,2,3}}, to_apply=%add
+  %zero = s32[] constant(0)
+  ROOT %s = f32[2]{0:T(8)} dynamic-slice(%r, %zero), dynamic_slice_sizes={2}
+}
+
+ENTRY %main (a: bf16[4], e: f32[8]) -> f32[2] {
+  %a = bf16[4]{0:T(8)} parameter(0)
+  %e = f32[8]{0:T(8)} parameter(1)
+  %async-collective-start = bf16[8]{0:T(8)} fusion(%a), kind=kCustom, calls=%begin
+  %product = bf16[8]{0:T(8)} fusion(%a), kind=kOutput, calls=%beside
+  %async-collective-done = bf16[8]{0:T(8)} fusion(%a), kind=kCustom, calls=%begin
+  ROOT %kept = f32[2]{0:T(8)} fusion(%e), kind=kCustom, calls=%all-reduce-scatter.7
+}
+"""  # noqa: E501
+
+
+def test_collectives_inside_fusions_of_tpu_programs_count_once():
+    sent = {"all-gather": 8 * 2 * 1 / 2, "reduce-scatter": 8 * 4 * 3 / 4}
+    assert hlo.collective_bytes(FUSED) == sent
+
+
 def test_a_loop_of_unknown_length_is_told(caplog):
     unknown = LOOPS.replace("constant(5)", "get-tuple-element(%q), index=1")
     assert hlo.collective_bytes(unknown) == {"collective-permute": 4 * 8 * 4}
