@@ -11,27 +11,27 @@ import tiny
 from av_mae import checkpoint, config, parse, run, sharding, synthetic
 
 STEPS = 2
-LAYOUTS = [(f, t) for f in (1, 2, 4, 8) for t in (1, 2) if f * t <= 8]
+LAYOUTS = [(f, t) for f in (1, 2, 4, 8) for t in (1, 2, 4, 8) if f * t <= 8]
 
 
-def experiment(fsdp, tensor):
-    """Sound alone through one layer; its two heads are split over two devices at most."""
-    values = tiny.experiment("nowhere")
+def experiment(fsdp, tensor, task="pretrain", heads=8):
+    """Sound alone through one layer, of as many heads as there are devices."""
+    values = tiny.experiment("nowhere", task)
     del values["modalities"]["video"]
-    values["model"] |= {"fusion": "early", "depth": 1}
+    values["model"] |= {"fusion": "early", "depth": 1, "heads": heads, "decoder_heads": heads}
     values["compute"] = {"fsdp": fsdp, "tensor": tensor}
     return parse.experiment(values)
 
 
-def plan(fsdp, tensor, devices=None):
-    e = experiment(fsdp, tensor)
+def plan(fsdp, tensor, devices=None, task="pretrain"):
+    e = experiment(fsdp, tensor, task)
     return run.assemble(e, synthetic.info(e, 80, 2), devices)
 
 
 @functools.cache
-def losses(fsdp, tensor, alone=False):
+def losses(fsdp, tensor, task="pretrain", alone=False):
     """(losses, last state) of a few steps on the same clips."""
-    made = plan(fsdp, tensor, jax.devices()[:1] if alone else None)
+    made = plan(fsdp, tensor, jax.devices()[:1] if alone else None, task)
     rows = synthetic.batch(made.experiment, 2, made.experiment.batch_size)
     batch, current = sharding.to_devices(rows, made.mesh), made.init()
     step, found = made.train_step(), []
@@ -43,23 +43,29 @@ def losses(fsdp, tensor, alone=False):
 
 @pytest.mark.parametrize("fsdp, tensor", LAYOUTS)
 def test_a_layout_gives_the_losses_of_one_device(fsdp, tensor):
-    np.testing.assert_allclose(losses(fsdp, tensor)[0], losses(1, 1, True)[0], rtol=2e-5)
+    expected = losses(1, 1, alone=True)[0]
+    np.testing.assert_allclose(losses(fsdp, tensor)[0], expected, rtol=2e-5)
 
 
-def test_a_checkpoint_of_one_layout_restores_on_another(tmp_path):
-    _, state = losses(2, 2)
-    for number, layout in enumerate(((8, 1), (4, 2), (1, 1))):
-        other = plan(*layout)
-        written = checkpoint.Checkpoints(tmp_path / "a", other.experiment, ("0", "1"), keep=1)
-        if not number:
-            written.save(STEPS, state)
-            written.wait()
-        restored = written.restore(other.abstract)
-        written.close()
-        assert restored
-        jax.tree.map(np.testing.assert_array_equal, restored[0].params, state.params)
-        places = jax.tree.map(lambda x: x.sharding, restored[0].params)
-        assert places == jax.tree.map(lambda x: x.sharding, other.abstract.params)
+def test_a_classifier_gives_the_losses_of_one_device():
+    found, expected = losses(2, 2, "classify")[0], losses(1, 1, "classify", alone=True)[0]
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("number", range(len(LAYOUTS)))
+def test_a_checkpoint_of_one_layout_restores_on_another(tmp_path, number):
+    """Each on the one before it in the list, the first on the last."""
+    _, state = losses(*LAYOUTS[number])
+    other = plan(*LAYOUTS[number - 1])
+    written = checkpoint.Checkpoints(tmp_path / "a", other.experiment, ("0", "1"), keep=1)
+    written.save(STEPS, state)
+    written.wait()
+    restored = written.restore(other.abstract)
+    written.close()
+    assert restored
+    jax.tree.map(np.testing.assert_array_equal, restored[0].params, state.params)
+    places = jax.tree.map(lambda x: x.sharding, restored[0].params)
+    assert places == jax.tree.map(lambda x: x.sharding, other.abstract.params)
 
 
 def test_heads_and_hidden_units_are_split():
@@ -71,7 +77,7 @@ def test_heads_and_hidden_units_are_split():
 
 def test_heads_that_cannot_be_split_are_refused():
     with pytest.raises(config.ConfigError, match=r"model.heads is 2, .*compute.tensor 4"):
-        experiment(1, 4)
+        experiment(1, 4, heads=2)
     e = dataclasses.replace(experiment(8, 1), compute=config.Compute(fsdp=8, tensor=2))
     with pytest.raises(config.ConfigError, match="compute.tensor is 2 with 8 devices and"):
         run.assemble(e, synthetic.info(e, 80, 2))

@@ -12,6 +12,7 @@ import tiny
 
 from av_mae import checkpoint, config, evaluate, parse, run, train
 from av_mae.input import records
+from av_mae.report import progress
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,19 @@ def test_writes_metrics_results_checkpoints_and_report(pretrained):
     assert results["step"] == 8 and results["results"]["val/loss"] > 0
     assert (pretrained / "report.html").stat().st_size > 1000
     assert checkpoint.read(pretrained).step == 8
+
+
+def test_the_time_to_the_first_step_is_split_and_kept(pretrained):
+    """Every stage, in order; the first began with the process, long before this run."""
+    (session,) = json.loads((pretrained / "run.json").read_text())["sessions"]
+    stages = session["start_up"]
+    assert list(stages) == [
+        "imports", "model and data set", "parameters", "first batch", "compilation", "first step",
+    ]  # fmt: skip
+    assert stages["imports"] > stages["first step"] > 0
+    told = progress.start_line({"imports": 3.14, "first step": 0.36})
+    assert told == "started in 3.5 s: imports 3.1, first step 0.4"
+    assert "started in" in (pretrained / "report.html").read_text()
 
 
 def test_a_finished_run_says_there_is_nothing_to_do(data, pretrained, caplog):
