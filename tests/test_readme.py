@@ -116,6 +116,7 @@ def check_flags(file: pathlib.Path, names: list[str]) -> None:
     source = file.read_text()
     if file.parent.name == "tools":
         source += (file.parent / "files.py").read_text()
+        source += (file.parent / "experiments.py").read_text()
     for name in names:
         known = (f'"{name}"', f'"--{name}"', "--help" if name == "help" else f'"{name}",')
         assert name == "help" or any(k in source for k in known), f"{file.name} has no --{name}"

@@ -14,18 +14,14 @@ from typing import Any
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 
 from av_mae import command_line, config, parse, run, speed, train
 from av_mae.input import records
+from av_mae.tools import experiments
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
 _WHAT = flags.DEFINE_list("what", ["step", "input", "both"], "What to time.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps, or batches, of each.", lower_bound=1)
-_CLIPS = flags.DEFINE_integer("clips", None, "Time steps on noise, of a data set of so many clips.")
-_LABELS = flags.DEFINE_integer("labels", None, "And of so many labels.")
 _TRACE = flags.DEFINE_string("trace", None, "Folder for a profile of the last thing timed.")
-_JSON = flags.DEFINE_string("json", None, "File for all figures, as JSON.")
 
 WHAT = ("step", "input", "both")
 _WARM = 3  # batches that lay ready before the clock began
@@ -34,21 +30,21 @@ _WARM = 3  # batches that lay ready before the clock began
 def main() -> None:
     """Runs the program; exits with 0, 65 (unusable records) or 78 (a config that cannot run)."""
     flags.mark_flags_as_required(["config"])
-    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, _CONFIG))
+    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, experiments.CONFIG))
 
 
 def _main(_: list[str]) -> None:
     try:
-        experiment = parse.experiment(_CONFIG.value)
-        bench = prepared(experiment, _CLIPS.value, _LABELS.value)
-        what = _wanted(_WHAT.value, noise=_CLIPS.value is not None)
+        experiment = parse.experiment(experiments.CONFIG.value)
+        bench = prepared(experiment, experiments.CLIPS.value, experiments.LABELS.value)
+        what = _wanted(_WHAT.value, noise=experiments.CLIPS.value is not None)
         figures = measure(bench, what, _STEPS.value, _TRACE.value)
     except config.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
         command_line.leave(command_line.BAD_DATA, error)
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+    if experiments.JSON.value:
+        pathlib.Path(experiments.JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(table(figures)))
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 
 from av_mae import (
     command_line,
@@ -30,17 +29,14 @@ from av_mae import (
     topology,
 )
 from av_mae.input import description, records
+from av_mae.tools import experiments
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "here", "here, a TPU slice (v5e:16x16, v5p:4x4x4), or GPUs (gpu:8, a100:16)."
 )
-_CLIPS = flags.DEFINE_integer("clips", None, "Training clips; None: those of the records.")
-_LABELS = flags.DEFINE_integer("labels", None, "Labels; None: those of the records.")
 _COSTS = flags.DEFINE_bool(
     "costs", True, "Count FLOPs and bytes of scanned layers, too: two more compilations."
 )
-_JSON = flags.DEFINE_string("json", None, "File for all figures, as JSON.")
 
 DOES_NOT_FIT = 1
 
@@ -48,17 +44,23 @@ DOES_NOT_FIT = 1
 def main() -> None:
     """Runs the program; exits with 0 if the step fits, 1 if it does not, 78 for a bad config."""
     flags.mark_flags_as_required(["config"])
-    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, _CONFIG))
+    app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, experiments.CONFIG))
 
 
 def _main(_: list[str]) -> None:
     try:
-        experiment = parse.experiment(_CONFIG.value)
-        figures = plan(experiment, _TOPOLOGY.value, _CLIPS.value, _LABELS.value, costs=_COSTS.value)
+        experiment = parse.experiment(experiments.CONFIG.value)
+        figures = plan(
+            experiment,
+            _TOPOLOGY.value,
+            experiments.CLIPS.value,
+            experiments.LABELS.value,
+            costs=_COSTS.value,
+        )
     except config.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+    if experiments.JSON.value:
+        pathlib.Path(experiments.JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(table(figures)))
     sys.exit(0 if figures["fits"] is not False else DOES_NOT_FIT)
 
