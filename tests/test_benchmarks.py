@@ -23,14 +23,14 @@ def ran(module, *flags):
 
 
 def test_the_gpu_benchmark_measures_our_side(tmp_path):
-    cases, out = ["videomae-B", "av_mae-L"], tmp_path / "gpu.json"
+    out = tmp_path / "gpu.json"
     ran(
-        "gpu", "--tiny", "--sides=ours", f"--cases={','.join(cases)}", "--batch_sizes=2",
-        "--steps=1", f"--out={out}",
+        "gpu", "--tiny", "--sides=ours", "--cases=videomae-B", "--batch_sizes=2", "--steps=1",
+        f"--out={out}",
     )  # fmt: skip
-    found = json.loads(out.read_text())
-    assert [r["case"] for r in found] == cases
-    assert all(r["clips_per_second"] > 0 and r["of_product"] > 0 for r in found)
+    (found,) = json.loads(out.read_text())
+    assert found["case"] == "videomae-B"
+    assert found["clips_per_second"] > 0 and found["of_product"] > 0
 
 
 def test_the_loop_benchmark_times_a_loop_that_logs_and_saves(tmp_path):

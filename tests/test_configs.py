@@ -212,7 +212,7 @@ def shrink(c, folder: pathlib.Path):
     c.model.update(decoder_width=16, decoder_depth=1, decoder_heads=2, decoder_mlp=32)
     for key in ("fusion_layers", "fusion_norm_layer"):
         c.model[key] = min(c.model[key], 2)
-    c.compute.scan = False
+    c.compute.scan, c.compute.remat = False, "none"
     c.modalities.video.update(frames=4, stride=2, size=32)
     if "audio" in c.modalities:
         c.modalities.audio.seconds = 0.64

@@ -19,7 +19,7 @@ def experiment(fsdp, tensor, task="pretrain", heads=8):
     values = tiny.experiment("nowhere", task)
     del values["modalities"]["video"]
     values["model"] |= {"fusion": "early", "depth": 1, "heads": heads, "decoder_heads": heads}
-    values["compute"] = {"fsdp": fsdp, "tensor": tensor}
+    values["compute"] |= {"fsdp": fsdp, "tensor": tensor}
     return parse.experiment(values)
 
 
@@ -52,9 +52,9 @@ def test_a_classifier_gives_the_losses_of_one_device():
     np.testing.assert_allclose(found, expected, rtol=2e-5)
 
 
-@pytest.mark.parametrize("number", range(len(LAYOUTS)))
+@pytest.mark.parametrize("number", range(0, len(LAYOUTS), 2))
 def test_a_checkpoint_of_one_layout_restores_on_another(tmp_path, number):
-    """Each on the one before it in the list, the first on the last."""
+    """Every other one on the one before it in the list, the first on the last."""
     _, state = losses(*LAYOUTS[number])
     other = plan(*LAYOUTS[number - 1])
     written = checkpoint.Checkpoints(tmp_path / "a", other.experiment, ("0", "1"), keep=1)

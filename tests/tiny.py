@@ -60,6 +60,7 @@ def experiment(records_folder: pathlib.Path | str, task: str = "pretrain", **cha
             "width": 16, "depth": 3, "heads": 2, "mlp": 32, "fusion": "mid", "fusion_layers": 2,
             "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2, "decoder_mlp": 32,
         },
+        "compute": {"remat": "none"},  # compiles a quarter faster
         "checkpoint": {"every": "2 steps"},
         "evaluators": {"val": evaluator(task)},
     }  # fmt: skip

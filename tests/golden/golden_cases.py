@@ -30,6 +30,10 @@ LEFT_OUT = {
 }
 
 
+# Recomputation changes no number, and what has it compiles a quarter longer.
+QUICK = {"compute.remat": "none"}
+
+
 def evaluate(step, params, *, gradients: bool):
     """What `step` returns (a loss and more), and its gradients where they are wanted, else None."""
     if gradients:

@@ -119,7 +119,8 @@ def build(
     """Reads parameters by the converter; `settings` says what they do not show."""
     description = scenic.of_params(params, "the golden parameters")
     shapes = _shapes(settings, arrays)
-    experiment = describe.experiment(description, _known(settings, shapes), "the golden parameters")
+    known = _known(settings, shapes) | golden_cases.QUICK
+    experiment = describe.experiment(description, known, "the golden parameters")
     experiment = _summed(_oblong(experiment, shapes), settings)
     task = tasks.make(experiment, description.labels)
     _, empty, _ = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))

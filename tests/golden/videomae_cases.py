@@ -49,7 +49,7 @@ def load(source: pathlib.Path, more: dict[str, Any], masks: np.ndarray | None = 
     if masks is not None:
         ratio = {"modalities.video.mask_ratio": (masks[0].sum() + 0.5) / masks[0].size}
         more = more | ratio | {"modalities.video.masking": "random"}
-    return read.read(source, more)
+    return read.read(source, more | golden_cases.QUICK)
 
 
 def resized(file: pathlib.Path, more: dict[str, Any], size: tuple[int, ...]) -> checkpoint.Saved:

@@ -40,7 +40,7 @@ def autoencoder(
     modalities = modalities or MODALITIES
     return randomise(
         lambda: mae.MaskedAutoencoder(
-            modalities, model, compute or config.Compute(), rngs=nnx.Rngs(0)
+            modalities, model, compute or config.Compute(remat="none"), rngs=nnx.Rngs(0)
         )
     )
 
@@ -55,7 +55,11 @@ def classify(
     modalities = modalities or MODALITIES
     return randomise(
         lambda: classifier.Classifier(
-            modalities, model, compute or config.Compute(), classes=classes, rngs=nnx.Rngs(0)
+            modalities,
+            model,
+            compute or config.Compute(remat="none"),
+            classes=classes,
+            rngs=nnx.Rngs(0),
         )
     )
 
