@@ -1,6 +1,5 @@
 """The entry point: `python -m av_mae.main --config=configs/... --workdir=DIR`."""
 
-import os
 import pathlib
 import sys
 
@@ -8,7 +7,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import command_line, config, evaluate, parse, timing, train
+from av_mae import cluster, command_line, config, evaluate, host, parse, timing, train
 from av_mae.input import records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
@@ -37,7 +36,10 @@ def _main(_: list[str]) -> None:
     command_line.log_ours()
     try:
         experiment = parse.experiment(_CONFIG.value)
-        _start_devices()
+        cluster.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        host.keep_compiled()
+        host.keep_memory()
+        logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
         stages.end("devices")
         workdir = pathlib.Path(_WORKDIR.value or "")
         if _MODE.value == "evaluate":
@@ -50,21 +52,6 @@ def _main(_: list[str]) -> None:
         command_line.leave(command_line.BAD_DATA, error)
     except train.Diverged as error:
         command_line.leave(_DIVERGED, error)
-
-
-def _start_devices() -> None:
-    """Joins the other processes, if any, and turns the compilation cache on."""
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "~/.cache/av_mae/compiled")
-    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(cache))
-    if not _COORDINATOR.value and (_PROCESSES.value or _PROCESS.value is not None):
-        raise config.ConfigError(
-            "--processes and --process need --coordinator=host:port, the address of process 0"
-        )
-    if _COORDINATOR.value:
-        jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    elif any(k in os.environ for k in ("SLURM_NTASKS", "TPU_WORKER_HOSTNAMES")):
-        jax.distributed.initialize()
-    logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from av_mae import config
@@ -49,7 +50,25 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
             given = f"{count} devices" + (f" and compute.fsdp {fsdp}" if key == "tensor" else "")
             raise config.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
     shape = (count // fsdp // tensor, fsdp, tensor)
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    kinds = (AxisType.Auto,) * len(AXES)
+    devices = list(devices or jax.devices())
+    slices = len({getattr(d, "slice_index", 0) for d in devices})
+    if slices == 1:
+        return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
+    return Mesh(_over_slices(shape, slices, devices), AXES, axis_types=kinds)
+
+
+def _over_slices(shape: tuple[int, int, int], slices: int, devices: list[Any]) -> np.ndarray:
+    """Devices `[data fsdp tensor]`: "data" is split over slices, which are far from each other.
+
+    Where a copy of the parameters is larger than a slice, it takes the next one as well.
+    """
+    data, fsdp, tensor = shape
+    if data % slices:
+        return np.array(sorted(devices, key=lambda d: d.slice_index)).reshape(shape)
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // slices, fsdp, tensor), (slices, 1, 1), devices, allow_split_physical_axes=True
+    )
 
 
 def row_shards(mesh: Mesh) -> int:

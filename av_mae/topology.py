@@ -33,7 +33,7 @@ class Topology:
 
 
 def find(name: str) -> Topology:
-    """`here`, a TPU slice such as `v5e:16x16`, or so many GPUs as in `gpu:8` and `h100:8`.
+    """`here`, TPU slices such as `v5e:16x16` or `2*v5e:16x16`, or so many GPUs as in `gpu:8`.
 
     TPUs are described, and compiled for, by libtpu, which needs no TPU. GPUs are compiled for only
     where they are. Call it before anything else of JAX runs: it chooses the platform.
@@ -44,22 +44,22 @@ def find(name: str) -> Topology:
     if name == "here":
         devices = tuple(jax.devices())
         return Topology(name, devices, hardware.chip(devices[0].device_kind), True)
-    match = re.fullmatch(r"([a-z]\w*):(\d+(?:x\d+)*)", name)
-    chip = hardware.named(USUAL_GPU if match and match[1] == "gpu" else match[1] if match else "")
+    match = re.fullmatch(r"(?:(\d+)\*)?([a-z]\w*):(\d+(?:x\d+)*)", name)
+    chip = hardware.named(USUAL_GPU if match and match[2] == "gpu" else match[2] if match else "")
     if not match or not chip:
         known = ", ".join(c.name for c in hardware.CHIPS)
         raise config.ConfigError(
-            f"topology {name!r}: expected here, a TPU slice as in v5e:4x4 or v5p:2x2x1, or GPUs as "
-            f"in gpu:8; known chips are {known}"
+            f"topology {name!r}: expected here, TPUs as in v5e:4x4, v5p:2x2x1 or 2*v5e:16x16 (two "
+            f"slices), or GPUs as in gpu:8; known chips are {known}"
         )
-    extents = [int(n) for n in match[2].split("x")]
+    slices, extents = int(match[1] or 1), [int(n) for n in match[3].split("x")]
     if chip.kinds[0].startswith("TPU"):
-        return Topology(name, _tpus(chip.name, extents), chip, True)
-    return _gpus(name, chip, math.prod(extents))
+        return Topology(name, _tpus(chip.name, extents, slices), chip, True)
+    return _gpus(name, chip, slices * math.prod(extents))
 
 
-def _tpus(chip: str, extents: list[int]) -> tuple[Any, ...]:
-    """Descriptions of a slice's devices; a single one is taken from the smallest slice."""
+def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
+    """Descriptions of the slices' devices; a single one is taken from the smallest slice."""
     if not importlib.util.find_spec("libtpu"):
         raise config.ConfigError(
             "compiling for TPUs needs libtpu (no TPU is needed): pip install 'jax[tpu]'"
@@ -68,12 +68,14 @@ def _tpus(chip: str, extents: list[int]) -> tuple[Any, ...]:
     jax.config.update("jax_platforms", "cpu")
     from jax.experimental import topologies
 
-    count = math.prod(extents)
+    count = slices * math.prod(extents)
     flat = chip in ("v5e", "v6e")
     shape = ([2, 2] if flat else [2, 2, 1]) if count == 1 else extents
     try:
         described = topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{chip}:{'x'.join(map(str, shape))}"
+            platform="tpu",
+            topology_name=f"{chip}:{'x'.join(map(str, shape))}",
+            num_slices=slices,
         )
     except Exception as error:  # libtpu raises what it likes
         reason = str(error).splitlines()[0]

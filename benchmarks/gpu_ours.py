@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from av_mae import run, sharding, state, synthetic
+from av_mae import host, run, sharding, state, synthetic
 from benchmarks import gpu_case
 
 KERNELS = 25
@@ -21,6 +21,7 @@ KERNELS = 25
 
 def main(job: dict[str, Any]) -> None:
     device = jax.devices()[0]
+    host.keep_memory()
     gpu = device.platform == "gpu"
     dtype = "bfloat16" if gpu else "float32"
     experiment = gpu_case.experiment(job, dtype)

@@ -19,6 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest  # noqa: E402
 
+from av_mae import host  # noqa: E402
+
+host.keep_memory()
+
 # Minutes each, in a few tests: they begin, or else one of two processes ends alone with them.
 SLOWEST = (
     "test_readme",

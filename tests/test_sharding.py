@@ -1,5 +1,7 @@
 """Meshes, layout rules and batch assembly."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -60,3 +62,31 @@ def test_batch_is_split_over_both_axes_in_row_order():
 
 def test_single_host_feeds_everything():
     assert sharding.host_share(sharding.make_mesh(fsdp=2), 16) == (0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSlice:
+    """A device as a scheduler of several slices describes it."""
+
+    id: int
+    slice_index: int
+    platform: str = "cpu"
+    device_kind: str = "cpu"
+    process_index: int = 0
+
+
+def slices_of(mesh_devices):
+    return [[device.slice_index for device in copy.ravel()] for copy in mesh_devices]
+
+
+def test_a_copy_of_the_parameters_stays_within_its_slice():
+    devices = [OfSlice(id=i, slice_index=i % 2) for i in range(8)]  # told in any order
+    found = sharding._over_slices((2, 2, 2), 2, devices)
+    assert found.shape == (2, 2, 2)
+    assert slices_of(found) == [[0] * 4, [1] * 4]
+
+
+def test_a_copy_that_is_larger_than_a_slice_takes_whole_ones():
+    devices = [OfSlice(id=i, slice_index=i % 4) for i in range(8)]
+    found = sharding._over_slices((2, 4, 1), 4, devices)
+    assert slices_of(found) == [[0, 0, 1, 1], [2, 2, 3, 3]]

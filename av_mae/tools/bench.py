@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from av_mae import command_line, config, parse, run, speed, train
+from av_mae import command_line, config, host, parse, run, speed, train
 from av_mae.input import records
 from av_mae.tools import experiments
 
@@ -34,6 +34,8 @@ def main() -> None:
 
 
 def _main(_: list[str]) -> None:
+    host.keep_compiled()
+    host.keep_memory()
     try:
         experiment = parse.experiment(experiments.CONFIG.value)
         bench = prepared(experiment, experiments.CLIPS.value, experiments.LABELS.value)

@@ -32,7 +32,7 @@ from av_mae.input import description, records
 from av_mae.tools import experiments
 
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", "here", "here, a TPU slice (v5e:16x16, v5p:4x4x4), or GPUs (gpu:8, a100:16)."
+    "topology", "here", "here, TPUs (v5e:16x16, 2*v5p:4x4x4), or GPUs (gpu:8, a100:16)."
 )
 _COSTS = flags.DEFINE_bool(
     "costs", True, "Count FLOPs and bytes of scanned layers, too: two more compilations."

@@ -112,9 +112,9 @@ def test_what_is_suggested_fits():
     assert suggest.smaller(e, info, dataclasses.replace(place, chip=tiny_chip), held) == []
 
 
-@pytest.mark.parametrize("name", ["v5e", "v5e:", "abc:4x4", "4x4"])
+@pytest.mark.parametrize("name", ["v5e", "v5e:", "abc:4x4", "4x4", "2v5e:4x4"])
 def test_an_unknown_topology_is_refused(name):
-    with pytest.raises(config.ConfigError, match="expected here, a TPU slice"):
+    with pytest.raises(config.ConfigError, match="expected here, TPUs as in"):
         topology.find(name)
 
 
