@@ -302,9 +302,8 @@ def stack(layers: int, spec: Spec, *, rngs: nnx.Rngs) -> Block:
 def loop(body: Callable[[Any, Layer], Any], carry: Any, layers: Layer, spec: Spec) -> Any:
     """Carries `carry` through the layers: scanned, or unrolled with each parameter split once.
 
-    Unrolled layers keep products alone as they are (`primitives.cheaply`), so "dots" asks no more of
-    them; a scan stacks whatever it is not told to leave out.
-    Splitting once makes the gradient of a stacked parameter one concatenation; indexing layer by
+    Unrolled layers keep products alone as they are (`primitives.cheaply`), so "dots" asks no more
+    of them; a scan stacks whatever it is not told to leave out. Splitting once makes the gradient of a stacked parameter one concatenation; indexing layer by
     layer would add up as many zero-padded copies of the stack.
     """
     if spec.remat == "full" or (spec.remat == "dots" and spec.scan):
