@@ -303,7 +303,9 @@ def loop(body: Callable[[Any, Layer], Any], carry: Any, layers: Layer, spec: Spe
     """Carries `carry` through the layers: scanned, or unrolled with each parameter split once.
 
     Unrolled layers keep products alone as they are (`primitives.cheaply`), so "dots" asks no more
-    of them; a scan stacks whatever it is not told to leave out. Splitting once makes the gradient of a stacked parameter one concatenation; indexing layer by
+    of them; a scan stacks whatever it is not told to leave out.
+
+    Splitting once makes the gradient of a stacked parameter one concatenation; indexing layer by
     layer would add up as many zero-padded copies of the stack.
     """
     if spec.remat == "full" or (spec.remat == "dots" and spec.scan):
