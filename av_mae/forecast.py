@@ -107,7 +107,8 @@ def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
     """Times of the three things a step does, if each ran alone at the chip's best rate.
 
     The step takes `roofline` if all of them overlap, `estimated` if nothing does. Nothing is told
-    of a step whose bytes were not counted.
+    of a step whose bytes were not counted, nor of the network between slices, which belongs to
+    their hosts.
     """
     if work.moved is None:
         return {}
@@ -115,7 +116,7 @@ def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
     parts = {
         "compute": flops / chip.flops,
         "memory": work.moved / chip.bandwidth,
-        "collectives": sum(work.sent.values()) / chip.link,
+        "collectives": sum(b for k, b in work.sent.items() if k != hlo.BETWEEN_SLICES) / chip.link,
     }
     return parts | {"roofline": max(parts.values()), "estimated": sum(parts.values())}
 

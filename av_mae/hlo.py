@@ -16,6 +16,10 @@ COLLECTIVES = (
     "collective-permute",
 )
 
+# What libtpu hands to its runtime for the hosts' network, as its part of any collective.
+BETWEEN_SLICES = "between slices"
+_RUNTIME = "xla_megascale_runtime"
+
 _SCATTERED = "all-reduce-scatter"  # an all-reduce of which every device keeps its slice
 
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
@@ -57,7 +61,8 @@ def collective_bytes(text: str) -> dict[str, float]:
 
     Counted for rings of n devices, as XLA's own cost models do: all-reduce 2 (n - 1) / n of its
     operand, all-gather and reduce-scatter (n - 1) / n of the larger side, permutations all of it.
-    A loop's body counts as often as it runs.
+    A loop's body counts as often as it runs. What leaves a TPU slice counts once, to however many
+    others it goes.
     """
     total: dict[str, float] = {}
     for times, instruction in _run(text):
@@ -69,12 +74,16 @@ def collective_bytes(text: str) -> dict[str, float]:
 def _collective(instruction: Instruction) -> str:
     """Which collective an instruction is; "" for all others."""
     kind = instruction.kind.removesuffix("-start")
+    if kind == "send" and _RUNTIME in instruction.line:
+        return BETWEEN_SLICES
     return "reduce-scatter" if kind == _SCATTERED else kind if kind in COLLECTIVES else ""
 
 
 def _sent(kind: str, instruction: Instruction) -> float:
     n = _group(instruction.line)
     size = instruction.bytes
+    if kind == BETWEEN_SLICES:
+        return _size(*_ARRAY.findall(instruction.shape)[0])
     if instruction.kind.endswith("-start") and kind in ("all-gather", "collective-permute"):
         # The tuple holds the operand beside the result (and counters of a few bytes).
         sizes = [_size(k, axes) for k, axes in _ARRAY.findall(instruction.shape)]

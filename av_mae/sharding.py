@@ -43,7 +43,8 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
     Raises:
         ConfigError: the number of devices is not a multiple of `fsdp` x `tensor`.
     """
-    count = len(devices) if devices else jax.device_count()
+    devices = list(devices or jax.devices())
+    count = len(devices)
     for key, size, rest in (("fsdp", fsdp, count), ("tensor", tensor, count // max(fsdp, 1))):
         if size < 1 or rest % size:
             fitting = ", ".join(str(n) for n in range(1, rest + 1) if rest % n == 0)
@@ -51,7 +52,6 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
             raise config.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
     shape = (count // fsdp // tensor, fsdp, tensor)
     kinds = (AxisType.Auto,) * len(AXES)
-    devices = list(devices or jax.devices())
     slices = len({getattr(d, "slice_index", 0) for d in devices})
     if slices == 1:
         return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)

@@ -126,6 +126,15 @@ def test_collectives_inside_fusions_of_tpu_programs_count_once():
     assert hlo.collective_bytes(FUSED) == sent
 
 
+def test_what_leaves_a_slice_counts_by_itself():
+    runtime = 'is_host_transfer=true, frontend_attributes={_h="xla_megascale_runtime"}'
+    sending = """
+  %send = (f32[8]{0}, u32[], token[]) send(%e, %token), channel_id=9, """
+    text = FUSED.replace("\n  ROOT %kept", f"{sending}{runtime}\n  ROOT %kept")
+    assert hlo.collective_bytes(text)[hlo.BETWEEN_SLICES] == 8 * 4
+    assert hlo.BETWEEN_SLICES not in hlo.collective_bytes(text.replace("megascale", "other"))
+
+
 def test_a_loop_of_unknown_length_is_told(caplog):
     unknown = LOOPS.replace("constant(5)", "get-tuple-element(%q), index=1")
     assert hlo.collective_bytes(unknown) == {"collective-permute": 4 * 8 * 4}

@@ -123,20 +123,23 @@ def test_the_size_of_the_data_has_to_come_from_somewhere():
         plan.plan(EXPERIMENT, "here", None, None)
 
 
-def test_a_tpu_slice_is_compiled_for_without_a_tpu(tmp_path):
+@pytest.mark.parametrize("slices, copies", [("v5e:2x4", 4), ("2*v5e:2x4", 8)])
+def test_tpu_slices_are_compiled_for_without_a_tpu(tmp_path, slices, copies):
     if not importlib.util.find_spec("libtpu"):
         pytest.skip("needs libtpu: pip install 'jax[tpu]'")
     command = [
         sys.executable, "-m", "av_mae.tools.plan", "--config=tests/tiny_config.py:pretrain",
-        "--topology=v5e:2x4", "--clips=1000", "--labels=2", f"--json={tmp_path}/plan.json",
-        "--config.compute.fsdp=2",
+        f"--topology={slices}", "--clips=1000", "--labels=2", f"--json={tmp_path}/plan.json",
+        "--config.compute.fsdp=2", "--config.batch_size=16",
     ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": f"{tiny.ROOT}:{tiny.ROOT}/tests"}
+    paths = [str(tiny.ROOT), f"{tiny.ROOT}/tests", os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": ":".join(filter(None, paths))}
     output = subprocess.run(
         command, cwd=tiny.ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
     assert output.returncode == 0, output.stderr
     figures = json.loads((tmp_path / "plan.json").read_text())
-    assert figures["mesh"] == {"data": 4, "fsdp": 2, "tensor": 1}
+    assert figures["mesh"] == {"data": copies, "fsdp": 2, "tensor": 1}
     assert figures["fits"] and figures["work"]["sent"]["all-gather"] > 0
-    assert "8 x v5e" in output.stdout
+    assert ("between slices" in figures["work"]["sent"]) == slices.startswith("2*")
+    assert f"{2 * copies} x v5e" in output.stdout
