@@ -32,7 +32,7 @@ from absl import app, flags
 CASES = ["videomae-B", "videomae-L", "av_mae-L"]
 SIDES = ["ours", "pytorch"]
 
-# Memory as it is asked for, so that it can be measured; large pages for blocks of the host's.
+# Device memory is taken as it is needed, so that it can be measured; host memory in large pages.
 _ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
@@ -76,7 +76,7 @@ def _measured(case: str, side: str, batch_size: int) -> dict[str, Any]:
     }
     module = {"ours": "benchmarks.gpu_ours", "pytorch": "benchmarks.gpu_pytorch"}[side]
     command = [sys.executable, "-m", module, json.dumps(job)]
-    environment = _ENVIRONMENT | dict(os.environ)
+    environment = os.environ | _ENVIRONMENT
     named = {"case": case, "side": side, "batch_size": batch_size}
     print(f"{case} {side} batch {batch_size} ...", file=sys.stderr, flush=True)
     try:

@@ -16,7 +16,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import parse, speed
+from av_mae import host, parse, speed
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to take a step of.")
 _BATCH = flags.DEFINE_integer("batch_size", 2, "Clips a step.")
@@ -26,6 +26,7 @@ _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if n
 
 
 def main(_: list[str]) -> None:
+    host.keep_memory()
     experiment = dataclasses.replace(parse.experiment(_CONFIG.value), batch_size=_BATCH.value)
     compiled = speed.on_noise(experiment, 100 * _BATCH.value, _CLASSES.value)
     result = measure(compiled, _STEPS.value)

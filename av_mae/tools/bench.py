@@ -34,7 +34,6 @@ def main() -> None:
 
 
 def _main(_: list[str]) -> None:
-    host.keep_compiled()
     host.keep_memory()
     try:
         experiment = parse.experiment(experiments.CONFIG.value)

@@ -54,7 +54,7 @@ def random_step(scan, remat):
 
 
 @pytest.mark.parametrize(
-    "scan, remat", [(False, "none"), (True, "dots"), (False, "dots"), (True, "full")]
+    "scan, remat", [(False, "none"), (True, "dots"), (False, "full"), (True, "full")]
 )
 def test_scan_and_remat_change_nothing(scan, remat):
     assert_close(random_step(scan, remat), random_step(True, "none"))
