@@ -50,8 +50,8 @@ def test_the_time_to_the_first_step_is_split_and_kept(pretrained):
         "imports", "model and data set", "parameters", "first batch", "compilation", "first step",
     ]  # fmt: skip
     assert stages["imports"] > stages["first step"] > 0
-    told = progress.start_line({"imports": 3.14, "first step": 0.36})
-    assert told == "started in 3.5 s: imports 3.1, first step 0.4"
+    told = progress.stages({"imports": 3.14, "first step": 0.36})
+    assert told == "3.5 s: imports 3.1, first step 0.4"
     assert "started in" in (pretrained / "report.html").read_text()
 
 

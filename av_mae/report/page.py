@@ -269,7 +269,7 @@ def _machine(run: history.Run, session: Mapping[str, Any]) -> str:
             ("devices", f"{session['devices']} x {session['device_kind']}{hosts}"),
             ("system", f"{session['system']}, {session['cores']} cores"),
             ("started", session["start"].replace("T", " ").replace("+00:00", " UTC")),
-            ("start-up", progress.start_line(start_up) if start_up else ""),
+            ("start-up", progress.stages(start_up) if start_up else ""),
             ("elapsed", progress.duration(elapsed_seconds(run))),
             ("in training steps", progress.duration(training_seconds(run))),
             ("versions", f"python {session['python']}, {versions}"),

@@ -35,10 +35,10 @@ def line(
     return "  ".join(parts)
 
 
-def start_line(seconds: Mapping[str, float]) -> str:
-    """`started in 14.2 s: imports 3.1, devices 0.2, ..., compilation 6.0, first step 0.4`."""
+def stages(seconds: Mapping[str, float]) -> str:
+    """`14.2 s: imports 3.1, devices 0.2, ..., compilation 6.0, first step 0.4`."""
     parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-    return f"started in {sum(seconds.values()):.1f} s: {parts}"
+    return f"{sum(seconds.values()):.1f} s: {parts}"
 
 
 def evaluation_line(step: int, total_steps: int, results: Mapping[str, float]) -> str:

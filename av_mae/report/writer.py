@@ -53,7 +53,7 @@ class Reporter:
         """
         if not self._primary:
             return
-        print(progress.start_line(seconds), flush=True)
+        print(f"started in {progress.stages(seconds)}", flush=True)
         rounded = {name: round(value, 3) for name, value in seconds.items()}
         session.amend(self._workdir, {"start_up": rounded})
 
