@@ -16,7 +16,7 @@ print(jax.process_index(), jax.process_count(), jax.device_count())
 
 def joined(environments):
     """What each process prints: its number, that of the processes, and that of their devices."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
     clean |= {"XLA_FLAGS": tiny.xla_flags(1), "JAX_PLATFORMS": "cpu"}
     started = [
         subprocess.Popen(
@@ -43,6 +43,19 @@ def of_slurm(number, **more):
 def test_tasks_of_slurm_find_each_other():
     tasks = [of_slurm(number, SLURM_STEP_NODELIST="localhost") for number in range(2)]
     assert joined(tasks) == [["0", "2", "2"], ["1", "2", "2"]]
+
+
+def test_processes_of_open_mpi_find_each_other():
+    started = [
+        {
+            "OMPI_MCA_orte_hnp_uri": f"{os.getpid() * 2**12}.0;tcp://127.0.0.1:34911",
+            "OMPI_COMM_WORLD_SIZE": "2",
+            "OMPI_COMM_WORLD_RANK": str(number),
+            "OMPI_COMM_WORLD_LOCAL_RANK": str(number),
+        }
+        for number in range(2)
+    ]
+    assert joined(started) == [["0", "2", "2"], ["1", "2", "2"]]
 
 
 def test_a_shell_within_an_allocation_of_slurm_is_alone():
