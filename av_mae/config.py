@@ -53,6 +53,7 @@ class Dataset:
     sampling: str = "dense"  # dense, dense_cyclic, dense_linspace, uniform, uniform_floor
     test_short_side: int = 0  # views are cut from whole frames resized to it (Scenic); 0 = off
     repeat: int = 1  # augmented copies of a clip in one batch (Hoffer et al. 2020)
+    canvas: tuple[int, int] = (0, 0)  # height, width of pictures that devices crop; 0 = hosts do
     workers: int = 0  # parallel readers; 0 = one a core
 
 

@@ -186,8 +186,12 @@ def out_of_memory(message: str, held: float) -> float | None:
 
 
 def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
-    one = synthetic.batch(plan.experiment, len(plan.info.labels), 1)
-    return {k: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for k, x in one.items()}
+    copies = plan.experiment.dataset.repeat
+    few = synthetic.batch(plan.experiment, len(plan.info.labels), copies)
+    return {
+        k: jax.ShapeDtypeStruct((len(x) * rows // copies, *x.shape[1:]), x.dtype)
+        for k, x in few.items()
+    }
 
 
 def _memory(plan: run.Run, compiled: Any) -> Memory:
@@ -216,13 +220,10 @@ def _estimated(plan: run.Run) -> Forecast:
 def _state(plan: run.Run) -> Memory:
     """The parts of memory that are known beforehand; `peak` is their sum."""
     rows = plan.experiment.batch_size // sharding.row_shards(plan.mesh)
-    batch = sum(
-        x.nbytes for x in synthetic.batch(plan.experiment, len(plan.info.labels), 1).values()
-    )
     state = plan.abstract
     params, moments, averages = (
         estimate.tree_bytes(t) for t in (state.params, state.opt_state, state.ema)
     )
-    inputs = float(batch * rows)
+    inputs = estimate.tree_bytes(_batch(plan, rows))
     held = params + moments + averages + inputs
     return Memory(params, moments, averages, inputs, 0.0, 0.0, held)

@@ -184,6 +184,11 @@ def _check_sizes(e: config.Experiment) -> None:
         raise config.ConfigError(
             f"batch_size {e.batch_size} is not divisible by dataset.repeat {e.dataset.repeat}"
         )
+    if any(e.dataset.canvas) and min(e.dataset.canvas) < 1:
+        raise config.ConfigError(
+            f"dataset.canvas is {e.dataset.canvas}, expected a height and a width of pictures in "
+            "pixels, or (0, 0) for crops by the host"
+        )
     m = e.model
     for key, width, heads in (
         ("model", m.width, m.heads),

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from av_mae import config, durations, flops, hardware, on_demand, optim, sharding, state, tasks
 from av_mae.input import description, records
 from av_mae.modality import Audio
+from av_mae.preprocess import canvas
 from av_mae.report import writer
 
 
@@ -89,8 +90,10 @@ class Run:
             ema=e.optim.ema,
         )
 
+        size = e.modalities["video"].axes[1] if "video" in e.modalities else 0
+
         def step(current: state.TrainState, batch: state.Batch):
-            following, metrics = inner(current, batch)
+            following, metrics = inner(current, canvas.cut(batch, size))
             return following, metrics | {"lr": jnp.float32(self.lr(current.step))}
 
         return jax.jit(
@@ -136,6 +139,9 @@ def assemble(
     experiment = with_statistics(experiment, info)
     mesh = mesh_of(experiment.compute, devices)
     sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)
+    if any(experiment.dataset.canvas):
+        clips = experiment.batch_size // experiment.dataset.repeat
+        sharding.check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
     steps_per_epoch = _steps_per_epoch(experiment, info)
     total, warmup = _durations(experiment, steps_per_epoch)
     task = tasks.make(experiment, info.labels)

@@ -26,7 +26,7 @@ def info(experiment: config.Experiment, clips: int, labels: int) -> records.Info
 
 
 def batch(experiment: config.Experiment, labels: int, rows: int) -> dict[str, np.ndarray]:
-    """Noise in the shapes and types of a training batch of `rows` clips that lack nothing."""
+    """Noise in the shapes and types of a training batch of `rows` that lack nothing."""
     rng = np.random.default_rng(0)
     made: dict[str, np.ndarray] = {
         "label": np.eye(max(labels, 1), labels, dtype=np.float32)[
@@ -36,8 +36,20 @@ def batch(experiment: config.Experiment, labels: int, rows: int) -> dict[str, np
         "valid": np.ones(rows, bool),
     }
     for name, spec in experiment.modalities.items():
-        if isinstance(spec, Video):
+        if isinstance(spec, Video) and any(experiment.dataset.canvas):
+            made |= _canvas(experiment.dataset, spec, rows, rng)
+        elif isinstance(spec, Video):
             made[name] = rng.integers(0, 256, (rows, *spec.input_shape), np.uint8)
         elif isinstance(spec, Audio):
             made[name] = rng.integers(-(2**14), 2**14, (rows, spec.samples)).astype(np.int16)
     return made
+
+
+def _canvas(
+    dataset: config.Dataset, video: Video, rows: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Pictures that devices crop, each copy of a clip showing all of them."""
+    clips, (height, width) = rows // dataset.repeat, dataset.canvas
+    pictures = rng.integers(0, 256, (clips, video.frames, height, width, 3), np.uint8)
+    whole = np.array([0, 0, height, width], np.float32)
+    return {"canvas": pictures, "crops": np.tile(whole, (clips, dataset.repeat, 1))}

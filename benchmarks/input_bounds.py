@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import app, flags
 
-from av_mae import config, modality
+from av_mae import config, host, modality
 from av_mae.input import pipeline
 from benchmarks import input as input_benchmark
 
@@ -33,6 +33,7 @@ STEPS = (0, 10_000_000)
 
 
 def main(_: list[str]) -> None:
+    host.keep_memory()
     kinds = {
         "video": modality.Video(frames=4, size=16, patch=(2, 8, 8)),
         "audio": modality.Audio(seconds=0.4, mels=16),

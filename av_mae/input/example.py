@@ -1,7 +1,8 @@
 """From one serialised record to one example: parse, choose frames and sound, crop, label."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import tensorflow as tf
@@ -44,12 +45,16 @@ class Maker:
         augment: config.Augment,
         copies: int,
         seed: int,
+        canvas: tuple[int, int] = (0, 0),
     ) -> Tensors:
         """`copies` rows of one clip, every entry `[copies ...]`: same window, crops of their own.
 
         Args:
             position: of the clip in its split, int64 [].
             counter: of the clip in the run, int64 []; it and the seed decide every draw.
+            canvas: (height, width) of pictures that are cropped later, once for all copies:
+                `canvas` uint8 [1 f *canvas 3] and `crops` float32 [1 copies 4] (y, x, h, w) instead
+                of `video`; (0, 0) = crop here.
         """
         parsed = self.parse(record)
         key = order.key(seed, counter)
@@ -58,8 +63,12 @@ class Maker:
         )
         crop = order.fold(key, _CROP)
         boxes = [self._box(parsed, augment, order.fold(crop, copy)) for copy in range(copies)]
+        if any(canvas):
+            pictures = self._draw_canvas(parsed, windows, boxes, canvas)
+        else:
+            pictures = self._cut_pictures(parsed, windows, boxes)
         facts = {k: tf.repeat(x[None], copies, 0) for k, x in self._facts(parsed, position).items()}
-        return self._views(parsed, windows, boxes) | facts
+        return pictures | self._cut_sound(parsed, windows, copies) | facts
 
     def test(
         self,
@@ -81,8 +90,9 @@ class Maker:
             _clock(parsed), self.modalities, self.sampling, temporal_views
         )
         boxes = video.view_boxes(parsed["height"], parsed["width"], spatial_views)
-        views = self._views(parsed, windows, boxes, short_side)
-        return views | self._facts(parsed, position)
+        pictures = self._cut_pictures(parsed, windows, boxes, short_side)
+        sound = self._cut_sound(parsed, windows, spatial_views)
+        return pictures | sound | self._facts(parsed, position)
 
     def parse(self, record: tf.Tensor) -> Tensors:
         """The features of a record that the asked modalities need; frames stay encoded."""
@@ -111,27 +121,63 @@ class Maker:
         size = pictures.size if pictures else 0
         return video.random_box(augment, parsed["height"], parsed["width"], size, key)
 
-    def _views(
+    def _cut_pictures(
         self,
         parsed: Tensors,
         windows: sampling_lib.Windows,
         boxes: Sequence[tf.Tensor],
         short_side: int = 0,
     ) -> Tensors:
-        """Pictures and sound of every window with every crop, windows slowest."""
-        pictures, sound = sampling_lib.kinds(self.modalities)
-        views: Tensors = {}
-        if pictures is not None and windows.frames is not None:
-            crops = _crops_or_zeros if "video" in self.lacking else _crops
-            views["video"] = crops(
-                parsed["frames"], windows.frames, boxes, pictures.size, short_side
-            )
-        if sound is not None and windows.audio is not None:
-            length = sampling_lib.length(sound, _rate(parsed))
-            cyclic = self.sampling == sampling_lib.CYCLIC
-            waves = sampling_lib.cut(parsed["audio"], windows.audio, length, cyclic=cyclic)
-            views["audio"] = tf.repeat(waves, len(boxes), axis=0)
-        return views
+        """Every window with every crop, windows slowest."""
+        video_spec, _ = sampling_lib.kinds(self.modalities)
+        if video_spec is None or windows.frames is None:
+            return {}
+        crop = functools.partial(
+            _crops, parsed["frames"], windows.frames, boxes, video_spec.size, short_side
+        )
+        rows = cast(int, windows.frames.shape[0]) * len(boxes)
+        spec = tf.TensorSpec([rows, *video_spec.input_shape], tf.uint8)
+        return {"video": self._or_zeros(parsed, crop, [spec])[0]}
+
+    def _draw_canvas(
+        self,
+        parsed: Tensors,
+        windows: sampling_lib.Windows,
+        boxes: Sequence[tf.Tensor],
+        canvas: tuple[int, int],
+    ) -> Tensors:
+        """The one window as it covers all crops, and the crops."""
+        video_spec, _ = sampling_lib.kinds(self.modalities)
+        if video_spec is None or windows.frames is None:
+            return {}
+        draw = functools.partial(
+            _canvas, parsed["frames"], windows.frames, boxes, video_spec.size, canvas
+        )
+        specs = [
+            tf.TensorSpec([1, video_spec.frames, *canvas, 3], tf.uint8),
+            tf.TensorSpec([1, len(boxes), 4], tf.float32),
+        ]
+        pictures, crops = self._or_zeros(parsed, draw, specs)
+        return {"canvas": pictures, "crops": crops}
+
+    def _or_zeros(
+        self, parsed: Tensors, make: Callable[[], list[tf.Tensor]], specs: list[tf.TensorSpec]
+    ) -> list[tf.Tensor]:
+        """What is made of a record's pictures; zeros where it, unlike others, has none."""
+        if "video" not in self.lacking:
+            return make()
+        zeros = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
+        return tf.cond(tf.size(parsed["frames"]) > 0, make, lambda: zeros)
+
+    def _cut_sound(self, parsed: Tensors, windows: sampling_lib.Windows, crops: int) -> Tensors:
+        """Every window's sound, repeated for each of its crops."""
+        _, audio_spec = sampling_lib.kinds(self.modalities)
+        if audio_spec is None or windows.audio is None:
+            return {}
+        length = sampling_lib.length(audio_spec, _rate(parsed))
+        cyclic = self.sampling == sampling_lib.CYCLIC
+        waves = sampling_lib.cut(parsed["audio"], windows.audio, length, cyclic=cyclic)
+        return {"audio": tf.repeat(waves, crops, axis=0)}
 
     def _facts(self, parsed: Tensors, position: tf.Tensor) -> Tensors:
         facts = {
@@ -168,7 +214,7 @@ def _crops(
     boxes: Sequence[tf.Tensor],
     size: int,
     short_side: int,
-) -> tf.Tensor:
+) -> list[tf.Tensor]:
     """Chosen frames of a record in every crop: uint8 [v * k, f, size, size, 3]."""
     views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
     chosen = tf.gather(frames, tf.reshape(chosen_vf, [-1]))
@@ -177,23 +223,20 @@ def _crops(
     else:
         cuts = video.crops(chosen, boxes, size)
     pictures_vk = tf.stack([tf.reshape(x, [views, length, size, size, 3]) for x in cuts], axis=1)
-    return tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])
+    return [tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])]
 
 
-def _crops_or_zeros(
+def _canvas(
     frames: tf.Tensor,
-    chosen_vf: tf.Tensor,
+    chosen_1f: tf.Tensor,
     boxes: Sequence[tf.Tensor],
     size: int,
-    short_side: int,
-) -> tf.Tensor:
-    """As `_crops`, for a record that may have no pictures."""
-    views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
-    return tf.cond(
-        tf.size(frames) > 0,
-        lambda: _crops(frames, chosen_vf, boxes, size, short_side),
-        lambda: tf.zeros([views * len(boxes), length, size, size, 3], tf.uint8),
-    )
+    canvas: tuple[int, int],
+) -> list[tf.Tensor]:
+    """Chosen frames as the crops need them [1 f *canvas 3], and the crops [1 k 4]."""
+    pictures, crops = video.on_canvas(tf.gather(frames, chosen_1f[0]), boxes, size, canvas)
+    pictures = tf.ensure_shape(pictures, [chosen_1f.shape[1], *canvas, 3])
+    return [pictures[None], crops[None]]
 
 
 def _multi_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:

@@ -55,7 +55,8 @@ def train_batches(
         `label` float32 `[b k]` multi-hot, `index` int32 `[b]` (position in the split), `valid`
         bool `[b]` (all true); b = batch_size / hosts. `video_present` or `audio_present` bool
         `[b]` if some clip of the split has no pictures or no sound, so that complete data sets
-        need no attention masks.
+        need no attention masks. With dataset.canvas there are `canvas` uint8 `[c f H W 3]` and
+        `crops` float32 `[c r 4]`, c = b / r, instead of `video`; see `av_mae.preprocess.canvas`.
 
     Raises:
         ValueError: no such data set or split, nothing in it to train on, or rows that do not
@@ -71,7 +72,13 @@ def train_batches(
 
     def example(record: tf.Tensor, position: tf.Tensor, counter: tf.Tensor) -> example_lib.Tensors:
         return opened.maker.training(
-            record, position, counter, augment=augment, copies=dataset.repeat, seed=seed
+            record,
+            position,
+            counter,
+            augment=augment,
+            copies=dataset.repeat,
+            seed=seed,
+            canvas=dataset.canvas,
         )
 
     counters = order.counters(clips_per_batch, start=start, host=host, hosts=hosts)

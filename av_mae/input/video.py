@@ -26,6 +26,9 @@ _MARGIN = 256 / 224
 
 _TRIES = 10
 
+# Reductions that the JPEG decoder takes while it decodes.
+_RATIOS = (1, 2, 4, 8)
+
 
 def random_box(
     augment: config.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
@@ -55,15 +58,30 @@ def crops(frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int) -> list[tf.T
     JPEG decoder, which averages (half, quarter, eighth size); the rest is bilinear between
     neighbours, where an antialiased resize would take five times as long.
     """
-    boxes_k4 = tf.stack(boxes)
-    start = tf.reduce_min(boxes_k4[:, :2], axis=0)
-    end = tf.reduce_max(boxes_k4[:, :2] + boxes_k4[:, 2:], axis=0)
-    region = tf.concat([start, end - start], axis=0)
-    inside = [box - tf.pad(start, [[0, 2]]) for box in boxes]
-    halves = [2 * size, 4 * size, 8 * size]
-    halvings = tf.reduce_sum(tf.cast(tf.reduce_min(boxes_k4[:, 2:]) >= halves, tf.int32))
+    region, inside, halvings = _covered(boxes, size)
     decode = functools.partial(_decode, frames, region, inside, size)
-    return tf.switch_case(halvings, [functools.partial(decode, ratio) for ratio in (1, 2, 4, 8)])
+    return tf.switch_case(halvings, [functools.partial(decode, ratio) for ratio in _RATIOS])
+
+
+def on_canvas(
+    frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int, canvas: tuple[int, int]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes JPEG strings [f] once, for `av_mae.preprocess.canvas` to cut the boxes on a device.
+
+    Decodes as `crops` does. A region larger than the canvas is resized to fit it.
+
+    Returns:
+        Pictures uint8 [f, *canvas, 3], black right of and below what the boxes cover, and the boxes
+        float32 [k, 4] in them.
+    """
+    region, inside, halvings = _covered(boxes, size)
+    ratio = tf.gather(_RATIOS, halvings)
+    extent = region[2:] // ratio
+    fitted = tf.minimum(extent, canvas)
+    draw = functools.partial(_draw, frames, region, fitted, canvas)
+    pictures = tf.switch_case(halvings, [functools.partial(draw, ratio) for ratio in _RATIOS])
+    scale = tf.tile(tf.cast(fitted, tf.float32) / tf.cast(extent, tf.float32), [2])
+    return pictures, tf.cast(tf.stack(inside) // ratio, tf.float32) * scale
 
 
 def whole_views(frames: tf.Tensor, views: int, short_side: int, size: int) -> list[tf.Tensor]:
@@ -83,21 +101,59 @@ def whole_views(frames: tf.Tensor, views: int, short_side: int, size: int) -> li
     return tf.map_fn(cut, frames, fn_output_signature=spec)
 
 
+def _covered(boxes: Sequence[tf.Tensor], size: int) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+    """The region that the boxes cover, the boxes in it, how often its decoding may halve it."""
+    boxes_k4 = tf.stack(boxes)
+    start = tf.reduce_min(boxes_k4[:, :2], axis=0)
+    end = tf.reduce_max(boxes_k4[:, :2] + boxes_k4[:, 2:], axis=0)
+    inside = [box - tf.pad(start, [[0, 2]]) for box in boxes]
+    enough = [ratio * size for ratio in _RATIOS[1:]]
+    halvings = tf.reduce_sum(tf.cast(tf.reduce_min(boxes_k4[:, 2:]) >= enough, tf.int32))
+    return tf.concat([start, end - start], axis=0), inside, halvings
+
+
 def _decode(
     frames: tf.Tensor, region: tf.Tensor, boxes: Sequence[tf.Tensor], size: int, ratio: int
 ) -> list[tf.Tensor]:
     """The crops from frames decoded at 1 / ratio of their size."""
 
     def cut(frame: tf.Tensor) -> list[tf.Tensor]:
-        picture = tf.image.decode_and_crop_jpeg(
-            frame, region // ratio, channels=3, ratio=ratio, dct_method="INTEGER_FAST"
-        )
+        picture = _decoded(frame, region, ratio)
         if len(boxes) == 1:
-            return [_resize(picture, size)]
-        return [_resize(_cut(picture, box // ratio), size) for box in boxes]
+            return [_resize(picture, (size, size))]
+        return [_resize(_cut(picture, box // ratio), (size, size)) for box in boxes]
 
     spec = [tf.TensorSpec([size, size, 3], tf.uint8)] * len(boxes)
     return tf.map_fn(cut, frames, fn_output_signature=spec)
+
+
+def _draw(
+    frames: tf.Tensor, region: tf.Tensor, fitted: tf.Tensor, canvas: tuple[int, int], ratio: int
+) -> tf.Tensor:
+    """The region of frames decoded at 1 / ratio of their size, `fitted` to the canvas."""
+
+    # Joined, because TensorFlow's padding of bytes takes as long as the decoding.
+    height, width = canvas
+    right = tf.zeros([fitted[0], width - fitted[1], 3], tf.uint8)
+    below = tf.zeros([height - fitted[0], width, 3], tf.uint8)
+
+    def draw(frame: tf.Tensor, resize: bool) -> tf.Tensor:
+        picture = _decoded(frame, region, ratio)
+        picture = _resize(picture, fitted) if resize else picture
+        return tf.concat([tf.concat([picture, right], axis=1), below], axis=0)
+
+    spec = tf.TensorSpec([*canvas, 3], tf.uint8)
+    each = functools.partial(tf.map_fn, elems=frames, fn_output_signature=spec)
+    fits = tf.reduce_all(region[2:] // ratio == fitted)
+    return tf.cond(
+        fits, lambda: each(lambda frame: draw(frame, False)), lambda: each(lambda f: draw(f, True))
+    )
+
+
+def _decoded(frame: tf.Tensor, region: tf.Tensor, ratio: int) -> tf.Tensor:
+    return tf.image.decode_and_crop_jpeg(
+        frame, region // ratio, channels=3, ratio=ratio, dct_method="INTEGER_FAST"
+    )
 
 
 def _cut(picture: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
@@ -122,11 +178,11 @@ def _resize_whole(picture: tf.Tensor, short_side: int) -> tf.Tensor:
     return tf.cast(tf.image.resize(picture, shape, "bilinear"), tf.uint8)
 
 
-def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
+def _resize(picture: tf.Tensor, shape: tuple[int, int] | tf.Tensor) -> tf.Tensor:
     # Floats in: the kernel would convert every byte four times. Weights sum to 1, so that the half
     # for rounding may be added to the pixels that are fewer.
     halfway = tf.cast(picture, tf.float32) + 0.5
-    return tf.cast(tf.image.resize(halfway, (size, size), "bilinear"), tf.uint8)
+    return tf.cast(tf.image.resize(halfway, shape, "bilinear"), tf.uint8)
 
 
 def _random_resized(

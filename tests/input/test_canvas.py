@@ -1,0 +1,140 @@
+"""Devices crop what hosts would have cropped: the same pictures, the same batches, the same run."""
+
+import itertools
+
+import input_clips
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from av_mae import config, parse, run, sharding, synthetic, train
+from av_mae.input import pipeline, video
+from av_mae.preprocess import canvas
+
+HEIGHT, WIDTH = 40, 48  # of tiny's pictures
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.write_records(tmp_path_factory.mktemp("records"))
+
+
+def experiment(data, shape=(0, 0), repeat=2, **changes):
+    values = tiny.experiment(data, evaluators={}, batch_size=32, **changes)
+    values["dataset"] |= {"canvas": shape, "repeat": repeat}
+    values["augment"] = {"crop": "random_resized", "crop_area": (0.3, 1.0)}
+    return parse.experiment(values)
+
+
+def batches(e: config.Experiment, count: int, **kwargs):
+    found = pipeline.train_batches(
+        e.dataset.path, e.modalities, e.dataset, e.augment,
+        batch_size=e.batch_size, seed=0, **kwargs,
+    )  # fmt: skip
+    return list(itertools.islice(found, count))
+
+
+def smooth(height: int, width: int) -> bytes:
+    """A picture of slow waves, which no way to resample changes much."""
+    y, x = np.mgrid[:height, :width] / 12
+    planes = 128 + 100 * np.stack([np.sin(y), np.cos(x), np.sin(x + y)], -1)
+    return tf.io.encode_jpeg(planes.astype(np.uint8), quality=95).numpy()
+
+
+def both_ways(frame: bytes, boxes, size: int, shape) -> tuple[np.ndarray, np.ndarray]:
+    """Crops [k size size 3] by the host, and through a canvas."""
+    frames, boxes = tf.constant([frame]), [tf.constant(box) for box in boxes]
+    hosts = np.stack([crop[0] for crop in video.crops(frames, boxes, size)])
+    pictures, crops = video.on_canvas(frames, boxes, size, shape)
+    assert pictures.shape == (1, *shape, 3)
+    ends = (crops[:, :2] + crops[:, 2:]).numpy()
+    assert np.all(crops.numpy() >= 0) and np.all(ends <= np.array(shape) + 1e-3)
+    devices = canvas.crops(jnp.array(pictures[None]), jnp.array(crops[None]), size)
+    return hosts.astype(int), np.asarray(devices)[:, 0].astype(int)
+
+
+@pytest.mark.parametrize("size", [100, 48, 40, 24, 12])
+@pytest.mark.parametrize("boxes", [[(17, 60, 96, 128)], [(17, 60, 96, 128), (40, 3, 110, 99)]])
+def test_a_device_cuts_what_a_host_would(size, boxes):
+    """Sizes on both sides of the steps where the decoder reduces by 2, 4 and 8."""
+    hosts, devices = both_ways(smooth(160, 240), boxes, size, (160, 240))
+    assert np.abs(hosts - devices).max() <= 1
+
+
+def test_what_is_larger_than_the_canvas_is_resized_to_fit():
+    hosts, devices = both_ways(smooth(160, 240), [(3, 5, 150, 220), (30, 9, 99, 120)], 96, (99, 99))
+    assert np.abs(hosts - devices).max() <= 12 and np.abs(hosts - devices).mean() < 2
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_a_batch_is_that_of_the_host_but_for_who_crops(data, repeat):
+    shape = (HEIGHT, WIDTH)
+    hosts = batches(experiment(data, repeat=repeat), 3)
+    devices = batches(experiment(data, shape, repeat), 3)
+    for expected, found in zip(hosts, devices, strict=True):
+        assert found["canvas"].shape == (32 // repeat, 4, *shape, 3)
+        assert found["crops"].shape == (32 // repeat, repeat, 4)
+        cut = canvas.cut(jax.tree.map(jnp.asarray, found), 32)
+        assert cut.keys() == expected.keys()
+        assert np.abs(np.asarray(cut.pop("video")).astype(int) - expected["video"]).max() <= 1
+        assert all(np.array_equal(cut[name], expected[name]) for name in cut)
+
+
+def test_hosts_share_the_clips(data):
+    whole = batches(experiment(data, (HEIGHT, WIDTH)), 2)
+    shares = [batches(experiment(data, (HEIGHT, WIDTH)), 2, host=h, hosts=2) for h in range(2)]
+    for batch, one, other in zip(whole, *shares, strict=True):
+        joined = {name: np.concatenate([one[name], other[name]]) for name in batch}
+        assert all(np.array_equal(joined[name], batch[name]) for name in batch)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_learns_the_same(data, accumulate):
+    """Over eight devices, which hold two clips of two copies each."""
+    losses = []
+    for shape in ((0, 0), (HEIGHT, WIDTH)):
+        made = run.build(experiment(data, shape, optim={"accumulate": accumulate}))
+        step, current = made.train_step(), made.init()
+        rows = itertools.islice(train.batches(made, 0), 3)
+        found = []
+        for batch in rows:
+            current, metrics = step(current, sharding.to_devices(batch, made.mesh))
+            found.append(float(metrics["loss"]))
+        losses.append(found)
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+def test_a_clip_without_pictures_is_an_empty_canvas(tmp_path):
+    input_clips.write(tmp_path, clips=4, shards=1, c1={"frames": 0, "sound": 1.2})
+    found = pipeline.train_batches(
+        tmp_path, input_clips.both(), config.Dataset(canvas=(24, 32)), config.Augment(),
+        batch_size=4, seed=0,
+    )  # fmt: skip
+    batch = next(found)
+    drawn = batch["canvas"].any(axis=(1, 2, 3, 4))
+    assert np.array_equal(drawn, batch["video_present"]) and drawn.sum() == 3
+    cut = canvas.cut(jax.tree.map(jnp.asarray, batch), 16)["video"]
+    assert not np.asarray(cut)[~drawn].any()
+
+
+def test_a_plan_counts_the_canvas(data):
+    """A canvas of a half more pixels than a crop, for every other row."""
+    plain, drawn = (
+        run.assemble(e := experiment(data, shape), synthetic.info(e, 32, 2), jax.devices()[:1])
+        for shape in ((0, 0), (48, 32))
+    )
+    sizes = [
+        synthetic.batch(made.experiment, 2, 32)[name].nbytes
+        for made, name in ((plain, "video"), (drawn, "canvas"))
+    ]
+    assert sizes[1] / sizes[0] == pytest.approx(1.5 / 2)
+
+
+def test_what_cannot_be_a_canvas_is_refused(data):
+    with pytest.raises(config.ConfigError, match=r"dataset.canvas is \(0, 48\), expected a height"):
+        experiment(data, (0, WIDTH))
+    with pytest.raises(config.ConfigError, match=r"batch_size / dataset.repeat 4 is not divisible"):
+        run.build(experiment(data, (HEIGHT, WIDTH), repeat=8))
