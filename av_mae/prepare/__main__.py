@@ -48,7 +48,10 @@ _LABELS = flags.DEFINE_string(
     "File with one label name a line, in index order; default: the data set's own, or sorted.",
 )
 _VAL_SHARE = flags.DEFINE_float(
-    "val_share", 0.1, "Share of the clips for validation where the source has no splits."
+    "val_share",
+    None,
+    "folder, csv: share of the clips for validation where the source has no splits; default "
+    f"{datasets.VAL_SHARE}.",
 )
 _FPS = flags.DEFINE_float("fps", 12.5, "Frames a second in the records.")
 _SHORT_SIDE = flags.DEFINE_integer(
@@ -97,8 +100,6 @@ def main() -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it greets the user with a warning
-    flags.mark_flag_as_required("dataset")
-    flags.mark_flags_as_mutual_exclusive(["out", "cache"], required=True)
     app.run(_main, flags_parser=_parse)
 
 
@@ -114,6 +115,7 @@ def _parse(arguments: list[str]) -> list[str]:
 
 def _main(arguments: list[str]) -> None:
     try:
+        _check_flags()
         if len(arguments) > 1 and _RUNNER.value is None:
             raise ValueError(
                 f"unexpected argument {arguments[1]!r}; options are written --name=value"
@@ -129,6 +131,17 @@ def _main(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(_INTERRUPTED)
+
+
+def _check_flags() -> None:
+    if not _DATASET.value:
+        known = ", ".join(datasets.names())
+        raise ValueError(f"--dataset is missing; one of {known}; --help says what they take")
+    if bool(_OUT.value) == bool(_CACHE.value):
+        said = "both --out and --cache are given" if _OUT.value else "--out is missing"
+        raise ValueError(
+            f"{said}; give --out=DIR, the folder to write, or --cache=DIR (docs/data.md)"
+        )
 
 
 def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
@@ -164,6 +177,8 @@ def _request(out: str, name: str) -> tuple[datasets.Listing, plan.Settings, Sequ
         workers=_WORKERS.value or cores.count(),
     )
     listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
+    for doubt in listing.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
     untrained = plan.untrained(listing.entries)
     if untrained:
         print(

@@ -57,6 +57,7 @@ class Library:
     def __init__(self, root: pathlib.Path, *, pictures: bool = False) -> None:
         self.root = root
         self._paths: dict[str, str] = {}
+        self._twins: dict[str, str] = {}
         ranks: dict[str, tuple[bool, bool]] = {}
         for source in media(root, pictures=pictures):
             # A video comes before its sound alone; damaged files of Kinetics-400 lie beside those
@@ -65,6 +66,9 @@ class Library:
             rank = (source.suffix.lower() not in _VIDEO, not replaces)
             if source.stem not in ranks or rank < ranks[source.stem]:
                 ranks[source.stem], self._paths[source.stem] = rank, source.as_posix()
+                self._twins.pop(source.stem, None)
+            elif rank == ranks[source.stem]:
+                self._twins[source.stem] = source.as_posix()
 
     def find(self, wanted: Wanted) -> datasets.Entry | None:
         """The clip with the file that holds it, or None."""
@@ -115,6 +119,19 @@ class Library:
             labels=None if labels is None else tuple(labels),
             listed=dict(listed),
             published=published,
+            doubts=self._doubts(entries.values()),
+        )
+
+    def _doubts(self, entries: Iterable[datasets.Entry]) -> tuple[str, ...]:
+        """What to say of names that several files have."""
+        stems = [pathlib.PurePosixPath(entry.source).stem for entry in entries]
+        twins = [stem for stem in dict.fromkeys(stems) if stem in self._twins]
+        if not twins:
+            return ()
+        taken, other = self._paths[twins[0]], self._twins[twins[0]]
+        return (
+            f"{len(twins)} names of clips are those of several files; the first is taken, as "
+            f"{taken} and not {other}",
         )
 
     def _at(self, entry: datasets.Entry, name: str, **part: None) -> datasets.Entry:

@@ -67,7 +67,15 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
         (["--dataset=csv", "--out=x", "--source={csv}", "more"], "unexpected argument 'more'"),
         (["--dataset=sample", "--out=x", "--source={csv}"], "error: --dataset=sample is rendered"),
         (["--dataset=csv", "--ou=x"], "Unknown command line flag 'ou'"),
-        (["--dataset=csv"], "Exactly one of (out, cache)"),
+        (["--dataset=csv"], "error: --out is missing; give --out=DIR"),
+        (["--dataset=csv", "--out=x", "--cache=y"], "error: both --out and --cache are given"),
+        (["--out=x"], "error: --dataset is missing; one of audioset,"),
+        (
+            ["--dataset=folder", "--out=x", "--media=y"],
+            "--media means nothing for --dataset=folder",
+        ),
+        (["--dataset=hmdb51", "--out=x", "--val_share=0.2"], "error: --val_share means nothing"),
+        (["--dataset=ssv2", "--out=x", "--ignore_columns=a"], "error: --ignore_columns means noth"),
     ],
 )
 def test_a_wrong_request_is_one_sentence_at_once(tmp_path, request_flags, message):

@@ -2,7 +2,8 @@
 
 A data set is one file here: its name is the value of `--dataset`, its docstring says what it takes,
 and it has a function `clips(source: str, options: Options) -> Listing`. Keyword-only parameters of
-that function are its arguments on the command line: `--dataset=ucf101:split=2`.
+that function are its arguments on the command line: `--dataset=ucf101:split=2`. It may say in TAKES
+which of `Options` that can be given it has a use for; otherwise that is `media`.
 """
 
 import collections
@@ -19,6 +20,7 @@ from typing import Literal
 from av_mae.prepare import arguments
 
 Kind = Literal["video", "sound", "picture"]
+VAL_SHARE = 0.1
 SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 
 
@@ -87,6 +89,7 @@ class Listing:
             not; empty where there are no such lists.
         published: number of clips in the official lists when their authors published them; None
             where it is not known or the lists differ.
+        doubts: sentences on what was chosen where the source is ambiguous.
     """
 
     entries: tuple[Entry, ...]
@@ -94,6 +97,7 @@ class Listing:
     labels: tuple[str, ...] | None = None
     listed: Mapping[str, int] = dataclasses.field(default_factory=dict)
     published: int | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +107,15 @@ class Options:
     Attributes:
         out: the folder that is written.
         media: folder of the media; None is that of the list, or the source.
-        val_share: share of the clips that goes to `val` where the source has no splits.
+        val_share: share of the clips that goes to `val` where the source has no splits; None is
+            VAL_SHARE.
         ignore_columns: columns of a csv that are not read.
         workers: processes that may be used.
     """
 
     out: str = ""
     media: str | None = None
-    val_share: float = 0.1
+    val_share: float | None = None
     ignore_columns: tuple[str, ...] = ()
     workers: int = 1
 
@@ -137,11 +142,24 @@ def clips(dataset: str, source: str, options: Options) -> Listing:
     """Lists the clips of a data set named as on the command line: `ucf101` or `ucf101:split=2`.
 
     Raises:
-        ValueError: no such data set or argument, or the source is not what the data set takes.
+        ValueError: no such data set or argument, an option that it has no use for, or the source
+            is not what the data set takes.
     """
     name, _, text = dataset.partition(":")
     module = find(name)
+    _check_used(name, getattr(module, "TAKES", ("media",)), options)
     return module.clips(source, options, **arguments.parse(module.clips, text, name))
+
+
+def _check_used(name: str, takes: Sequence[str], options: Options) -> None:
+    given = {
+        "media": options.media is not None,
+        "val_share": options.val_share is not None,
+        "ignore_columns": bool(options.ignore_columns),
+    }
+    for option, is_given in given.items():
+        if is_given and option not in takes:
+            raise ValueError(f"--{option} means nothing for --dataset={name}; leave it out")
 
 
 def summary(name: str) -> str:
@@ -162,11 +180,12 @@ def order(id: str) -> bytes:
     return hashlib.sha256(id.encode()).digest()
 
 
-def split_off(entries: Iterable[Entry], share: float) -> list[Entry]:
+def split_off(entries: Iterable[Entry], share: float | None) -> list[Entry]:
     """Moves a share of every label's clips from `train` to `val`, the same clips every time.
 
     A label with two clips or more keeps at least one of them in each, if `share` is above 0.
     """
+    share = VAL_SHARE if share is None else share
     if not 0.0 <= share < 1.0:
         raise ValueError(f"--val_share is {share}, expected 0 <= share < 1")
     groups: dict[Sequence[str], list[Entry]] = collections.defaultdict(list)

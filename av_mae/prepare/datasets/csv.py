@@ -17,6 +17,8 @@ from av_mae import storage
 from av_mae.prepare import datasets
 
 _ALIASES = {"file": "path", "labels": "label"}
+TAKES = ("media", "val_share", "ignore_columns")
+
 _COLUMNS = ("path", "label", "split", "start", "end", "id")
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from av_mae import storage
 from av_mae.prepare import datasets
 
+TAKES = ("val_share",)
+
 
 def clips(
     source: str, options: datasets.Options, *, kind: datasets.Kind = "video"

@@ -6,6 +6,8 @@ from av_mae import storage
 from av_mae.prepare import datasets, sample
 from av_mae.prepare.datasets import folder
 
+TAKES = ()
+
 
 def clips(source: str, options: datasets.Options) -> datasets.Listing:
     """Renders what is not there yet, and lists it.
