@@ -9,6 +9,7 @@ Both runs see the same clips, crops and masks, and start from the same parameter
 import dataclasses
 import json
 import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -29,6 +30,7 @@ def main(_: list[str]) -> None:
     full, half = (np.array(losses(experiment, dtype)) for dtype in ("float32", "bfloat16"))
     apart = np.abs(half / full - 1)
     result = {
+        "command": " ".join(["python -m benchmarks.numerics", *sys.argv[1:]]),
         "device": jax.devices()[0].device_kind,
         "batch_size": experiment.batch_size,
         "largest_difference": float(apart.max()),
