@@ -17,19 +17,22 @@ AXES = ("data", "fsdp", "tensor")
 # The batch is split over two axes; parameters over "fsdp" and "tensor".
 BATCH = PartitionSpec(("data", "fsdp"))
 
-# (path pattern, axis split over "tensor", first axis that may be split over "fsdp"); the first
-# pattern that is found counts. Heads and hidden units are split over "tensor", so that a layer
-# sums over devices twice (Shoeybi et al. 2019). Of the axes open to "fsdp" the last one that it
-# divides is split. Stacked layers keep axis 0 whole, so that a scan over layers stays local.
-RULES: tuple[tuple[str, int | None, int | None], ...] = (
-    (r"blocks/attention/qkv/kernel", 3, 1),
-    (r"blocks/attention/qkv/bias", 2, None),
-    (r"blocks/attention/out/kernel", 1, 1),
-    (r"blocks/mlp/up/kernel", 2, 1),
-    (r"blocks/mlp/up/bias", 1, None),
-    (r"blocks/mlp/down/kernel", 1, 1),
-    (r"blocks/.*kernel", None, 1),
-    (r"kernel", None, 0),
+_NONE, _ANY, _IN_LAYERS = range(0), range(9), range(1, 9)
+
+# (path pattern, axis split over "tensor", axes that may be split over "fsdp"); the first pattern
+# that is found counts. Heads and hidden units are split over "tensor", so that a layer sums over
+# devices twice (Shoeybi et al. 2019). Of the axes open to "fsdp" the last one that it divides is
+# split. Stacked layers keep axis 0 whole, so that a scan over layers stays local; query, key and
+# value are one product, so their own axes stay together.
+RULES: tuple[tuple[str, int | None, range], ...] = (
+    (r"blocks/attention/qkv/kernel", 3, range(1, 2)),
+    (r"blocks/attention/qkv/bias", 2, _NONE),
+    (r"blocks/attention/out/kernel", 1, _IN_LAYERS),
+    (r"blocks/mlp/up/kernel", 2, _IN_LAYERS),
+    (r"blocks/mlp/up/bias", 1, _NONE),
+    (r"blocks/mlp/down/kernel", 1, _IN_LAYERS),
+    (r"blocks/.*kernel", None, _IN_LAYERS),
+    (r"kernel", None, _ANY),
 )
 
 
@@ -151,13 +154,12 @@ def to_devices(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arr
 
 
 def _spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    none = (None, None)
-    tensor_axis, first = next((r[1:] for r in RULES if re.search(r[0], name)), none)
+    tensor_axis, opened = next((r[1:] for r in RULES if re.search(r[0], name)), (None, _NONE))
     axes: list[str | None] = [None] * len(shape)
     if tensor_axis is not None and mesh.shape["tensor"] > 1:
         axes[tensor_axis] = "tensor"
-    if first is not None and mesh.shape["fsdp"] > 1:
-        free = [i for i in range(first, len(shape)) if not axes[i]]
+    if mesh.shape["fsdp"] > 1:
+        free = [i for i in range(len(shape)) if i in opened and not axes[i]]
         fitting = [i for i in free if shape[i] % mesh.shape["fsdp"] == 0]
         if fitting:
             axes[fitting[-1]] = "fsdp"

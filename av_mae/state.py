@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from av_mae.models import projections
+
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
@@ -76,8 +78,8 @@ def make_train_step(
     """Builds the pure step. Every random draw is a function of (seed, step, row of the batch).
 
     Args:
-        dtype: what matrix products run in. Kernels are cast to it once a step, and their gradients
-            leave the products in it; everything else, and the update, is float32.
+        dtype: what matrix products run in. Kernels are cast to it (and made flat) once a step, and
+            their gradients leave the products so; everything else, and the update, is float32.
     """
 
     def loss_and_grad(state: TrainState, batch: Batch, key: jax.Array, keys_b: jax.Array):
@@ -86,9 +88,9 @@ def make_train_step(
             value, metrics = task.loss(model, batch, key, keys_b)
             return value, (metrics, split(model)[2])
 
-        working = _cast_kernels(state.params, dtype)
+        working = _working(state.params, dtype)
         (_, (metrics, rest)), grads = jax.value_and_grad(loss, has_aux=True)(working)
-        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
+        grads = jax.tree.map(lambda g, p: g.reshape(p.shape).astype(p.dtype), grads, state.params)
         return grads, metrics, rest
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -109,11 +111,14 @@ def make_train_step(
     return train_step
 
 
-def _cast_kernels(params: dict[str, Any], dtype: str) -> dict[str, Any]:
-    """All kernels but the head's, which computes in float32."""
+def _working(params: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """Kernels as products take them; but for the head's, which computes in float32."""
 
     def cast(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
-        return x.astype(dtype) if path[-1].key == "kernel" and path[0].key != "head" else x
+        names = tuple(part.key for part in path)
+        if names[-1] != "kernel" or names[0] == "head":
+            return x
+        return projections.flat(names, x).astype(dtype)
 
     return jax.tree_util.tree_map_with_path(cast, params)
 

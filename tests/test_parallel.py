@@ -72,7 +72,7 @@ def test_heads_and_hidden_units_are_split():
     kernel = plan(2, 2).abstract.params["decoders"]["shared"]["blocks"]["attention"]["qkv"]
     layers, width, three, heads, size = kernel["kernel"].shape
     part = kernel["kernel"].sharding.shard_shape(kernel["kernel"].shape)
-    assert part == (layers, width, three, heads // 2, size // 2)
+    assert part == (layers, width // 2, three, heads // 2, size)
 
 
 def test_heads_that_cannot_be_split_are_refused():

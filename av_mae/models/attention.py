@@ -29,6 +29,11 @@ def padding(tokens: int) -> int:
     return -tokens % _MULTIPLES.get(_platform(jax.sharding.get_abstract_mesh()), 1)
 
 
+def heads_are_split() -> bool:
+    """Whether every device holds only some of the heads."""
+    return jax.sharding.get_abstract_mesh().shape.get(_HEAD_AXIS, 1) > 1
+
+
 def lengthen(x: Shaped[Array, "b t ..."], count: int) -> Shaped[Array, "b _ ..."]:
     """Appends `count` tokens of zeros."""
     return jnp.pad(x, ((0, 0), (0, count), *((0, 0),) * (x.ndim - 2))) if count else x

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from av_mae import config
-from av_mae.models import attention, primitives
+from av_mae.models import attention, primitives, projections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,52 +63,13 @@ def decoder_spec(model: config.Model, compute: config.Compute) -> Spec:
     )
 
 
-class QueryKeyValue(nnx.Module):
-    """The three projections of attention as one product.
-
-    kernel `[d, 3, h, k]`; bias `[3, h, k]` (qkv), `[2, h, k]` for query and value (qv), or none.
-    """
-
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
-        d, h = spec.width, spec.heads
-        each = [primitives.xavier(rngs.params(), (d, d)).reshape(d, h, d // h) for _ in range(3)]
-        self.kernel = nnx.Param(jnp.stack(each, axis=1))
-        biases = {"qkv": 3, "qv": 2, "none": 0}[spec.qkv_bias]
-        self.bias = nnx.Param(jnp.zeros((biases, h, d // h))) if biases else None
-        self.dtype = spec.dtype
-
-    def __call__(self, x_btd: Float[Array, "b t d"]) -> Float[Array, "b t 3 h k"]:
-        kernel = self.kernel[...].astype(self.dtype)
-        y = jnp.einsum("btd,dchk->btchk", x_btd, kernel)
-        if self.bias is not None:
-            bias = self.bias[...]
-            if bias.shape[0] == 2:
-                bias = jnp.stack([bias[0], jnp.zeros_like(bias[0]), bias[1]])
-            y = y + bias.astype(self.dtype)
-        return y
-
-
-class Output(nnx.Module):
-    """Merges the heads: kernel `[h, k, d]`, bias `[d]`."""
-
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
-        d, h = spec.width, spec.heads
-        self.kernel = nnx.Param(primitives.xavier(rngs.params(), (d, d)).reshape(h, d // h, d))
-        self.bias = nnx.Param(jnp.zeros(d))
-        self.dtype = spec.dtype
-
-    def __call__(self, x_bthk: Float[Array, "b t h k"]) -> Float[Array, "b t d"]:
-        kernel = self.kernel[...].astype(self.dtype)
-        y_btd = jnp.einsum("bthk,hkd->btd", x_bthk, kernel)
-        return y_btd + self.bias[...].astype(self.dtype)
-
-
 class Attention(nnx.Module):
     """Multi-head self-attention."""
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
-        self.qkv = QueryKeyValue(spec, rngs=rngs)
-        self.out = Output(spec, rngs=rngs)
+        sizes = {"heads": spec.heads, "dtype": spec.dtype, "rngs": rngs}
+        self.qkv = projections.QueryKeyValue(spec.width, bias=spec.qkv_bias, **sizes)
+        self.out = projections.Output(spec.width, **sizes)
         self.dropout = spec.attention_dropout
 
     def __call__(
