@@ -57,12 +57,14 @@ class Forecast:
     Attributes:
         estimated: whether memory and bytes come from `av_mae.estimate`, not from a compiler.
         compile_seconds: of the program that was compiled for its memory.
+        text: that program, as the compiler writes it (XLA's HLO).
     """
 
     memory: Memory
     work: Work
     estimated: bool
     compile_seconds: float
+    text: str = ""
 
 
 class TooLargeError(Exception):
@@ -99,8 +101,9 @@ def make(
     else:
         flops, moved = _cost(compiled)
     needed = plan.flops_per_step / plan.mesh.size
-    work = Work(flops, needed, moved, hlo.collective_bytes(compiled.as_text()))
-    return Forecast(_memory(plan, compiled), work, estimated=False, compile_seconds=seconds)
+    text = compiled.as_text()
+    work = Work(flops, needed, moved, hlo.collective_bytes(text))
+    return Forecast(_memory(plan, compiled), work, False, seconds, text)
 
 
 def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
@@ -143,11 +146,15 @@ def _cost_without_loops(plan: run.Run, topology: Topology) -> np.ndarray:
 
 
 def _flat(e: config.Experiment, depth: int) -> config.Experiment:
-    """The step of one micro-batch without loops, with so many layers."""
+    """The step of one micro-batch without loops, with so many layers.
+
+    A micro-batch may hold a part of a clip's copies, so each has a canvas of its own.
+    """
     parts = e.optim.accumulate
     return dataclasses.replace(
         e,
         batch_size=e.batch_size // parts,
+        dataset=e.dataset if parts == 1 else dataclasses.replace(e.dataset, repeat=1),
         model=dataclasses.replace(e.model, depth=depth),
         compute=dataclasses.replace(e.compute, scan=False),
         optim=dataclasses.replace(e.optim, accumulate=1),

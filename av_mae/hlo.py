@@ -50,7 +50,7 @@ class Instruction:
     @property
     def bytes(self) -> float:
         """Size of its result; of a tuple, of all parts."""
-        return sum(_size(kind, axes) for kind, axes in _ARRAY.findall(self.shape))
+        return sum(array_bytes(kind, axes) for kind, axes in _ARRAY.findall(self.shape))
 
 
 Computation = dict[str, Instruction]  # by name, in order; the last one is its result
@@ -71,6 +71,12 @@ def collective_bytes(text: str) -> dict[str, float]:
     return total
 
 
+def entry(text: str) -> Computation:
+    """The instructions that a program consists of, in the order in which they run."""
+    computations, name = _computations(text)
+    return computations[name]
+
+
 def _collective(instruction: Instruction) -> str:
     """Which collective an instruction is; "" for all others."""
     kind = instruction.kind.removesuffix("-start")
@@ -83,10 +89,10 @@ def _sent(kind: str, instruction: Instruction) -> float:
     n = _group(instruction.line)
     size = instruction.bytes
     if kind == BETWEEN_SLICES:
-        return _size(*_ARRAY.findall(instruction.shape)[0])
+        return array_bytes(*_ARRAY.findall(instruction.shape)[0])
     if instruction.kind.endswith("-start") and kind in ("all-gather", "collective-permute"):
         # The tuple holds the operand beside the result (and counters of a few bytes).
-        sizes = [_size(k, axes) for k, axes in _ARRAY.findall(instruction.shape)]
+        sizes = [array_bytes(k, axes) for k, axes in _ARRAY.findall(instruction.shape)]
         size = max(sizes)
     share = (n - 1) / n
     if kind == "all-reduce":
@@ -247,7 +253,8 @@ def _computations(text: str) -> tuple[dict[str, Computation], str]:
     return found, entry
 
 
-def _size(kind: str, axes: str) -> float:
+def array_bytes(kind: str, axes: str) -> float:
+    """Bytes of an array of a type such as `bf16`, its axes as in `8,160,1024`."""
     bits = re.search(r"\d+", kind)
     width = _BYTES.get(kind, int(bits[0]) / 8 if bits else 0)
     return width * math.prod(int(n) for n in axes.split(",") if n)

@@ -17,6 +17,7 @@ AXES = ("data", "fsdp", "tensor")
 # The batch is split over two axes; parameters over "fsdp" and "tensor".
 BATCH = PartitionSpec(("data", "fsdp"))
 
+# Axes of an array: none, any, or any but the first, of stacked layers; no array has more.
 _NONE, _ANY, _IN_LAYERS = range(0), range(9), range(1, 9)
 
 # (path pattern, axis split over "tensor", axes that may be split over "fsdp"); the first pattern

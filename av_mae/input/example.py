@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import tensorflow as tf
@@ -63,10 +63,7 @@ class Maker:
         )
         crop = order.fold(key, _CROP)
         boxes = [self._box(parsed, augment, order.fold(crop, copy)) for copy in range(copies)]
-        if any(canvas):
-            pictures = self._draw_canvas(parsed, windows, boxes, canvas)
-        else:
-            pictures = self._cut_pictures(parsed, windows, boxes)
+        pictures = self._cut_pictures(parsed, windows, boxes, canvas=canvas)
         facts = {k: tf.repeat(x[None], copies, 0) for k, x in self._facts(parsed, position).items()}
         return pictures | self._cut_sound(parsed, windows, copies) | facts
 
@@ -90,7 +87,7 @@ class Maker:
             _clock(parsed), self.modalities, self.sampling, temporal_views
         )
         boxes = video.view_boxes(parsed["height"], parsed["width"], spatial_views)
-        pictures = self._cut_pictures(parsed, windows, boxes, short_side)
+        pictures = self._cut_pictures(parsed, windows, boxes, short_side=short_side)
         sound = self._cut_sound(parsed, windows, spatial_views)
         return pictures | sound | self._facts(parsed, position)
 
@@ -126,48 +123,26 @@ class Maker:
         parsed: Tensors,
         windows: sampling_lib.Windows,
         boxes: Sequence[tf.Tensor],
+        *,
         short_side: int = 0,
+        canvas: tuple[int, int] = (0, 0),
     ) -> Tensors:
-        """Every window with every crop, windows slowest."""
-        video_spec, _ = sampling_lib.kinds(self.modalities)
-        if video_spec is None or windows.frames is None:
+        """Every window with every crop, windows slowest; or the one window on a canvas."""
+        spec, _ = sampling_lib.kinds(self.modalities)
+        if spec is None or windows.frames is None:
             return {}
-        crop = functools.partial(
-            _crops, parsed["frames"], windows.frames, boxes, video_spec.size, short_side
-        )
-        rows = cast(int, windows.frames.shape[0]) * len(boxes)
-        spec = tf.TensorSpec([rows, *video_spec.input_shape], tf.uint8)
-        return {"video": self._or_zeros(parsed, crop, [spec])[0]}
-
-    def _draw_canvas(
-        self,
-        parsed: Tensors,
-        windows: sampling_lib.Windows,
-        boxes: Sequence[tf.Tensor],
-        canvas: tuple[int, int],
-    ) -> Tensors:
-        """The one window as it covers all crops, and the crops."""
-        video_spec, _ = sampling_lib.kinds(self.modalities)
-        if video_spec is None or windows.frames is None:
-            return {}
-        draw = functools.partial(
-            _canvas, parsed["frames"], windows.frames, boxes, video_spec.size, canvas
-        )
-        specs = [
-            tf.TensorSpec([1, video_spec.frames, *canvas, 3], tf.uint8),
-            tf.TensorSpec([1, len(boxes), 4], tf.float32),
-        ]
-        pictures, crops = self._or_zeros(parsed, draw, specs)
-        return {"canvas": pictures, "crops": crops}
-
-    def _or_zeros(
-        self, parsed: Tensors, make: Callable[[], list[tf.Tensor]], specs: list[tf.TensorSpec]
-    ) -> list[tf.Tensor]:
-        """What is made of a record's pictures; zeros where it, unlike others, has none."""
+        views, crops = cast(int, windows.frames.shape[0]), len(boxes)
+        chosen = (parsed["frames"], windows.frames, boxes, spec.size)
+        if any(canvas):
+            cut = functools.partial(_canvas, *chosen, canvas)
+            pixels = tf.zeros([views, spec.frames, *canvas, 3], tf.uint8)
+            nothing = {"canvas": pixels, "crops": tf.zeros([views, crops, 4])}
+        else:
+            cut = functools.partial(_crops, *chosen, short_side)
+            nothing = {"video": tf.zeros([views * crops, *spec.input_shape], tf.uint8)}
         if "video" not in self.lacking:
-            return make()
-        zeros = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
-        return tf.cond(tf.size(parsed["frames"]) > 0, make, lambda: zeros)
+            return cut()
+        return tf.cond(tf.size(parsed["frames"]) > 0, cut, lambda: nothing)
 
     def _cut_sound(self, parsed: Tensors, windows: sampling_lib.Windows, crops: int) -> Tensors:
         """Every window's sound, repeated for each of its crops."""
@@ -214,8 +189,8 @@ def _crops(
     boxes: Sequence[tf.Tensor],
     size: int,
     short_side: int,
-) -> list[tf.Tensor]:
-    """Chosen frames of a record in every crop: uint8 [v * k, f, size, size, 3]."""
+) -> Tensors:
+    """Chosen frames of a record in every crop: `video` uint8 [v * k, f, size, size, 3]."""
     views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
     chosen = tf.gather(frames, tf.reshape(chosen_vf, [-1]))
     if short_side:
@@ -223,7 +198,7 @@ def _crops(
     else:
         cuts = video.crops(chosen, boxes, size)
     pictures_vk = tf.stack([tf.reshape(x, [views, length, size, size, 3]) for x in cuts], axis=1)
-    return [tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])]
+    return {"video": tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])}
 
 
 def _canvas(
@@ -232,11 +207,11 @@ def _canvas(
     boxes: Sequence[tf.Tensor],
     size: int,
     canvas: tuple[int, int],
-) -> list[tf.Tensor]:
-    """Chosen frames as the crops need them [1 f *canvas 3], and the crops [1 k 4]."""
+) -> Tensors:
+    """Chosen frames as far as crops need them, `canvas` [1 f *canvas 3], and `crops` [1 k 4]."""
     pictures, crops = video.on_canvas(tf.gather(frames, chosen_1f[0]), boxes, size, canvas)
     pictures = tf.ensure_shape(pictures, [chosen_1f.shape[1], *canvas, 3])
-    return [pictures[None], crops[None]]
+    return {"canvas": pictures[None], "crops": crops[None]}
 
 
 def _multi_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:

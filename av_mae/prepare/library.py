@@ -130,8 +130,8 @@ class Library:
             return ()
         taken, other = self._paths[twins[0]], self._twins[twins[0]]
         return (
-            f"{len(twins)} names of clips are those of several files; the first is taken, as "
-            f"{taken} and not {other}",
+            f"several files have the name of one clip, for {len(twins)} clips; the first is taken, "
+            f"as {taken} and not {other}",
         )
 
     def _at(self, entry: datasets.Entry, name: str, **part: None) -> datasets.Entry:

@@ -37,6 +37,9 @@ _TOPOLOGY = flags.DEFINE_string(
 _COSTS = flags.DEFINE_bool(
     "costs", True, "Count FLOPs and bytes of scanned layers, too: two more compilations."
 )
+_TEXT = flags.DEFINE_string(
+    "text", None, "File for the compiled program, such as benchmarks.traffic reads."
+)
 
 DOES_NOT_FIT = 1
 
@@ -56,6 +59,7 @@ def _main(_: list[str]) -> None:
             experiments.CLIPS.value,
             experiments.LABELS.value,
             costs=_COSTS.value,
+            text=_TEXT.value,
         )
     except config.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
@@ -72,8 +76,12 @@ def plan(
     labels: int | None,
     *,
     costs: bool = True,
+    text: str | None = None,
 ) -> dict[str, Any]:
     """All figures of an experiment on a topology, as plain numbers.
+
+    Args:
+        text: file to write the compiled program to.
 
     Raises:
         ConfigError: an unknown topology, a config that cannot run on it, or neither records nor
@@ -86,6 +94,8 @@ def plan(
         found = forecast.make(experiment, info, place, costs=costs)
     except forecast.TooLargeError as error:
         return figures | _too_large(experiment, info, place, error)
+    if text:
+        pathlib.Path(text).write_text(found.text)
     memory = dataclasses.asdict(found.memory)
     available = place.chip.memory if place.chip else None
     figures |= {

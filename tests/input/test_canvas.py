@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from av_mae import config, parse, run, sharding, synthetic, train
+from av_mae import config, parse, run, sharding, train
 from av_mae.input import pipeline, video
 from av_mae.preprocess import canvas
+from av_mae.tools import plan
 
 HEIGHT, WIDTH = 40, 48  # of tiny's pictures
 
@@ -120,17 +121,20 @@ def test_a_clip_without_pictures_is_an_empty_canvas(tmp_path):
     assert not np.asarray(cut)[~drawn].any()
 
 
-def test_a_plan_counts_the_canvas(data):
-    """A canvas of a half more pixels than a crop, for every other row."""
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_plan_counts_the_canvas(data, accumulate):
+    """A canvas of a half more pixels than a crop, for every other row; one a row in micro-batches.
+
+    With four of them a micro-batch has half as many clips as devices.
+    """
     plain, drawn = (
-        run.assemble(e := experiment(data, shape), synthetic.info(e, 32, 2), jax.devices()[:1])
+        plan.plan(experiment(data, shape, optim={"accumulate": accumulate}), "here", 32, 2)
         for shape in ((0, 0), (48, 32))
     )
-    sizes = [
-        synthetic.batch(made.experiment, 2, 32)[name].nbytes
-        for made, name in ((plain, "video"), (drawn, "canvas"))
-    ]
-    assert sizes[1] / sizes[0] == pytest.approx(1.5 / 2)
+    pixels = 4 * 4 * 32 * 32 * 3  # of the four rows on a device
+    less = plain["memory"]["batch"] - drawn["memory"]["batch"]
+    assert less == pytest.approx(pixels * (1 - 1.5 / 2), abs=4 * 4 * 4)
+    assert drawn["work"]["flops"] > 1.001 * plain["work"]["flops"]
 
 
 def test_what_cannot_be_a_canvas_is_refused(data):

@@ -68,7 +68,7 @@ def test_replacements_of_damaged_files_come_first(tmp_path):
 def test_files_of_one_name_are_spoken_of_where_the_name_is_asked_for(tmp_path):
     names = ("x/a_30.mp4", "y/a_30.mp4", "x/b.mp4", "y/b.wav", "x/c_30.mp4", "y/c_30.mp4")
     (doubt,) = files(tmp_path, *names).listing([piece("a"), piece("b")]).doubts
-    assert doubt.startswith("1 names of clips") and "x/a_30.mp4 and not y/a_30.mp4" in doubt
+    assert "for 1 clips" in doubt and "x/a_30.mp4 and not y/a_30.mp4" in doubt
     assert files(tmp_path / "z", "x/b.mp4", "y/b.wav").listing([piece("b")]).doubts == ()
 
 

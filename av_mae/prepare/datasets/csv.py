@@ -16,9 +16,9 @@ import re
 from av_mae import storage
 from av_mae.prepare import datasets
 
-_ALIASES = {"file": "path", "labels": "label"}
 TAKES = ("media", "val_share", "ignore_columns")
 
+_ALIASES = {"file": "path", "labels": "label"}
 _COLUMNS = ("path", "label", "split", "start", "end", "id")
 
 
