@@ -45,6 +45,9 @@ _OTHER = "the rest"
 _NAMES = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 _WHOLE = ("optimizer", "kernels to the type and shape of products", "gradients joined")
 _STACK_BYTES = 4e6
+
+Array = tuple[str, int]  # an instruction and which part of its result
+
 _ARRAY = re.compile(r"[a-z]+\d*\[[\d,]*\](?:\{[^}]*\})?")
 
 
@@ -76,7 +79,8 @@ def traffic(program: hlo.Computation) -> collections.Counter[str]:
         shapes = [instruction.shape]
         if not instruction.kind.endswith("-start"):  # whose result names its operand, too
             shapes += [program[name].shape for name in instruction.operands if name in program]
-        total[purpose] += sum(_bytes(array, stacks) for s in shapes for array in _ARRAY.findall(s))
+        arrays = [array for shape in shapes for array in _ARRAY.findall(shape)]
+        total[purpose] += int(sum(_bytes(array, stacks) for array in arrays))
     return total
 
 
@@ -86,9 +90,9 @@ def most_alive(program: hlo.Computation) -> tuple[float, collections.Counter[str
     ends = collections.defaultdict(list)
     for array, index in last.items():
         ends[index].append(array)
-    alive: dict[tuple[str, int], str] = {}
+    alive: dict[Array, str] = {}
     now = peak = 0.0
-    at_peak: dict[tuple[str, int], str] = {}
+    at_peak: dict[Array, str] = {}
     for index, name in enumerate(program):
         for array, shape in made.get(name, {}).items():
             alive[array] = shape
@@ -109,9 +113,6 @@ def purpose_of(instruction: hlo.Instruction) -> str:
     found = re.search(r'op_name="([^"]*)"', instruction.line)
     text = f"{instruction.kind} {found[1] if found else ''}"
     return next((purpose for pattern, purpose in PURPOSES if re.search(pattern, text)), _OTHER)
-
-
-Array = tuple[str, int]  # an instruction and which part of its result
 
 
 def _lifetimes(
