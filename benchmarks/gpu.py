@@ -46,7 +46,9 @@ _SCAN = flags.DEFINE_bool("scan", True, "Ours: one compiled layer in a loop, or 
 _REMAT = flags.DEFINE_string("remat", "none", "Ours: compute.remat.")
 _PROFILE = flags.DEFINE_bool("profile", False, "Ours: print the kernels that took longest.")
 _TINY = flags.DEFINE_bool("tiny", False, "Two narrow layers and small pictures, to try it out.")
-_LIMIT = flags.DEFINE_integer("limit", 300, "Seconds that one measurement may take.")
+_LIMIT = flags.DEFINE_integer(
+    "limit", 900, "Seconds that one measurement may take; torch.compile needs minutes."
+)
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")
 
 
