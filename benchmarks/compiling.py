@@ -61,7 +61,7 @@ def compiled(scan: bool) -> dict[str, float]:
 
 
 def _plan(scan: bool) -> run.Run:
-    c = pretrain.get_config(f"variant={_VARIANT.value}")
+    c: Any = pretrain.get_config(f"variant={_VARIANT.value}")
     c.batch_size = _BATCH_SIZE.value
     c.compute.update(dtype="bfloat16", scan=scan, remat="dots" if scan else "none")
     e = parse.experiment(c)
