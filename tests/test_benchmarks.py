@@ -83,3 +83,27 @@ def test_traffic_reads_what_a_plan_writes(tmp_path):
     plan.plan(e, "here", clips=64, labels=2, text=str(tmp_path / "step.txt"))
     found = json.loads(ran("traffic", f"--text={tmp_path}/step.txt"))
     assert found["moved_in_all_gb"] > 0.001 and found["alive_at_most_gb"] > 0
+
+
+def test_compile_times_are_of_two_different_steps(monkeypatch):
+    from av_mae import parse, topology
+    from benchmarks import compiling
+
+    made = []
+    make = compiling.forecast.make
+    monkeypatch.setattr(
+        compiling.forecast, "make", lambda *a, **k: made.append(make(*a, **k)) or made[-1]
+    )
+    e = parse.experiment(tiny.experiment("nowhere"))
+    found = compiling.compared(e, topology.find("here"))
+    scanned, plain = (x.text.count(" while(") for x in made)
+    assert scanned > plain
+    assert found["plain_tflop"] > 0 and found["ratio"] > 0
+
+
+def test_compile_times_of_gpus_that_are_not_here_are_refused():
+    from av_mae import config, parse, topology
+    from benchmarks import compiling
+
+    with pytest.raises(config.ConfigError, match="--topology"):
+        compiling.compared(parse.experiment(tiny.experiment("nowhere")), topology.find("gpu:8"))
