@@ -1,4 +1,4 @@
-"""What both sides of benchmarks/gpu.py share: the model, and how the clock is read."""
+"""What benchmarks of a pretraining step share: the model, and how the clock is read."""
 
 import dataclasses
 import statistics
