@@ -6,6 +6,7 @@ Orbax restores flipped bytes without an error, so the digest decides whether a c
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -326,7 +327,19 @@ def _as_saved(abstract: TrainState, dtypes: dict[str, str]) -> TrainState:
 
 
 def _own(tree: TrainState, abstract: TrainState) -> TrainState:
-    """Copies in the types of `abstract`: buffers that are donated must belong to XLA alone."""
-    types = jax.tree.map(lambda x: x.dtype, abstract)
-    copy = lambda tree: jax.tree.map(lambda x, t: jnp.copy(x).astype(t), tree, types)  # noqa: E731
-    return jax.jit(copy)(tree)
+    """Copies in the types of `abstract`: buffers that are donated must belong to XLA alone.
+
+    Each array gives way to its copy before the next is made: a state that fits once is enough.
+    """
+
+    def one(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
+        copied = jax.block_until_ready(_copy(x, like.dtype))
+        x.delete()
+        return copied
+
+    return jax.tree.map(one, tree, abstract)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _copy(x: jax.Array, dtype: Any) -> jax.Array:
+    return jnp.copy(x).astype(dtype)

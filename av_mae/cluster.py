@@ -1,5 +1,7 @@
 """Joining the other processes of a run: named by hand, or found by JAX (TPU VMs, Slurm, MPI)."""
 
+import re
+
 import jax
 
 from av_mae import config
@@ -18,17 +20,29 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         process: the number of this one, from 0.
 
     Raises:
-        ConfigError: numbers without an address.
+        ConfigError: only some of the three are given, or they contradict each other.
     """
-    if coordinator:
+    given = (coordinator, processes, process)
+    if any(x is not None for x in given):
+        _check(*given)
         jax.distributed.initialize(coordinator, processes, process)
         return
-    if processes or process is not None:
-        raise config.ConfigError(
-            "--processes and --process need --coordinator=host:port, the address of process 0"
-        )
     try:
         jax.distributed.initialize()
     except ValueError as error:
         if _ALONE not in str(error):
             raise
+
+
+def _check(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    if coordinator is None or processes is None or process is None:
+        raise config.ConfigError(
+            "processes named by hand need all of --coordinator=host:port (the address of process "
+            "0), --processes=N (how many there are) and --process=I (the number of this one)"
+        )
+    if not re.fullmatch(r".+:\d+", coordinator):
+        raise config.ConfigError(f"--coordinator is {coordinator!r}; expected host:port")
+    if not 0 <= process < processes:
+        raise config.ConfigError(
+            f"--process is {process} of --processes={processes}; expected 0 to {processes - 1}"
+        )

@@ -7,14 +7,19 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from av_mae import config
+from av_mae import config, sharding
 from av_mae import modality as modality_lib
 
 Modalities = Mapping[str, modality_lib.Modality]
 
-# Widths of a token that a layer keeps for the backward pass, beside its perceptron's: input, query,
-# key, value, attention's output, the sum before the perceptron, and what the two norms give.
-_KEPT = {"none": 8, "dots": 6, "full": 1}
+# Widths of a token that a layer keeps for the backward pass, beside its perceptron's: whole ones
+# (input, the sum before the perceptron, what the two norms give), and those that are split with the
+# heads (query, key, value, attention's output).
+_KEPT = {"none": (4, 4), "dots": (2, 4), "full": (1, 0)}
+
+# A layer sums its output over "tensor" after attention and after the perceptron, and its gradient
+# as often backwards.
+_SUMS = 4
 
 # How often a kept value is written or read in a step: made, used, and used again backwards, with
 # about as much for the gradients that flow past it.
@@ -29,14 +34,13 @@ def tree_bytes(tree: Any) -> float:
 def activations(e: config.Experiment, rows: int) -> float:
     """Bytes kept for the backward pass of `rows` examples, attention fused."""
     rows = math.ceil(rows / e.optim.accumulate)
-    width = 2 if e.compute.dtype == "bfloat16" else 4
     kept = sum(
-        layers * tokens * _per_token(e.compute.remat, size, mlp)
+        layers * tokens * _per_token(e.compute, size, mlp)
         for layers, tokens, size, mlp in stacks(e)
     )
     predicted = sum(m.tokens * m.patch_dim for m in e.modalities.values())
     inputs = predicted * (4 if e.task == "pretrain" else 2)
-    return rows * (width * kept + 4.0 * inputs)
+    return rows * (_width(e) * kept + 4.0 * inputs)
 
 
 def update(parameters: float, optimizer: float) -> float:
@@ -53,15 +57,24 @@ def moved(e: config.Experiment, rows: int, parameters: float, optimizer: float) 
     return update(parameters, optimizer) + weights + passes
 
 
-def sent(mesh: Mesh, params: Any) -> dict[str, float]:
-    """Bytes a device sends for gradients (and, with fsdp, parameters), float32, in rings."""
-    n = mesh.size
-    if n == 1:
-        return {}
-    whole = float(sum(math.prod(x.shape) * 4 for x in jax.tree.leaves(params)))
-    if mesh.shape["fsdp"] == 1:
-        return {"all-reduce": 2 * whole * (n - 1) / n}
-    return {"all-gather": 2 * whole * (n - 1) / n, "reduce-scatter": whole * (n - 1) / n}
+def sent(e: config.Experiment, mesh: Mesh, params: Any) -> dict[str, float]:
+    """Bytes a device sends in rings, by kind of collective, in the type of the products.
+
+    Gradients are summed over "data", parts of them where "fsdp" splits the parameters; these are
+    gathered forwards and backwards. With "tensor", every layer's outputs are summed.
+    """
+    data, fsdp, tensor = (mesh.shape[axis] for axis in sharding.AXES)
+    count = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
+    own = _width(e) * count / tensor * e.optim.accumulate
+    rows = e.batch_size // (data * fsdp)
+    outputs = sum(layers * tokens * width for layers, tokens, width, _ in stacks(e))
+    summed = _ring(data) * own / fsdp + _SUMS * _ring(tensor) * _width(e) * rows * outputs
+    found = {
+        "all-reduce": 2 * summed,
+        "all-gather": 2 * _ring(fsdp) * own,
+        "reduce-scatter": _ring(fsdp) * own,
+    }
+    return {kind: float(sent) for kind, sent in found.items() if sent}
 
 
 def stacks(e: config.Experiment) -> list[tuple[int, int, int, int]]:
@@ -82,9 +95,19 @@ def stacks(e: config.Experiment) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def _per_token(remat: str, width: int, mlp: int) -> int:
-    perceptron = {"none": 2 * mlp, "dots": mlp, "full": 0}[remat]
-    return _KEPT[remat] * width + perceptron
+def _ring(devices: int) -> float:
+    """How much of an array a device passes on until all have had every part of it."""
+    return (devices - 1) / devices
+
+
+def _width(e: config.Experiment) -> int:
+    return 2 if e.compute.dtype == "bfloat16" else 4
+
+
+def _per_token(compute: config.Compute, width: int, mlp: int) -> float:
+    perceptron = {"none": 2 * mlp, "dots": mlp, "full": 0}[compute.remat]
+    whole, split = _KEPT[compute.remat]
+    return whole * width + (split * width + perceptron) / compute.tensor
 
 
 def _leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:

@@ -21,7 +21,8 @@ class Memory:
         temporaries: activations, gradients and whatever else lives only within the step, when most
             of it is alive.
         reserved: what the program sets aside for them; more, where freed space stays unused.
-        peak: all of it together, what is updated in place counted once.
+        peak: all of it together, what is updated in place counted once; on GPUs with all that is
+            reserved.
     """
 
     parameters: float
@@ -204,9 +205,11 @@ def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
 def _memory(plan: run.Run, compiled: Any) -> Memory:
     found = compiled.memory_analysis()
     held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    peak = max(float(found.peak_memory_in_bytes), held)
-    reserved = float(found.temp_size_in_bytes)
-    return dataclasses.replace(_state(plan), temporaries=peak - held, reserved=reserved, peak=peak)
+    alive, reserved = max(float(found.peak_memory_in_bytes), held), float(found.temp_size_in_bytes)
+    # On GPUs a program takes all that it reserves in one piece.
+    whole = plan.mesh.devices.flat[0].platform == "gpu"
+    peak = held + reserved if whole else alive
+    return dataclasses.replace(_state(plan), temporaries=alive - held, reserved=reserved, peak=peak)
 
 
 def _estimated(plan: run.Run) -> Forecast:
@@ -220,7 +223,7 @@ def _estimated(plan: run.Run) -> Forecast:
     )
     moved = estimate.moved(e, rows, held.parameters, held.optimizer)
     needed = plan.flops_per_step / plan.mesh.size
-    work = Work(None, needed, moved, estimate.sent(plan.mesh, plan.abstract.params))
+    work = Work(None, needed, moved, estimate.sent(e, plan.mesh, plan.abstract.params))
     return Forecast(memory, work, estimated=True, compile_seconds=0.0)
 
 

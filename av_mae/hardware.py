@@ -1,10 +1,15 @@
 """What accelerators can do at best: peak rates, memory, bandwidths."""
 
 import dataclasses
+import os
+from typing import Any
 
 import jax
 
 GIB = 2**30
+
+# docs.jax.dev, "GPU memory allocation": what XLA_PYTHON_CLIENT_MEM_FRACTION is unless it is set.
+_SHARE = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +17,8 @@ class Chip:
     """One device as its vendor describes it.
 
     TPUs: the tables of cloud.google.com/tpu/docs (v4, v5e, v5p, v6e); v3 counts its two cores as
-    two devices, as JAX does. GPUs: NVIDIA's data sheets of the SXM forms, dense products.
+    two devices, as JAX does. GPUs: NVIDIA's data sheets, dense products; SXM forms but where the
+    name says otherwise.
 
     Attributes:
         kinds: beginnings of JAX's `device_kind`.
@@ -30,6 +36,8 @@ class Chip:
     link: float
 
 
+_A100_40GB = ("NVIDIA A100-SXM4-40GB", "NVIDIA A100-PCIE-40GB")
+
 CHIPS = (
     Chip("v3", ("TPU v3",), 61.5e12, 16 * GIB, 450e9, 82e9),
     Chip("v4", ("TPU v4",), 275e12, 32 * GIB, 1228e9, 300e9),
@@ -37,7 +45,10 @@ CHIPS = (
     Chip("v5p", ("TPU v5", "TPU v5p"), 459e12, 95 * GIB, 2765e9, 600e9),
     Chip("v6e", ("TPU v6 lite", "TPU v6e"), 918e12, 32 * GIB, 1638e9, 448e9),
     Chip("a100", ("NVIDIA A100",), 312e12, 80e9, 2039e9, 300e9),
+    Chip("a100_40gb", _A100_40GB, 312e12, 40e9, 1555e9, 300e9),
     Chip("h100", ("NVIDIA H100",), 989e12, 80e9, 3350e9, 450e9),
+    Chip("h100_pcie", ("NVIDIA H100 PCIe",), 756e12, 80e9, 2000e9, 300e9),
+    Chip("h100_nvl", ("NVIDIA H100 NVL",), 835e12, 94e9, 3900e9, 300e9),
     Chip("h200", ("NVIDIA H200",), 989e12, 141e9, 4800e9, 450e9),
     Chip("b200", ("NVIDIA B200",), 2250e12, 180e9, 8000e9, 900e9),
 )
@@ -52,6 +63,20 @@ def chip(kind: str) -> Chip | None:
 def named(name: str) -> Chip | None:
     """The chip of a name such as `v5e` or `h100`."""
     return next((c for c in CHIPS if c.name == name), None)
+
+
+def usable(chip: Chip) -> float:
+    """Bytes of a chip that a program may use: on GPUs, JAX takes a share of them at its start."""
+    if not chip.kinds[0].startswith("NVIDIA"):
+        return chip.memory
+    return chip.memory * float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", _SHARE))
+
+
+def usable_here(device: Any) -> float | None:
+    """The same of a device of this machine, which knows its own limit; None where neither does."""
+    limit = (device.memory_stats() or {}).get("bytes_limit")
+    found = chip(device.device_kind)
+    return limit or (usable(found) if found else None)
 
 
 def peak_flops() -> float | None:

@@ -42,27 +42,32 @@ def make(
 ) -> optax.GradientTransformation:
     """The whole chain: clipping, AdamW or SGD, weight decay, layer-wise scale, learning rate.
 
+    What is off keeps its place, so that a run may be continued with it on: the state is the same.
+
     Args:
         model: (possibly abstract) module whose parameters are optimised.
         trainable: name of the only top-level parameter group that moves; "" = all of them.
     """
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    steps = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
+    off = optax.identity()
+    mask = decay_mask(params) if optim.decay_kernels_only else None
+    moving = {k: _fill(v, float(k == trainable)) for k, v in params.items()}
+    return optax.chain(
+        optax.clip_by_global_norm(optim.clip) if optim.clip else off,
+        _moments(optim),
+        optax.add_decayed_weights(optim.weight_decay, mask) if optim.weight_decay else off,
+        _scale_by(layer_scales(model, optim.layer_decay)) if optim.layer_decay != 1.0 else off,
+        _scale_by(moving) if trainable else off,
+        optax.scale_by_learning_rate(lr),
+    )
+
+
+def _moments(optim: config.Optim) -> optax.GradientTransformation:
     if optim.name == "adamw":
-        adam = optax.scale_by_adam(
+        return optax.scale_by_adam(
             b1=optim.b1, b2=optim.b2, eps=optim.eps, mu_dtype=optim.momentum_dtype
         )
-        steps.append(adam)
-    else:
-        steps.append(optax.trace(optim.momentum, accumulator_dtype=optim.momentum_dtype))
-    if optim.weight_decay:
-        mask = decay_mask(params) if optim.decay_kernels_only else None
-        steps.append(optax.add_decayed_weights(optim.weight_decay, mask))
-    if optim.layer_decay != 1.0:
-        steps.append(_scale_by(layer_scales(model, optim.layer_decay)))
-    if trainable:
-        steps.append(_scale_by({k: _fill(v, float(k == trainable)) for k, v in params.items()}))
-    return optax.chain(*steps, optax.scale_by_learning_rate(lr))
+    return optax.trace(optim.momentum, accumulator_dtype=optim.momentum_dtype)
 
 
 def decay_mask(params: Any) -> Any:

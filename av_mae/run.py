@@ -138,12 +138,9 @@ def assemble(
     _check_exchange(experiment)
     experiment = with_statistics(experiment, info)
     mesh = mesh_of(experiment.compute, devices)
-    sharding.check_batch(experiment.batch_size // experiment.optim.accumulate, mesh)
-    if any(experiment.dataset.canvas):
-        clips = experiment.batch_size // experiment.dataset.repeat
-        sharding.check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
-    steps_per_epoch = _steps_per_epoch(experiment, info)
-    total, warmup = _durations(experiment, steps_per_epoch)
+    check_batches(experiment, mesh)
+    per_epoch = steps_per_epoch(experiment, info)
+    total, warmup = _durations(experiment, per_epoch)
     task = tasks.make(experiment, info.labels)
     model = nnx.eval_shape(lambda: task.init(nnx.Rngs(experiment.seed)))
     lr = optim.schedule(experiment.optim, experiment.lr, total=total, warmup=warmup)
@@ -158,7 +155,7 @@ def assemble(
         tx=tx,
         lr=lr,
         total=total,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=per_epoch,
         abstract=_abstract(task, tx, experiment, mesh),
         flops_per_step=_flops(experiment, len(info.labels)),
     )
@@ -193,9 +190,22 @@ def _check_exchange(experiment: config.Experiment) -> None:
         )
 
 
-def _steps_per_epoch(experiment: config.Experiment, info: records.Info) -> float:
-    clips = info.split(experiment.dataset.train).clips
-    return clips * experiment.dataset.repeat / experiment.batch_size
+def check_batches(e: config.Experiment, mesh: Mesh) -> None:
+    """Raises ConfigError unless every device gets the same rows of every micro-batch."""
+    sharding.check_batch(e.batch_size // e.optim.accumulate, mesh)
+    if e.batch_size % e.optim.accumulate or e.batch_size % e.dataset.repeat:
+        raise config.ConfigError(
+            f"batch_size {e.batch_size} is not a multiple of optim.accumulate "
+            f"{e.optim.accumulate} and of dataset.repeat {e.dataset.repeat}"
+        )
+    if any(e.dataset.canvas):
+        clips = e.batch_size // e.dataset.repeat
+        sharding.check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
+
+
+def steps_per_epoch(e: config.Experiment, info: records.Info) -> float:
+    """Batches in which every clip of the training split comes dataset.repeat times."""
+    return info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
 
 
 def _durations(e: config.Experiment, steps_per_epoch: float) -> tuple[int, int]:

@@ -56,18 +56,19 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
             raise config.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
     shape = (count // fsdp // tensor, fsdp, tensor)
     kinds = (AxisType.Auto,) * len(AXES)
-    slices = len({getattr(d, "slice_index", 0) for d in devices})
-    if slices == 1:
-        return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
-    return Mesh(_over_slices(shape, slices, devices), AXES, axis_types=kinds)
+    return Mesh(_placed(shape, devices), AXES, axis_types=kinds)
 
 
-def _over_slices(shape: tuple[int, int, int], slices: int, devices: list[Any]) -> np.ndarray:
-    """Devices `[data fsdp tensor]`: "data" is split over slices, which are far from each other.
+def _placed(shape: tuple[int, int, int], devices: list[Any]) -> np.ndarray:
+    """Devices `[data fsdp tensor]` along the wires between them.
 
-    Where a copy of the parameters is larger than a slice, it takes the next one as well.
+    Slices are far from each other: "data" is split over them. Where a copy of the parameters is
+    larger than a slice, it takes the next one as well.
     """
     data, fsdp, tensor = shape
+    slices = len({getattr(d, "slice_index", 0) for d in devices})
+    if slices == 1:
+        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     if data % slices:
         return np.array(sorted(devices, key=lambda d: d.slice_index)).reshape(shape)
     return mesh_utils.create_hybrid_device_mesh(
@@ -131,25 +132,19 @@ def path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
 
 
-def host_share(mesh: Mesh, batch_size: int) -> tuple[int, int]:
-    """(which contiguous share of the global batch this process feeds, number of shares).
+def host_rows(mesh: Mesh, batch_size: int, process: int | None = None) -> np.ndarray:
+    """Rows of a global batch that a process feeds, int `[rows]` ascending; None: this process.
 
-    Raises:
-        ConfigError: the mesh gives this process rows that do not form one contiguous share.
+    A mesh follows the wires between chips, so that these rows need not lie side by side.
     """
-    rows = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
-    spans = {index[0].indices(batch_size)[:2] for index in rows.values() if index}
-    start, stop = min(s for s, _ in spans), max(e for _, e in spans)
-    if sum(e - s for s, e in spans) != stop - start or batch_size % (stop - start):
-        raise config.ConfigError(
-            f"this process feeds rows {sorted(spans)} of {batch_size}, which are not contiguous; "
-            "choose compute.fsdp so that it divides the devices of one host"
-        )
-    return start // (stop - start), batch_size // (stop - start)
+    process = jax.process_index() if process is None else process
+    where = batch_sharding(mesh).devices_indices_map((batch_size,))
+    own = [rows for device, (rows,) in where.items() if device.process_index == process]
+    return np.unique(np.concatenate([np.arange(batch_size)[rows] for rows in own]))
 
 
 def to_devices(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Assembles every host's rows `[b/hosts ...]` into global arrays `[b ...]`."""
+    """Assembles every host's rows `[b/hosts ...]`, as `host_rows` lists them, into `[b ...]`."""
     sharding = batch_sharding(mesh)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 

@@ -20,15 +20,17 @@ def smaller(e: config.Experiment, info: records.Info, place: Topology, needed: f
     Returns:
         Flags, each entry an alternative; empty where only more devices help.
     """
-    if not place.chip:
+    if place.memory is None:
         return []
+    room = place.memory * (1 - _SPARE)
     count = len(place.devices) // e.compute.tensor
     held = functools.cache(lambda fsdp: _state(e, info, place, fsdp))
     kept = estimate.activations(e, e.batch_size // count)
     scale = max(needed - held(e.compute.fsdp), kept) / kept
-    room = place.chip.memory * (1 - _SPARE)
 
     def fits(changed: config.Experiment) -> bool:
+        if not _runs(changed, place):
+            return False
         kept = estimate.activations(changed, changed.batch_size // count)
         return held(changed.compute.fsdp) + scale * kept <= room
 
@@ -39,8 +41,7 @@ def smaller(e: config.Experiment, info: records.Info, place: Topology, needed: f
 
 def _same_batch(e: config.Experiment, devices: int) -> Iterator[config.Experiment]:
     """From the cheapest change to the dearest."""
-    policies = ("none", "dots", "full")
-    policies = policies[policies.index(e.compute.remat) :]
+    policies = _policies(e.compute)
     parts = e.optim.accumulate
     while e.batch_size % (parts * devices) == 0:
         for fsdp in _powers(e.compute.fsdp, devices):
@@ -51,11 +52,27 @@ def _same_batch(e: config.Experiment, devices: int) -> Iterator[config.Experimen
         parts *= 2
 
 
+def _policies(compute: config.Compute) -> tuple[str, ...]:
+    """What is asked for and what keeps less; unrolled layers keep with "none" what "dots" keeps."""
+    policies = ("none", "dots", "full") if compute.scan else ("none", "full")
+    if compute.remat not in policies:
+        return (compute.remat, "full")
+    return policies[policies.index(compute.remat) :]
+
+
 def _smaller_batch(e: config.Experiment, devices: int) -> Iterator[config.Experiment]:
     rows = e.batch_size // devices // 2
     while rows:
         yield dataclasses.replace(e, batch_size=rows * devices)
         rows //= 2
+
+
+def _runs(e: config.Experiment, place: Topology) -> bool:
+    try:
+        run.check_batches(e, run.mesh_of(e.compute, place.devices))
+    except config.ConfigError:
+        return False
+    return True
 
 
 def _powers(first: int, most: int) -> Iterator[int]:

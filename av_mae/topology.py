@@ -22,6 +22,7 @@ class Topology:
 
     Attributes:
         chip: what one of them can do; None where that is unknown.
+        memory: bytes of one of them that a program may use; None where that is unknown.
         compiles: whether there is a compiler for them here. Otherwise `devices` are stand-ins that
             only say how many there are.
     """
@@ -29,6 +30,7 @@ class Topology:
     name: str
     devices: tuple[Any, ...]
     chip: hardware.Chip | None
+    memory: float | None
     compiles: bool
 
 
@@ -42,8 +44,7 @@ def find(name: str) -> Topology:
         ConfigError: a name that means nothing, or libtpu is not installed.
     """
     if name == "here":
-        devices = tuple(jax.devices())
-        return Topology(name, devices, hardware.chip(devices[0].device_kind), True)
+        return _here(name, tuple(jax.devices()))
     match = re.fullmatch(r"(?:(\d+)\*)?([a-z]\w*):(\d+(?:x\d+)*)", name)
     chip = hardware.named(USUAL_GPU if match and match[2] == "gpu" else match[2] if match else "")
     if not match or not chip:
@@ -54,8 +55,14 @@ def find(name: str) -> Topology:
         )
     slices, extents = int(match[1] or 1), [int(n) for n in match[3].split("x")]
     if chip.kinds[0].startswith("TPU"):
-        return Topology(name, _tpus(chip.name, extents, slices), chip, True)
-    return _gpus(name, chip, slices * math.prod(extents))
+        found = _tpus(chip.name, extents, slices)
+        return Topology(name, found, chip, hardware.usable(chip), True)
+    return _gpus(name, chip, slices * math.prod(extents), any_kind=match[2] == "gpu")
+
+
+def _here(name: str, devices: tuple[Any, ...]) -> Topology:
+    memory = hardware.usable_here(devices[0])
+    return Topology(name, devices, hardware.chip(devices[0].device_kind), memory, True)
 
 
 def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
@@ -83,16 +90,22 @@ def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
     return tuple(described.devices)[:count] if count == 1 else tuple(described.devices)
 
 
-def _gpus(name: str, chip: hardware.Chip, count: int) -> Topology:
-    """GPUs of this machine, or as many simulated devices where it has too few."""
+def _gpus(name: str, chip: hardware.Chip, count: int, any_kind: bool) -> Topology:
+    """GPUs of this machine if they are meant, else as many simulated devices in their place."""
     with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices it has
         jax.config.update("jax_num_cpu_devices", count)
-    here = jax.devices()
-    if len(here) < count:
-        raise config.ConfigError(f"topology {name!r}: there are {len(here)} devices here")
-    if here[0].platform == "gpu":
-        return Topology(name, tuple(here[:count]), hardware.chip(here[0].device_kind), True)
-    return Topology(name, tuple(here[:count]), chip, False)
+    here = [d for d in jax.devices() if d.platform == "gpu"]
+    found = hardware.chip(here[0].device_kind) if here else None
+    if len(here) >= count and (any_kind or found == chip):
+        return _here(name, tuple(here[:count]))
+    chip = found if any_kind and found else chip
+    stand_ins = jax.devices("cpu")
+    if len(stand_ins) < count:
+        raise config.ConfigError(
+            f"topology {name!r}: JAX runs already, with {len(stand_ins)} devices that could stand "
+            "for them; plan in a process of its own"
+        )
+    return Topology(name, tuple(stand_ins[:count]), chip, hardware.usable(chip), False)
 
 
 def _quieten_libtpu() -> None:

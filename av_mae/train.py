@@ -82,7 +82,6 @@ def start(plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -
 def batches(plan: run.Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
     """This host's rows of every batch after step `begin`, in the order that the seed decides."""
     e = plan.experiment
-    host, hosts = sharding.host_share(plan.mesh, e.batch_size)
     return pipeline.train_batches(
         e.dataset.path,
         e.modalities,
@@ -91,8 +90,7 @@ def batches(plan: run.Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
         batch_size=e.batch_size,
         seed=e.seed,
         start=begin,
-        host=host,
-        hosts=hosts,
+        rows=sharding.host_rows(plan.mesh, e.batch_size),
     )
 
 

@@ -123,7 +123,7 @@ def _prefixes(
         augment = experiment.augment
         return lambda *element: maker.training(*element, augment=augment, copies=1, seed=0)
 
-    found = _each(order.counters(BATCH, start=0, host=0, hosts=1), read)
+    found = _each(order.counters(BATCH, np.arange(BATCH), start=0), read)
     prefixes: dict[str, Iterable[Any]] = {
         "read": _Grouped(found),
         "parse": _Grouped(_each(found, parse)),

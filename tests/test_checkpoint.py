@@ -94,6 +94,13 @@ def test_restores_into_another_precision(tmp_path):
     assert _equal(back.opt_state, jax.tree.map(jnp.float32, restored.opt_state))
 
 
+def test_restoring_holds_the_state_once():
+    """What was read makes way, array by array, for the copies that a step may consume."""
+    read, wanted = _state(1), _state(1)
+    own = checkpoint._own(read, _abstract(wanted))
+    assert _equal(own, wanted) and all(x.is_deleted() for x in jax.tree.leaves(read))
+
+
 def test_none_without_checkpoints(tmp_path):
     assert _restore(tmp_path, _state(1)) is None
 

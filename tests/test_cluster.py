@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
 import tiny
+
+from av_mae import cluster, config
 
 _JOIN = """
 import jax
@@ -60,3 +63,18 @@ def test_processes_of_open_mpi_find_each_other():
 
 def test_a_shell_within_an_allocation_of_slurm_is_alone():
     assert joined([of_slurm(0)]) == [["0", "1", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("localhost:1", None, None), "need all of --coordinator"),
+        ((None, 2, 0), "need all of --coordinator"),
+        (("localhost:1", 2, None), "need all of --coordinator"),
+        (("localhost", 2, 0), "expected host:port"),
+        (("localhost:1", 2, 2), "--process is 2 of --processes=2; expected 0 to 1"),
+    ],
+)
+def test_half_a_cluster_is_refused(given, says):
+    with pytest.raises(config.ConfigError, match=says):
+        cluster.join(*given)

@@ -63,19 +63,20 @@ def test_fsdp_equals_data_parallel(task, data, eight, tmp_path):
     _assert_close(_on_eight(tmp_path, data, task, fsdp=8), eight)
 
 
-def _two(workdir: pathlib.Path, data: pathlib.Path, *flags: str, task: str) -> list:
+def _two(workdir: pathlib.Path, data: pathlib.Path, *flags: str, **kwargs: str) -> list:
     """Two real processes of four devices each, on one run."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    flags = (f"--coordinator=localhost:{port}", "--processes=2", "--config.compute.fsdp=4", *flags)
+    flags = (f"--coordinator=localhost:{port}", "--processes=2", *flags)
     return [
-        tiny.start(workdir, data, *flags, f"--process={i}", task=task, devices=4) for i in range(2)
+        tiny.start(workdir, data, *flags, f"--process={i}", devices=4, **kwargs) for i in range(2)
     ]
 
 
-def test_two_processes_equal_one(task, data, eight, tmp_path):
-    both = _two(tmp_path, data, task=task)
+@pytest.mark.parametrize(("program", "fsdp"), [("av_mae.main", 4), ("interleaved_main", 1)])
+def test_two_processes_equal_one(task, data, eight, tmp_path, program, fsdp):
+    both = _two(tmp_path, data, f"--config.compute.fsdp={fsdp}", task=task, program=program)
     with tiny.killed_at_last(*both):
         outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
@@ -85,7 +86,7 @@ def test_two_processes_equal_one(task, data, eight, tmp_path):
 def test_one_process_told_to_stop_stops_both_at_the_same_step(data, tmp_path):
     both = _two(
         tmp_path, data, "--config.total=5000 steps", "--config.checkpoint.every=5000 steps",
-        task="pretrain",
+        "--config.compute.fsdp=4", task="pretrain",
     )  # fmt: skip
     log = tmp_path / "metrics.jsonl"
     with tiny.killed_at_last(*both):

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from av_mae import config, optim, state
+from av_mae import config, fingerprint, optim, state
 from av_mae.models import primitives, vit
 
 SIZES = config.Model(width=8, depth=4, heads=2, mlp=16)
@@ -129,6 +129,18 @@ def test_clipping_bounds_the_gradient_norm(model, params):
     big = jax.tree.map(lambda x: jnp.full_like(x, 7.0), params)
     updates, _ = tx.update(big, tx.init(params), params)
     assert float(optax.tree.norm(updates)) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"clip": 1.0}, {"weight_decay": 0.0}, {"layer_decay": 0.75}, {"schedule": "linear"}]
+)
+def test_a_run_can_be_continued_with_other_rules(model, params, changed):
+    """Clipping is what a run that diverged is advised to add."""
+    states = []
+    for settings in (config.Optim(), config.Optim(**changed)):
+        lr = optim.schedule(settings, 0.1, total=10, warmup=0)
+        states.append(optim.make(settings, model, lr).init(params))
+    assert fingerprint.difference(*states) == ""
 
 
 def test_frozen_groups_do_not_move(model, params):

@@ -50,7 +50,7 @@ def test_stopped_at_several_moments_ends_with_the_same_parameters(task, data, un
     """kill -9 while compiling, between checkpoints, and while a checkpoint is being written."""
 
     def stop(moment: Callable[[], bool], sign: signal.Signals = signal.SIGKILL):
-        process = tiny.start(tmp_path, data, task=task, paced=True)
+        process = tiny.start(tmp_path, data, task=task, program="paced_main")
         with tiny.killed_at_last(process):
             tiny.wait_for(moment, process)
             process.send_signal(sign)

@@ -61,7 +61,42 @@ def test_batch_is_split_over_both_axes_in_row_order():
 
 
 def test_single_host_feeds_everything():
-    assert sharding.host_share(sharding.make_mesh(fsdp=2), 16) == (0, 1)
+    assert list(sharding.host_rows(sharding.make_mesh(fsdp=2), 16)) == list(range(16))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A TPU chip as it is described to JAX; four of a plane belong to one host."""
+
+    id: int
+    coords: tuple[int, int, int]
+    process_index: int
+    device_kind: str
+    platform: str = "tpu"
+    core_on_chip: int = 0
+    slice_index: int = 0
+
+
+def torus(kind: str, x: int, y: int, z: int = 1) -> list[Chip]:
+    places = [(i, j, k) for k in range(z) for j in range(y) for i in range(x)]
+    hosts = [(k * (y // 2) + j // 2) * (x // 2) + i // 2 for i, j, k in places]
+    return [Chip(n, c, h, kind) for n, (c, h) in enumerate(zip(places, hosts, strict=True))]
+
+
+@pytest.mark.parametrize(
+    "chips", [torus("TPU v6 lite", 8, 8), torus("TPU v5", 4, 4, 4)], ids=["v6e:8x8", "v5p:4x4x4"]
+)
+@pytest.mark.parametrize(("fsdp", "tensor"), [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (2, 8)])
+def test_every_row_is_fed_by_the_hosts_whose_chips_hold_it(chips, fsdp, tensor):
+    mesh = sharding.make_mesh(fsdp, chips, tensor=tensor)
+    shares = [list(sharding.host_rows(mesh, 128, process)) for process in range(16)]
+    held: list[set[int]] = [set() for _ in range(16)]
+    each = 128 * tensor // 64
+    for place, chip in np.ndenumerate(mesh.devices):
+        part = place[0] * fsdp + place[1]
+        held[chip.process_index] |= set(range(part * each, (part + 1) * each))
+    assert shares == [sorted(rows) for rows in held]
+    assert len({len(share) for share in shares}) == 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +116,12 @@ def slices_of(mesh_devices):
 
 def test_a_copy_of_the_parameters_stays_within_its_slice():
     devices = [OfSlice(id=i, slice_index=i % 2) for i in range(8)]  # told in any order
-    found = sharding._over_slices((2, 2, 2), 2, devices)
+    found = sharding._placed((2, 2, 2), devices)
     assert found.shape == (2, 2, 2)
     assert slices_of(found) == [[0] * 4, [1] * 4]
 
 
 def test_a_copy_that_is_larger_than_a_slice_takes_whole_ones():
     devices = [OfSlice(id=i, slice_index=i % 4) for i in range(8)]
-    found = sharding._over_slices((2, 4, 1), 4, devices)
+    found = sharding._placed((2, 4, 1), devices)
     assert slices_of(found) == [[0, 0, 1, 1], [2, 2, 3, 3]]

@@ -98,6 +98,14 @@ def test_diverging_run_names_the_step_and_the_last_good_checkpoint(data, tmp_pat
     assert all(np.isfinite(x).all() for x in saved.params["mask_token"].values())
 
 
+def test_what_a_diverged_run_is_advised_to_change_can_be_changed(data, tmp_path):
+    values = tiny.experiment(data, evaluators={}, total="2 steps")
+    assert train.train(parse.experiment(values), tmp_path) == 0
+    values |= {"total": "4 steps", "lr": 1e-4, "optim": {"clip": 1.0, "warmup": "3 steps"}}
+    assert train.train(parse.experiment(values), tmp_path) == 0
+    assert [e["step"] for e in _entries(tmp_path, "train")] == [1, 2, 3, 4]
+
+
 def test_best_checkpoint_is_kept_apart(data, tmp_path):
     values = tiny.experiment(data, "classify")
     values["checkpoint"] = {"every": "2 steps", "keep": 1, "best": "val/accuracy"}

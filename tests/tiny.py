@@ -82,11 +82,11 @@ def config_dict(values: dict) -> ml_collections.ConfigDict:
 
 def start(
     workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, task: str = "pretrain",
-    devices: int = 1, paced: bool = False,
+    devices: int = 1, program: str = "av_mae.main",
 ) -> subprocess.Popen:  # fmt: skip
     """Starts a real training process on the tiny experiment."""
     command = [
-        sys.executable, "-m", "paced_main" if paced else "av_mae.main",
+        sys.executable, "-m", program,
         f"--config={ROOT}/tests/tiny_config.py:{task}", f"--workdir={workdir}",
         f"--config.dataset.path={records_folder}", *flags,
     ]  # fmt: skip

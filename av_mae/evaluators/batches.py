@@ -34,7 +34,6 @@ class Split:
         self._mesh = plan.mesh
         asked = _modalities(name, evaluator, plan)
         size = _batch_size(name, evaluator, plan)
-        host, hosts = sharding.host_share(plan.mesh, size)
         self._read = functools.partial(
             pipeline.eval_batches,
             plan.experiment.dataset.path,
@@ -44,8 +43,7 @@ class Split:
             temporal_views=evaluator.temporal_views,
             spatial_views=evaluator.spatial_views,
             dataset=plan.experiment.dataset,
-            host=host,
-            hosts=hosts,
+            rows=sharding.host_rows(plan.mesh, size),
         )
         try:
             self._read()

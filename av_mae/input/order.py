@@ -84,17 +84,18 @@ def _check_readable(folder: str | os.PathLike[str]) -> None:
         )
 
 
-def counters(clips_per_batch: int, *, start: int, host: int, hosts: int) -> tf.data.Dataset:
+def counters(clips_per_batch: int, own: np.ndarray, *, start: int) -> tf.data.Dataset:
     """Clip counters int64 [] that one host feeds, in order, without end.
 
-    A host owns the same contiguous share of every global batch of `clips_per_batch` clips;
-    `start` is the number of global batches already consumed.
+    Args:
+        own: which clips of every global batch of `clips_per_batch` are the host's, ascending.
+        start: number of global batches already consumed.
     """
-    share = clips_per_batch // hosts
+    share = len(own)
 
     def counter(local: tf.Tensor) -> tf.Tensor:
-        batch, row = tf.math.floordiv(local, share), tf.math.floormod(local, share)
-        return batch * clips_per_batch + host * share + row
+        batch, place = tf.math.floordiv(local, share), tf.math.floormod(local, share)
+        return batch * clips_per_batch + tf.gather(tf.constant(own, tf.int64), place)
 
     return tf.data.Dataset.range(start * share, np.iinfo(np.int64).max).map(counter)
 

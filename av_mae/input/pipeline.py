@@ -8,7 +8,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -39,30 +39,30 @@ def train_batches(
     batch_size: int,
     seed: int,
     start: int = 0,
-    host: int = 0,
-    hosts: int = 1,
+    rows: Sequence[int] | np.ndarray | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches of the training split, each host its contiguous share of every one.
+    """Endless batches of the training split, each host its rows of every one.
 
     Args:
         batch_size: rows of the global batch. With dataset.repeat = r it holds batch_size / r
             clips, the r copies of a clip side by side: the same frames and sound, decoded once,
             each copy cropped anew.
         start: number of batches already consumed; continuing there costs nothing.
+        rows: those of the global batch that this host feeds, ascending; None: all of them.
 
     Yields:
         `video` uint8 `[b f h w 3]`, `audio` int16 `[b s]` at 16 kHz (zeros where a clip has none),
         `label` float32 `[b k]` multi-hot, `index` int32 `[b]` (position in the split), `valid`
-        bool `[b]` (all true); b = batch_size / hosts. `video_present` or `audio_present` bool
+        bool `[b]` (all true); b = len(rows). `video_present` or `audio_present` bool
         `[b]` if some clip of the split has no pictures or no sound, so that complete data sets
         need no attention masks. With dataset.canvas there are `canvas` uint8 `[c f H W 3]` and
         `crops` float32 `[c r 4]`, c = b / r, instead of `video`; see `av_mae.preprocess.canvas`.
 
     Raises:
-        ValueError: no such data set or split, nothing in it to train on, or rows that do not
-            divide over hosts and copies; while iterating: a damaged record.
+        ValueError: no such data set or split, nothing in it to train on, or rows that part the
+            copies of a clip; while iterating: a damaged record.
     """
-    _check_division(batch_size, hosts, dataset.repeat)
+    own = _own_clips(batch_size, rows, dataset.repeat)
     opened = source.open_split(_at(dataset, folder), dataset.train, modalities)
     clips_per_batch = batch_size // dataset.repeat
 
@@ -81,9 +81,9 @@ def train_batches(
             canvas=dataset.canvas,
         )
 
-    counters = order.counters(clips_per_batch, start=start, host=host, hosts=hosts)
+    counters = order.counters(clips_per_batch, own, start=start)
     found = _each(counters, read, dataset.workers or cores.count())
-    examples = _each(found, example, cores.count()).batch(clips_per_batch // hosts)
+    examples = _each(found, example, cores.count()).batch(len(own))
     return (_merge_copies(batch) for batch in _Arrays(examples, folder, opened.remedy))
 
 
@@ -96,13 +96,13 @@ def eval_batches(
     temporal_views: int = 1,
     spatial_views: int = 1,
     dataset: config.Dataset = _DEFAULT,
-    host: int = 0,
-    hosts: int = 1,
+    rows: Sequence[int] | np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """Every clip of a split once over all hosts, in order, in equally many batches a host.
 
     Args:
         dataset: its format, sampling and test_short_side are those of the batches.
+        rows: as `train_batches`.
 
     Yields:
         As `train_batches`, with views: `video` `[b v f h w 3]`, `audio` `[b v s]`, view t * S + s
@@ -112,7 +112,7 @@ def eval_batches(
     Raises:
         ValueError: as `train_batches`; or fewer than one view is asked for.
     """
-    _check_division(batch_size, hosts, repeat=1)
+    own = _own_clips(batch_size, rows, copies=1)
     if min(temporal_views, spatial_views) < 1:
         raise config.ConfigError(
             f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
@@ -132,11 +132,11 @@ def eval_batches(
             short_side=dataset.test_short_side,
         )
 
-    counters = order.counters(batch_size, start=0, host=host, hosts=hosts)
+    counters = order.counters(batch_size, own, start=0)
     found = _each(counters.take_while(lambda i: i < clips), read, cores.count())
-    examples = _each(found, example, cores.count()).batch(batch_size // hosts)
+    examples = _each(found, example, cores.count()).batch(len(own))
     real = _Arrays(examples, folder, opened.remedy)
-    return _padded(real, examples, math.ceil(clips / batch_size), batch_size // hosts)
+    return _padded(real, examples, math.ceil(clips / batch_size), len(own))
 
 
 def options() -> tf.data.Options:
@@ -153,15 +153,23 @@ def _at(dataset: config.Dataset, folder: str | os.PathLike[str]) -> config.Datas
     return dataclasses.replace(dataset, path=os.fspath(folder))
 
 
-def _check_division(batch_size: int, hosts: int, repeat: int) -> None:
-    unit = hosts * repeat
-    if batch_size < 1 or batch_size % unit:
-        below = batch_size // unit * unit
-        good = f"{below} or {below + unit}" if below > 0 else str(unit)
-        copies = f" x {repeat} copies of a clip (dataset.repeat)" if repeat > 1 else ""
+def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies: int) -> np.ndarray:
+    """Which clips of a global batch the rows hold, int `[len(rows) / copies]` ascending."""
+    if batch_size < 1 or batch_size % copies:
+        below = batch_size // copies * copies
+        good = f"{below} or {below + copies}" if below > 0 else str(copies)
         raise config.ConfigError(
-            f"batch_size {batch_size} is not divisible by {hosts} hosts{copies}; use {good}"
+            f"batch_size {batch_size} is not a multiple of the {copies} copies of a clip "
+            f"(dataset.repeat); use {good}"
         )
+    fed = np.arange(batch_size) if rows is None else np.asarray(rows)
+    own = np.unique(fed // copies)
+    if not np.array_equal((own[:, None] * copies + np.arange(copies)).ravel(), fed):
+        raise config.ConfigError(
+            f"of a batch_size of {batch_size}, this host's rows {fed.tolist()} part the {copies} "
+            f"copies of a clip (dataset.repeat); use {copies} or more rows a device"
+        )
+    return own
 
 
 def _each(dataset: tf.data.Dataset, function: Callable[..., Any], parallel: int) -> tf.data.Dataset:

@@ -9,7 +9,6 @@ are estimated from the config, and say so. `--topology=here` plans for this mach
 
 import dataclasses
 import json
-import math
 import pathlib
 import sys
 from typing import Any
@@ -97,12 +96,11 @@ def plan(
     if text:
         pathlib.Path(text).write_text(found.text)
     memory = dataclasses.asdict(found.memory)
-    available = place.chip.memory if place.chip else None
     figures |= {
         "estimated": found.estimated,
         "memory": memory,
-        "available": available,
-        "fits": None if available is None else found.memory.peak <= available,
+        "available": place.memory,
+        "fits": None if place.memory is None else found.memory.peak <= place.memory,
         "work": dataclasses.asdict(found.work),
         "compile_seconds": round(found.compile_seconds, 1),
     }
@@ -138,7 +136,9 @@ def _verdict(figures: dict[str, Any]) -> list[str]:
     if figures["fits"] is None:
         return ["  of a device whose memory is not known"]
     words = "fits" if figures["fits"] else "DOES NOT FIT"
-    lines = [f"  {'available':<14}{figures['available'] / 1e9:10.2f} GB: {words}"]
+    lines = [f"  {words}"]
+    if figures["available"] is not None:
+        lines = [f"  {'available':<14}{figures['available'] / 1e9:10.2f} GB: {words}"]
     if "needed" in figures:
         lines.append(f"  {'needed':<14}{figures['needed'] / 1e9:10.2f} GB, says the compiler")
     if not figures["fits"]:
@@ -196,7 +196,7 @@ def _too_large(
 ) -> dict[str, Any]:
     return {
         "estimated": False,
-        "available": place.chip.memory if place.chip else math.nan,
+        "available": place.memory,
         "needed": error.needed,
         "fits": False,
         "suggestions": suggest.smaller(e, info, place, error.needed),
@@ -209,7 +209,7 @@ def _times(
     times = forecast.seconds(work, place.chip) if place.chip else {}
     if not times:
         return {}
-    per_epoch = info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
+    per_epoch = run.steps_per_epoch(e, info)
     steps = durations.steps(e.total, steps_per_epoch=per_epoch, batch_size=e.batch_size)
     return {
         "seconds": times,

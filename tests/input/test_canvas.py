@@ -86,9 +86,16 @@ def test_a_batch_is_that_of_the_host_but_for_who_crops(data, repeat):
 
 def test_hosts_share_the_clips(data):
     whole = batches(experiment(data, (HEIGHT, WIDTH)), 2)
-    shares = [batches(experiment(data, (HEIGHT, WIDTH)), 2, host=h, hosts=2) for h in range(2)]
+    rows = np.arange(32).reshape(2, 2, 8)  # a host has two parts, far from each other
+    shares = [
+        batches(experiment(data, (HEIGHT, WIDTH)), 2, rows=rows[:, h].ravel()) for h in range(2)
+    ]
     for batch, one, other in zip(whole, *shares, strict=True):
-        joined = {name: np.concatenate([one[name], other[name]]) for name in batch}
+        parts = {name: (one[name], other[name]) for name in batch}
+        halves = {k: [np.split(x, 2) for x in both] for k, both in parts.items()}
+        joined = {
+            k: np.concatenate([one[0], two[0], one[1], two[1]]) for k, (one, two) in halves.items()
+        }
         assert all(np.array_equal(joined[name], batch[name]) for name in batch)
 
 

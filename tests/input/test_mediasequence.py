@@ -107,7 +107,8 @@ def test_pictures_sound_and_labels_belong_together(unbroken):
 
 def test_a_run_continues_and_spreads_over_hosts_as_on_our_own_records(folder, unbroken):
     assert _equal(_train(folder, 2, start=3), unbroken[3:])
-    shares = [_train(folder, 5, host=h, hosts=2) for h in range(2)]
+    rows = np.array_split(np.arange(len(unbroken[0]["index"])), 2)
+    shares = [_train(folder, 5, rows=own) for own in rows]
     joined = [{k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*shares, strict=True)]
     assert _equal(joined, unbroken)
 

@@ -10,7 +10,7 @@ from av_mae.input import order, record, records
 
 
 def _counters(count: int, **kwargs) -> list[int]:
-    dataset = order.counters(8, **({"start": 0, "host": 0, "hosts": 1} | kwargs))
+    dataset = order.counters(8, **({"start": 0, "own": np.arange(8)} | kwargs))
     return list(dataset.take(count).as_numpy_iterator())
 
 
@@ -19,18 +19,16 @@ def _positions(clips: int, seed: int, epochs: int) -> np.ndarray:
     return np.array(list(dataset.as_numpy_iterator())).reshape(epochs, clips)
 
 
-@pytest.mark.parametrize("hosts", [1, 2, 4])
-def test_hosts_share_every_batch_in_contiguous_rows(hosts):
-    shares = [_counters(24 // hosts, host=h, hosts=hosts) for h in range(hosts)]
-    batches = np.concatenate([np.reshape(share, (3, -1)) for share in shares], axis=1)
-    assert np.array_equal(batches, np.arange(24).reshape(3, 8))
+@pytest.mark.parametrize("own", [[0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 5, 7]])
+def test_a_host_has_its_own_clips_of_every_batch(own):
+    expected = [8 * batch + clip for batch in range(3) for clip in own]
+    assert _counters(12, own=np.array(own)) == expected
 
 
-def test_starting_later_gives_the_tail():
-    for hosts in (1, 2):
-        whole = _counters(40 // hosts, host=hosts - 1, hosts=hosts)
-        late = _counters(24 // hosts, host=hosts - 1, hosts=hosts, start=2)
-        assert late == whole[16 // hosts :]
+@pytest.mark.parametrize("own", [range(8), [1, 6]])
+def test_starting_later_gives_the_tail(own):
+    whole = _counters(5 * len(own), own=np.array(own))
+    assert _counters(3 * len(own), own=np.array(own), start=2) == whole[2 * len(own) :]
 
 
 @pytest.mark.parametrize("clips", [1, 2, 7, 100])
@@ -101,7 +99,7 @@ def test_the_hosts_of_an_evaluation_share_any_number_of_clips(hosts):
         seen = [
             int(i)
             for host in range(hosts)
-            for i in order.counters(6, start=0, host=host, hosts=hosts)
+            for i in order.counters(6, np.arange(6)[host::hosts], start=0)
             .take_while(lambda i: i < clips)  # noqa: B023
             .as_numpy_iterator()
         ]

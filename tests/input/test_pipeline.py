@@ -56,11 +56,12 @@ def _equal(one, other) -> bool:
     )
 
 
-def _joined(shares):
-    """Batches of several hosts put side by side."""
+def _joined(shares, rows):
+    """Batches of several hosts, each put where its rows belong."""
+    back = np.argsort(np.concatenate(rows))
     return [
-        {k: np.concatenate([share[k] for share in rows]) for k in rows[0]}
-        for rows in zip(*shares, strict=True)
+        {k: np.concatenate([share[k] for share in parts])[back] for k in parts[0]}
+        for parts in zip(*shares, strict=True)
     ]
 
 
@@ -125,10 +126,10 @@ def test_a_silent_clip_is_zeros_and_a_short_one_ends_in_them(unbroken):
     assert list(input_clips.shown(pictures)[1]) == [0, 2, 2, 2]
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
-def test_hosts_together_see_the_batches_of_one_host(folder, unbroken, hosts):
-    shares = [_train(folder, 7, host=h, hosts=hosts) for h in range(hosts)]
-    assert _equal(_joined(shares), unbroken)
+@pytest.mark.parametrize("rows", [[[0, 1], [2, 3]], [[0, 2], [1, 3]], [[2], [0], [3], [1]]])
+def test_hosts_together_see_the_batches_of_one_host(folder, unbroken, rows):
+    shares = [_train(folder, 7, rows=own) for own in rows]
+    assert _equal(_joined(shares, rows), unbroken)
 
 
 @pytest.mark.parametrize("start", [1, 4])
@@ -186,8 +187,9 @@ def test_copies_show_the_same_frames(folder):
 def test_copies_are_shared_over_hosts(textured):
     same = {"repeat": 2, "crop": "multi_scale"}
     whole = _train(textured, 3, **same)
-    shares = [_train(textured, 3, host=h, hosts=2, **same) for h in range(2)]
-    assert _equal(_joined(shares), whole)
+    rows = [[2, 3], [0, 1]]
+    shares = [_train(textured, 3, rows=own, **same) for own in rows]
+    assert _equal(_joined(shares, rows), whole)
 
 
 @pytest.mark.parametrize("name", ["video", "audio"])
@@ -218,15 +220,16 @@ def test_evaluation_sees_every_clip_once_in_order(evaluated):
     assert not any(x[3:].any() for x in evaluated[-1].values())
 
 
-@pytest.mark.parametrize(("hosts", "batch_size"), [(2, 4), (3, 6)])
-def test_evaluation_over_hosts_equals_one_host(folder, evaluated, hosts, batch_size):
-    shares = [_eval(folder, batch_size=batch_size, host=h, hosts=hosts) for h in range(hosts)]
+@pytest.mark.parametrize("rows", [[[0, 1], [2, 3]], [[0, 3], [1, 4], [2, 5]]])
+def test_evaluation_over_hosts_equals_one_host(folder, evaluated, rows):
+    batch_size = sum(map(len, rows))
+    shares = [_eval(folder, batch_size=batch_size, rows=own) for own in rows]
     whole = evaluated if batch_size == 4 else _eval(folder, batch_size=batch_size)
-    assert len({len(share) for share in shares}) == 1 and _equal(_joined(shares), whole)
+    assert len({len(share) for share in shares}) == 1 and _equal(_joined(shares, rows), whole)
 
 
 def test_a_host_without_rows_in_the_last_batch_gives_padding(folder):
-    last = _eval(folder, kinds={"audio": input_clips.both()["audio"]}, host=3, hosts=4)
+    last = _eval(folder, kinds={"audio": input_clips.both()["audio"]}, rows=[3])
     assert [b["valid"].tolist() for b in last] == [[True], [True], [False]]
     assert last[2]["audio"].shape == (1, 1, 6400) and not last[2]["audio"].any()
 
@@ -257,9 +260,9 @@ def test_uniform_evaluation_covers_the_clip(folder):
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
-        ({"batch_size": 10, "hosts": 4}, "10 is not divisible by 4 hosts; use 8 or 12"),
-        ({"batch_size": 2, "hosts": 4}, "2 is not divisible by 4 hosts; use 4"),
-        ({"batch_size": 6, "repeat": 4}, "x 4 copies of a clip .dataset.repeat.; use 4 or 8"),
+        ({"batch_size": 6, "repeat": 4}, "6 is not a multiple of the 4 copies.*; use 4 or 8"),
+        ({"batch_size": 2, "repeat": 4}, "2 is not a multiple of the 4 copies.*; use 4"),
+        ({"repeat": 2, "rows": [0, 2]}, "rows .0, 2. part the 2 copies.*2 or more rows a device"),
         ({"kinds": {}}, "modalities is empty"),
     ],
 )

@@ -104,12 +104,111 @@ def test_what_is_suggested_fits():
     state = run.assemble(e, info, place.devices).abstract
     held = estimate.tree_bytes((state.params, state.opt_state, state.params))
     kept = estimate.activations(e, 8)
-    small = dataclasses.replace(hardware.named("h100"), memory=(held + 9 * kept) / 0.9)
-    flags = suggest.smaller(e, info, dataclasses.replace(place, chip=small), held + 10 * kept)
+    place = dataclasses.replace(place, memory=(held + 9 * kept) / 0.9)
+    flags = suggest.smaller(e, info, place, held + 10 * kept)
     assert flags[0].startswith("--config.compute.remat=")
     assert flags[1] == "--config.batch_size=32"
-    tiny_chip = dataclasses.replace(small, memory=1e3)
-    assert suggest.smaller(e, info, dataclasses.replace(place, chip=tiny_chip), held) == []
+    assert suggest.smaller(e, info, dataclasses.replace(place, memory=1e3), held) == []
+
+
+def test_what_is_suggested_runs():
+    """Unrolled, `dots` keeps what `none` does; a batch has to divide into micro-batches."""
+    e = unrolled()
+    optim = dataclasses.replace(e.optim, accumulate=2)
+    e = dataclasses.replace(e, batch_size=96, optim=optim)
+    info, place = synthetic.info(e, 1000, 2), topology.find("gpu:8")
+    needed = 1.1 * estimate.activations(e, 12) + 1e6
+    found = [
+        suggest.smaller(e, info, dataclasses.replace(place, memory=share * needed), needed)
+        for share in np.linspace(0.1, 1.0, 10)
+    ]
+    flags = [flag for texts in found for text in texts for flag in text.split()]
+    assert "--config.compute.remat=full" in flags and "--config.compute.remat=dots" not in flags
+    sizes = {int(f.split("=")[1]) for f in flags if "batch_size" in f}
+    assert sizes and all(size % 16 == 0 for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA A100-SXM4-40GB", "a100_40gb"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H100 PCIe", "h100_pcie"),
+        ("TPU v5 lite", "v5e"),
+        ("TPU v5", "v5p"),
+    ],
+)
+def test_chips_are_told_apart_by_their_kind(kind, name):
+    assert hardware.chip(kind) == hardware.named(name)
+
+
+def test_gpus_give_the_share_of_their_memory_that_jax_takes(monkeypatch):
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    assert topology.find("h100:8").memory == 60e9
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9")
+    assert topology.find("a100_40gb:8").memory == 36e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """A GPU as JAX shows it."""
+
+    device_kind: str = "NVIDIA H200"
+    platform: str = "gpu"
+
+    def memory_stats(self):
+        return {"bytes_limit": 100e9}
+
+
+@pytest.mark.parametrize(
+    ("name", "chip", "memory", "compiles"),
+    [
+        ("gpu:2", "h200", 100e9, True),
+        ("h200:2", "h200", 100e9, True),
+        ("gpu:8", "h200", 0.75 * 141e9, False),
+        ("a100:2", "a100", 0.75 * 80e9, False),
+    ],
+)
+def test_gpus_are_compiled_for_where_they_are_and_enough(monkeypatch, name, chip, memory, compiles):
+    simulated = jax.devices("cpu")
+    monkeypatch.setattr(jax, "devices", lambda kind=None: simulated if kind else [Gpu()] * 2)
+    found = topology.find(name)
+    assert (found.chip.name, found.memory, found.compiles) == (chip, memory, compiles)
+    assert len(found.devices) == int(name[-1])
+
+
+def test_more_gpus_than_there_are_stand_ins_for_are_refused():
+    with pytest.raises(config.ConfigError, match="with 8 devices that could stand for them"):
+        topology.find("gpu:512")
+
+
+@pytest.mark.parametrize(
+    ("fsdp", "tensor", "expected"),
+    [
+        (1, 1, {"all-reduce": 2 * 7 / 8}),
+        (8, 1, {"all-gather": 2 * 7 / 8, "reduce-scatter": 7 / 8}),
+        (2, 1, {"all-gather": 1.0, "reduce-scatter": 0.5, "all-reduce": 2 * 3 / 4 / 2}),
+    ],
+)
+def test_what_is_sent_is_estimated_in_parameters(fsdp, tensor, expected):
+    """In bfloat16, in rings: of gradients over "data", of parameters over "fsdp"."""
+    compute = dataclasses.replace(EXPERIMENT.compute, fsdp=fsdp, tensor=tensor, dtype="bfloat16")
+    e = dataclasses.replace(EXPERIMENT, compute=compute)
+    built = run.assemble(e, synthetic.info(e, 1000, 2))
+    sent = estimate.sent(e, built.mesh, built.abstract.params)
+    assert sent == pytest.approx({k: 2 * parameters() * share for k, share in expected.items()})
+
+
+def test_what_is_split_over_tensor_is_kept_and_summed_by_parts():
+    compute = dataclasses.replace(EXPERIMENT.compute, tensor=2)
+    e = dataclasses.replace(EXPERIMENT, compute=compute)
+    assert 0.5 < estimate.activations(e, 4) / estimate.activations(EXPERIMENT, 4) < 1
+    built = run.assemble(e, synthetic.info(e, 1000, 2))
+    summed = estimate.sent(e, built.mesh, built.abstract.params)["all-reduce"]
+    outputs = sum(layers * tokens * width for layers, tokens, width, _ in estimate.stacks(e))
+    gradients = 2 * 3 / 4 * 4 * parameters() / 2
+    assert summed == pytest.approx(gradients + 4 * 2 * 1 / 2 * 4 * 2 * outputs)
 
 
 @pytest.mark.parametrize("name", ["v5e", "v5e:", "abc:4x4", "4x4", "2v5e:4x4"])
