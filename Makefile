@@ -52,7 +52,7 @@ format: venv
 
 bench: venv
 	$(PY) -m benchmarks.input --quick
-	$(PY) -m benchmarks.step --config=configs/audioset/pretrain.py:variant=B/16x2 --batch_size=2 --config.compute.scan=False
+	$(PY) -m av_mae.tools.bench --config=configs/audioset/pretrain.py:variant=B/16x2 --clips=200 --labels=527 --steps=8 --config.batch_size=2 --config.compute.scan=False
 
 lock:
 	$(PY) -m uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \

@@ -3,6 +3,7 @@
 import logging as standard_logging
 import pathlib
 import re
+import shlex
 import sys
 from typing import Any, NoReturn
 
@@ -52,6 +53,11 @@ def _sentence(error: BaseException) -> str:
     if "whilst parsing config file" in str(error):
         return f"the config file raises {type(root).__name__}: {root}"
     return str(error)
+
+
+def given(module: str) -> str:
+    """The command that runs, as one would type it: figures are kept with how they were made."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def leave(code: int, error: object) -> NoReturn:

@@ -58,10 +58,15 @@ class Bench:
         jax.block_until_ready(metrics)
         return (time.perf_counter() - begin) / count
 
-    def report(self, seconds: float) -> dict[str, Any]:
-        """What is known of the step, which takes so many seconds, as plain numbers."""
+    def report(self, seconds: float, product: float) -> dict[str, Any]:
+        """What is known of the step, which takes so many seconds, as plain numbers.
+
+        Args:
+            product: FLOP/s of one device in a bare product.
+        """
         e, memory, peak = self.plan.experiment, self._step.memory_analysis(), hardware.peak_flops()
         analytic = self.plan.flops_per_step
+        rate = analytic / seconds
         return {
             "device": jax.devices()[0].device_kind,
             "devices": jax.device_count(),
@@ -73,9 +78,10 @@ class Bench:
             "step_seconds": seconds,
             "clips_per_second": e.batch_size / seconds,
             "analytic_gflop": analytic / 1e9,
-            "compiler_gflop": self._step.cost_analysis().get("flops", 0.0) / 1e9,
-            "gflop_per_second": analytic / seconds / 1e9,
-            "mfu": analytic / seconds / peak if peak else None,
+            "gflop_per_second": rate / 1e9,
+            "product_gflop_per_second": product / 1e9,
+            "of_product": rate / product / jax.device_count(),
+            "mfu": rate / peak if peak else None,
             "temporary_gb": memory.temp_size_in_bytes / 1e9,
             "argument_gb": memory.argument_size_in_bytes / 1e9,
         }
@@ -94,13 +100,13 @@ def on_noise(e: config.Experiment, clips: int, labels: int) -> Bench:
     return Bench(plan, itertools.repeat(synthetic.batch(plan.experiment, labels, e.batch_size)))
 
 
-def product_flops() -> float:
-    """FLOP/s of one device in a 2048 x 2048 x 2048 product of float32 numbers, right now.
+def product_flops(dtype: str) -> float:
+    """FLOP/s of one device in a 2048 x 2048 x 2048 product of numbers of a type, right now.
 
     Machines differ and are shared; a step is best compared with what a bare product reaches beside
     it.
     """
-    product, operands = _product()
+    product, operands = _product(dtype)
     seconds = []
     for _ in range(_TIMES):
         begin = time.perf_counter()
@@ -110,9 +116,9 @@ def product_flops() -> float:
 
 
 @functools.cache
-def _product() -> tuple[Callable[..., jax.Array], tuple[jax.Array, jax.Array]]:
+def _product(dtype: str) -> tuple[Callable[..., jax.Array], tuple[jax.Array, jax.Array]]:
     key = jax.random.key(0)
-    operands = jax.random.normal(key, (2, PRODUCT, PRODUCT), jnp.float32)
+    operands = jax.random.normal(key, (2, PRODUCT, PRODUCT), dtype)
     product = jax.jit(jnp.matmul)
     product(operands[0], operands[1]).block_until_ready()
     return product, (operands[0], operands[1])

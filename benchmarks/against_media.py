@@ -23,7 +23,6 @@ import itertools
 import json
 import pathlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from av_mae import config, host
+from av_mae import command_line, config, host
 from av_mae.input import pipeline, record, records
 from av_mae.prepare import build, datasets, plan
 from benchmarks import input as input_benchmark
@@ -52,8 +51,7 @@ SUFFIXES = (".mp4", ".avi", ".mkv", ".webm")
 
 def main(_: list[str]) -> None:
     host.keep_memory()
-    command = ["python -m benchmarks.against_media", *sys.argv[1:]]
-    result: dict[str, Any] = {"command": " ".join(command)}
+    result: dict[str, Any] = {"command": command_line.given("benchmarks.against_media")}
     result["machine"] = input_benchmark.machine()
     result["cases"] = {}
     cases = input_benchmark.cases()

@@ -11,13 +11,12 @@ does.
 
 import json
 import pathlib
-import sys
 from unittest import mock
 
 import jax
 from absl import app, flags
 
-from av_mae import forecast, synthetic, topology
+from av_mae import command_line, forecast, synthetic, topology
 from av_mae.models import flash
 from benchmarks import gpu_case
 
@@ -37,7 +36,7 @@ def main(_: list[str]) -> None:
     with mock.patch.object(flash, "fits", return_value=False):
         plain = _compiled(place, scan=False, remat="none")
     result = {
-        "command": " ".join(["python -m benchmarks.compiling", *sys.argv[1:]]),
+        "command": command_line.given("benchmarks.compiling"),
         "versions": f"jax {jax.__version__}",
         "scanned": _figures(scanned),
         "plain": _figures(plain) | {"tflop": float(plain.work.flops or 0.0) / 1e12},

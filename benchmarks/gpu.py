@@ -29,6 +29,8 @@ from typing import Any
 
 from absl import app, flags
 
+from av_mae import command_line
+
 CASES = ["videomae-B", "videomae-L", "av_mae-L"]
 SIDES = ["ours", "pytorch"]
 
@@ -54,15 +56,16 @@ _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if n
 
 def main(_: list[str]) -> None:
     results: list[dict[str, Any]] = []
+    found = {"command": command_line.given("benchmarks.gpu"), "results": results}
     for case in _SELECTED.value:
         for batch_size in map(int, _BATCH_SIZES.value):
             for side in _SIDES.value:
                 if side == "ours" or case.startswith("videomae"):
                     results.append(_measured(case, side, batch_size))
-                    _write(results)
+                    _write(found)
     print(_table(results))
     if not _OUT.value:
-        print(json.dumps(results, indent=1))
+        print(json.dumps(found, indent=1))
 
 
 def _measured(case: str, side: str, batch_size: int) -> dict[str, Any]:
@@ -94,9 +97,9 @@ def _measured(case: str, side: str, batch_size: int) -> dict[str, Any]:
     return named | json.loads(lines[-1])
 
 
-def _write(results: list[dict[str, Any]]) -> None:
+def _write(found: dict[str, Any]) -> None:
     if _OUT.value:
-        pathlib.Path(_OUT.value).write_text(json.dumps(results, indent=1) + "\n")
+        pathlib.Path(_OUT.value).write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _table(results: list[dict[str, Any]]) -> str:

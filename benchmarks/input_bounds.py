@@ -14,14 +14,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import json
 import pathlib
 import statistics
-import sys
 import tempfile
 import time
 from typing import Any
 
 from absl import app, flags
 
-from av_mae import config, host, modality
+from av_mae import command_line, config, host, modality
 from av_mae.input import pipeline
 from benchmarks import input as input_benchmark
 
@@ -42,7 +41,7 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = input_benchmark.make_records(pathlib.Path(made), case, clips=64)
         result = {
-            "command": " ".join(["python -m benchmarks.input_bounds", *sys.argv[1:]]),
+            "command": command_line.given("benchmarks.input_bounds"),
             "machine": input_benchmark.machine(),
             "first_batch": first_batch(folder, kinds),
             "memory": memory(folder, kinds, _BATCHES.value),

@@ -20,7 +20,19 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import checkpoint, config, cores, host, parse, run, speed, synthetic, timing, train
+from av_mae import (
+    checkpoint,
+    command_line,
+    config,
+    cores,
+    host,
+    parse,
+    run,
+    speed,
+    synthetic,
+    timing,
+    train,
+)
 from av_mae.report import history
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
@@ -41,6 +53,7 @@ def main(_: list[str]) -> None:
     bare = speed.on_noise(experiment, 1000, _LABELS)
     turns = [(bare.steps(_STEPS.value), looped(bare.plan)) for _ in range(_ROUNDS.value)]
     result = {
+        "command": command_line.given("benchmarks.loop"),
         "device": jax.devices()[0].device_kind,
         "batch_size": experiment.batch_size,
         "log_every": LOG_EVERY,

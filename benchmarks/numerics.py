@@ -9,14 +9,13 @@ Both runs see the same clips, crops and masks, and start from the same parameter
 import dataclasses
 import json
 import pathlib
-import sys
 
 import jax
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import config, parse, run, sharding, train
+from av_mae import command_line, config, parse, run, sharding, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps of each run.")
@@ -30,7 +29,7 @@ def main(_: list[str]) -> None:
     full, half = (np.array(losses(experiment, dtype)) for dtype in ("float32", "bfloat16"))
     apart = np.abs(half / full - 1)
     result = {
-        "command": " ".join(["python -m benchmarks.numerics", *sys.argv[1:]]),
+        "command": command_line.given("benchmarks.numerics"),
         "device": jax.devices()[0].device_kind,
         "batch_size": experiment.batch_size,
         "largest_difference": float(apart.max()),

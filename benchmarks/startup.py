@@ -17,6 +17,8 @@ import time
 
 from absl import app, flags
 
+from av_mae import command_line
+
 _CONFIG = flags.DEFINE_string("config", "configs/sample/pretrain.py", "Experiment to start.")
 _STARTS = flags.DEFINE_integer("starts", 3, "Starts; the first one fills the cache.")
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")
@@ -31,7 +33,11 @@ def main(arguments: list[str]) -> None:
             start(pathlib.Path(folder) / str(number), cache, arguments[1:])
             for number in range(_STARTS.value)
         ]
-    result = {"import_seconds": [imported() for _ in range(_STARTS.value)], "starts": starts}
+    result = {
+        "command": command_line.given("benchmarks.startup"),
+        "import_seconds": [imported() for _ in range(_STARTS.value)],
+        "starts": starts,
+    }
     text = json.dumps(result, indent=1)
     if _OUT.value:
         pathlib.Path(_OUT.value).write_text(text + "\n")

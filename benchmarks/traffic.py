@@ -13,11 +13,10 @@ import collections
 import json
 import pathlib
 import re
-import sys
 
 from absl import app, flags
 
-from av_mae import hlo
+from av_mae import command_line, hlo
 
 _TEXT = flags.DEFINE_string("text", None, "The compiled program.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")
@@ -55,7 +54,7 @@ def main(_: list[str]) -> None:
     program = hlo.entry(pathlib.Path(_TEXT.value).read_text())
     moved, (peak, alive) = traffic(program), most_alive(program)
     result = {
-        "command": " ".join(["python -m benchmarks.traffic", *sys.argv[1:]]),
+        "command": command_line.given("benchmarks.traffic"),
         "moved_gb": {k: round(v / 1e9, 3) for k, v in moved.most_common()},
         "moved_in_all_gb": round(sum(moved.values()) / 1e9, 3),
         "alive_at_most_gb": round(peak / 1e9, 3),

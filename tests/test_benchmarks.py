@@ -32,7 +32,7 @@ def test_the_gpu_benchmark_measures_our_side(tmp_path):
         "gpu", "--tiny", "--sides=ours", "--cases=videomae-B", "--batch_sizes=2", "--steps=1",
         f"--out={out}",
     )  # fmt: skip
-    (found,) = json.loads(out.read_text())
+    (found,) = json.loads(out.read_text())["results"]
     assert found["case"] == "videomae-B"
     assert found["clips_per_second"] > 0 and found["of_product"] > 0
 

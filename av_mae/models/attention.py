@@ -9,16 +9,12 @@ from absl import logging
 from jax.sharding import AbstractMesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, Shaped
 
-from av_mae.models import flash
+from av_mae.models import flash, layout
 
 # On CPU, scores beyond this many bytes are made and used up head by head: they leave the cache
 # otherwise, and moving them takes longer than computing them twice.
 _LARGE = 32 * 2**20
 _BLOCK = 16 * 2**20
-
-# What names of mesh axes split: rows of a batch, heads.
-_BATCH_AXES, _HEAD_AXIS = ("data", "fsdp"), "tensor"
-
 
 # Sequences are best a multiple of this long: whole tiles on TPUs; cuDNN trains on even lengths.
 _MULTIPLES = {"tpu": 8, "gpu": 2, "cuda": 2}
@@ -31,7 +27,7 @@ def padding(tokens: int) -> int:
 
 def heads_are_split() -> bool:
     """Whether every device holds only some of the heads."""
-    return jax.sharding.get_abstract_mesh().shape.get(_HEAD_AXIS, 1) > 1
+    return jax.sharding.get_abstract_mesh().shape.get(layout.HEAD_AXIS, 1) > 1
 
 
 def lengthen(x: Shaped[Array, "b t ..."], count: int) -> Shaped[Array, "b _ ..."]:
@@ -83,7 +79,7 @@ def _platform(mesh: AbstractMesh) -> str:
 
 def _form(platform: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh) -> str:
     b, t, _, h, k = qkv_bt3hk.shape
-    heads = h // mesh.shape.get(_HEAD_AXIS, 1)
+    heads = h // mesh.shape.get(layout.HEAD_AXIS, 1)
     if platform == "tpu":
         if flash.fits(t, heads, k):
             return _told("flash", "attention: our kernel for TPUs")
@@ -106,10 +102,10 @@ def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: j
     """A kernel sees its own device's rows and heads: the compiler cannot split it."""
     if mesh.empty or mesh.size == 1:
         return attend(qkv_bt3hk, keep_bs)
-    batch = PartitionSpec(_BATCH_AXES)
-    heads = _HEAD_AXIS if _HEAD_AXIS in mesh.shape else None
-    packed = PartitionSpec(_BATCH_AXES, None, None, heads)
-    merged = PartitionSpec(_BATCH_AXES, None, heads)
+    batch = PartitionSpec(layout.BATCH_AXES)
+    heads = layout.HEAD_AXIS if layout.HEAD_AXIS in mesh.shape else None
+    packed = PartitionSpec(layout.BATCH_AXES, None, None, heads)
+    merged = PartitionSpec(layout.BATCH_AXES, None, heads)
     operands = (qkv_bt3hk,) if keep_bs is None else (qkv_bt3hk, keep_bs)
     split = jax.shard_map(
         attend,

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from av_mae.models import layout
+
 xavier = nnx.initializers.xavier_uniform()
 
 
@@ -33,7 +35,7 @@ class Dense(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
-        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        y = layout.rows(x.astype(self.dtype) @ self.kernel[...].astype(self.dtype))
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 

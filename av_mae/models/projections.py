@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from av_mae.models import attention, primitives
+from av_mae.models import attention, layout, primitives
 
 
 class QueryKeyValue(nnx.Module):
@@ -29,8 +29,10 @@ class QueryKeyValue(nnx.Module):
     def __call__(self, x_btd: Float[Array, "b t d"]) -> Float[Array, "b t 3 h k"]:
         kernel = self.kernel[...].astype(self.dtype)
         if attention.heads_are_split():
-            return jnp.einsum("btd,dchk->btchk", x_btd, kernel) + self._bias()
-        y_bte = x_btd @ kernel.reshape(x_btd.shape[-1], -1) + self._bias().reshape(-1)
+            y_bt3hk = layout.rows(jnp.einsum("btd,dchk->btchk", x_btd, kernel))
+            return y_bt3hk + self._bias()
+        y_bte = layout.rows(x_btd @ kernel.reshape(x_btd.shape[-1], -1))
+        y_bte = y_bte + self._bias().reshape(-1)
         return y_bte.reshape(*x_btd.shape[:2], 3, self.heads, -1)
 
     def _bias(self) -> Float[Array, "3 h k"]:
@@ -54,7 +56,7 @@ class Output(nnx.Module):
     def __call__(self, x_bthk: Float[Array, "b t h k"]) -> Float[Array, "b t d"]:
         kernel = self.kernel[...].astype(self.dtype)
         y_btd = x_bthk.reshape(*x_bthk.shape[:2], -1) @ kernel.reshape(-1, kernel.shape[-1])
-        return y_btd + self.bias[...].astype(self.dtype)
+        return layout.rows(y_btd) + self.bias[...].astype(self.dtype)
 
 
 def flat(path: tuple[str, ...], kernel: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -34,12 +34,15 @@ def main() -> None:
 
 
 def _main(_: list[str]) -> None:
+    command_line.log_ours()
+    host.keep_compiled()
     host.keep_memory()
+    command = {"command": command_line.given("av_mae.tools.bench")}
     try:
         experiment = parse.experiment(experiments.CONFIG.value)
         bench = prepared(experiment, experiments.CLIPS.value, experiments.LABELS.value)
         what = _wanted(_WHAT.value, noise=experiments.CLIPS.value is not None)
-        figures = measure(bench, what, _STEPS.value, _TRACE.value)
+        figures = command | measure(bench, what, _STEPS.value, _TRACE.value)
     except config.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
@@ -66,6 +69,8 @@ def measure(
 ) -> dict[str, Any]:
     """Seconds of each thing named, with what is known of the step where one is taken."""
     times: dict[str, float] = {}
+    dtype = bench.plan.experiment.compute.dtype
+    product = speed.product_flops(dtype)
     timed = {"step": bench.steps, "input": bench.input, "both": bench.both}
     for name in what:
         if name == "input":
@@ -77,9 +82,7 @@ def measure(
     figures: dict[str, Any] = {"seconds": times}
     figures["clips_per_second"] = {name: rows / seconds for name, seconds in times.items()}
     if "step" in times:
-        figures["step"] = bench.report(times["step"])
-        product = speed.product_flops()
-        figures["step"]["product_gflop_per_second"] = product / 1e9
+        figures["step"] = bench.report(times["step"], (product + speed.product_flops(dtype)) / 2)
     return figures
 
 
@@ -93,8 +96,8 @@ def table(figures: dict[str, Any]) -> list[str]:
         lines = [
             f"{s['devices']} x {s['device']}, batch {s['batch_size']}, {s['dtype']}, remat "
             f"{s['remat']}, {looped}; compiled in {s['compile_seconds']:.1f} s",
-            f"{s['gflop_per_second']:,.0f} GFLOP/s in matrix products{mfu}; one product of "
-            f"{speed.PRODUCT}³ in float32 reaches {s['product_gflop_per_second']:,.0f} a device",
+            f"{s['gflop_per_second']:,.0f} GFLOP/s in matrix products{mfu}; "
+            f"{s['of_product']:.2f} of what a product of {speed.PRODUCT}³ reaches",
         ]
     for name, seconds in times.items():
         rate = figures["clips_per_second"][name]

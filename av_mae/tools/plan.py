@@ -50,9 +50,11 @@ def main() -> None:
 
 
 def _main(_: list[str]) -> None:
+    command = {"command": command_line.given("av_mae.tools.plan")}
+    command_line.log_ours()
     try:
         experiment = parse.experiment(experiments.CONFIG.value)
-        figures = plan(
+        figures = command | plan(
             experiment,
             _TOPOLOGY.value,
             experiments.CLIPS.value,

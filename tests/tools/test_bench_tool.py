@@ -23,7 +23,7 @@ def test_measures_steps_input_and_both(compiled, tmp_path):
     assert figures["clips_per_second"]["both"] == pytest.approx(8 / figures["seconds"]["both"])
     step = figures["step"]
     assert step["analytic_gflop"] == pytest.approx(compiled.plan.flops_per_step / 1e9)
-    assert step["product_gflop_per_second"] > 0
+    assert step["of_product"] > 0
     assert json.loads(json.dumps(figures)) == figures
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
 

@@ -47,6 +47,20 @@ def test_gradients_are_exchanged_by_data_parallel_devices(here):
     assert 0.98 * least <= here["work"]["sent"]["all-reduce"] <= 1.5 * least
 
 
+def test_parameters_travel_and_activations_stay():
+    """With fsdp, what devices send does not grow with the batch."""
+    compute = dataclasses.replace(EXPERIMENT.compute, fsdp=8)
+    sent = [
+        plan.plan(
+            dataclasses.replace(EXPERIMENT, compute=compute, batch_size=size),
+            "here", 1000, 2, costs=False,
+        )["work"]["sent"]
+        for size in (8, 32)
+    ]  # fmt: skip
+    assert sent[0]["all-gather"] > 0
+    assert sent[1] == pytest.approx(sent[0], rel=0.02)
+
+
 def test_scanned_layers_cost_what_unrolled_ones_do(here):
     scanned = plan.plan(EXPERIMENT, "here", 1000, 2)
     for name in ("flops", "moved"):
