@@ -195,7 +195,7 @@ def out_of_memory(message: str, held: float) -> float | None:
 
 def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
     copies = plan.experiment.dataset.repeat
-    few = synthetic.batch(plan.experiment, len(plan.info.labels), copies)
+    few = synthetic.batch(plan.experiment, plan.info, copies)
     return {
         k: jax.ShapeDtypeStruct((len(x) * rows // copies, *x.shape[1:]), x.dtype)
         for k, x in few.items()

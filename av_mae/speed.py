@@ -97,7 +97,7 @@ def on_noise(e: config.Experiment, clips: int, labels: int) -> Bench:
         ConfigError: the config cannot run on this machine.
     """
     plan = run.assemble(e, synthetic.info(e, clips, labels))
-    return Bench(plan, itertools.repeat(synthetic.batch(plan.experiment, labels, e.batch_size)))
+    return Bench(plan, itertools.repeat(synthetic.batch(plan.experiment, plan.info, e.batch_size)))
 
 
 def product_flops(dtype: str) -> float:

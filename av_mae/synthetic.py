@@ -25,9 +25,12 @@ def info(experiment: config.Experiment, clips: int, labels: int) -> records.Info
     )
 
 
-def batch(experiment: config.Experiment, labels: int, rows: int) -> dict[str, np.ndarray]:
-    """Noise in the shapes and types of a training batch of `rows` that lack nothing."""
-    rng = np.random.default_rng(0)
+def batch(experiment: config.Experiment, info: records.Info, rows: int) -> dict[str, np.ndarray]:
+    """Noise in the shapes and types of a training batch of `rows`.
+
+    No row lacks anything; where some clip of the split does, the batch says who has what.
+    """
+    rng, labels = np.random.default_rng(0), len(info.labels)
     made: dict[str, np.ndarray] = {
         "label": np.eye(max(labels, 1), labels, dtype=np.float32)[
             rng.integers(0, max(labels, 1), rows)
@@ -35,6 +38,8 @@ def batch(experiment: config.Experiment, labels: int, rows: int) -> dict[str, np
         "index": np.arange(rows, dtype=np.int32),
         "valid": np.ones(rows, bool),
     }
+    for name in info.split(experiment.dataset.train).lacking(experiment.modalities):
+        made[f"{name}_present"] = np.ones(rows, bool)
     for name, spec in experiment.modalities.items():
         if isinstance(spec, Video) and any(experiment.dataset.canvas):
             made |= _canvas(experiment.dataset, spec, rows, rng)

@@ -1,9 +1,12 @@
 """When things are due during training, and what starting and its steps cost."""
 
+import concurrent.futures
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import jax
 import psutil
 
 from av_mae.run import Run
@@ -33,17 +36,24 @@ class Schedule:
 
 
 class Clock:
-    """Step time and the share of it spent waiting for input; evaluations do not count."""
+    """Step time, and the share of it that devices waited for input; evaluations do not count."""
 
     def __init__(self, begin: int):
         self._step, self._start, self._waited, self._paused = begin, time.perf_counter(), 0.0, 0.0
+        self._watcher = concurrent.futures.ThreadPoolExecutor(1)
+        self._idle: concurrent.futures.Future[float] | None = None
+
+    def started(self, result: Any) -> None:
+        """Devices work from now on, until they have this result of a step."""
+        self._idle = self._watcher.submit(_moment_of, result)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time spent inside counts as waiting for input."""
+        """Time spent inside counts as waiting for input, once the devices have nothing to do."""
         begin = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - begin
+        if self._idle and self._idle.done():
+            self._waited += time.perf_counter() - max(begin, self._idle.result())
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -75,6 +85,12 @@ class Stages:
         now = time.perf_counter()
         self.seconds[name] = now - self._since
         self._since = now
+
+
+def _moment_of(result: Any) -> float:
+    """When the devices have it."""
+    jax.block_until_ready(result)
+    return time.perf_counter()
 
 
 def process_age() -> float:

@@ -137,6 +137,7 @@ class Loop:
         train_step = self._compile(current, batch)
         for step in range(self._begin + 1, total + 1):
             current, metrics = train_step(current, batch)
+            self._clock.started(metrics["loss"])
             stop = step < total and self._stop.now(step)
             if step < total and not stop:
                 batch = self._next(batches)  # while the devices work on this step

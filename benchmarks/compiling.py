@@ -33,7 +33,7 @@ def main(_: list[str]) -> None:
             "--topology: only for TPUs, and for what is here, a compiler is at hand"
         )
     scanned = _compiled(place, scan=True, remat="dots")
-    with mock.patch.object(flash, "fits", return_value=False):
+    with mock.patch.object(flash, "lacks", return_value="it is left out"):
         plain = _compiled(place, scan=False, remat="none")
     result = {
         "command": command_line.given("benchmarks.compiling"),

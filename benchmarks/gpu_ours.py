@@ -26,7 +26,7 @@ def main(job: dict[str, Any]) -> None:
     dtype = "bfloat16" if gpu else "float32"
     experiment = gpu_case.experiment(job, dtype)
     plan = run.assemble(experiment, synthetic.info(experiment, clips=10_000, labels=400))
-    rows = synthetic.batch(experiment, 400, experiment.batch_size)
+    rows = synthetic.batch(experiment, plan.info, experiment.batch_size)
     batch = sharding.to_devices(rows, plan.mesh)
     current = plan.init()
     parameters = sum(x.size for x in jax.tree.leaves(current.params))

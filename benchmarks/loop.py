@@ -84,7 +84,7 @@ def changed(e: config.Experiment) -> config.Experiment:
 def looped(plan: run.Run) -> float:
     """Seconds a step of the real training loop, from its first line to its last."""
     e = plan.experiment
-    noise = itertools.repeat(synthetic.batch(e, _LABELS, e.batch_size))
+    noise = itertools.repeat(synthetic.batch(e, plan.info, e.batch_size))
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder)
         saved = checkpoint.Checkpoints(workdir / "checkpoints", e, plan.info.labels, keep=2)

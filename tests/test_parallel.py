@@ -32,7 +32,7 @@ def plan(fsdp, tensor, devices=None, task="pretrain"):
 def losses(fsdp, tensor, task="pretrain", alone=False):
     """(losses, last state) of a few steps on the same clips."""
     made = plan(fsdp, tensor, jax.devices()[:1] if alone else None, task)
-    rows = synthetic.batch(made.experiment, 2, made.experiment.batch_size)
+    rows = synthetic.batch(made.experiment, made.info, made.experiment.batch_size)
     batch, current = sharding.to_devices(rows, made.mesh), made.init()
     step, found = made.train_step(), []
     for _ in range(STEPS):

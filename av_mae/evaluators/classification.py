@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from av_mae import config, sharding, state
-from av_mae.evaluators import batches
+from av_mae.evaluators import batches, fetch
 from av_mae.report import writer
 from av_mae.run import Run
 
@@ -28,8 +28,8 @@ class Classification:
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         del step
         total = None
-        for batch in self._clips:
-            scores, labels, counted = jax.device_get(self._step(params, rest, batch))
+        steps = (self._step(params, rest, batch) for batch in self._clips)
+        for scores, labels, counted in fetch.one_late(steps):
             part = self._task.measure(scores, labels, counted)
             total = part if total is None else {k: m.merge(part[k]) for k, m in total.items()}
         assert total is not None  # an empty split is refused

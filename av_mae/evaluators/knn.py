@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from av_mae import config, sharding, state
-from av_mae.evaluators import batches
+from av_mae.evaluators import batches, fetch
 from av_mae.report import writer
 from av_mae.run import Run
 
@@ -57,7 +57,7 @@ class NearestNeighbours:
             yield f"accuracy_{name}", float(right.mean())
 
     def _collect(self, params: Any, rest: Any, split: batches.Split) -> dict[str, Rows]:
-        found = [jax.device_get(self._step(params, rest, batch)) for batch in split]
+        found = [*fetch.one_late(self._step(params, rest, batch) for batch in split)]
         features, labels, here = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
         rows = {k: Rows(x[here[k]], labels[here[k]]) for k, x in features.items()}
         return rows | {"all": _together(features, labels, here)} if len(rows) > 1 else rows

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from av_mae import config, losses, reconstruction, sharding, state
-from av_mae.evaluators import batches
+from av_mae.evaluators import batches, fetch
 from av_mae.report import writer
 from av_mae.run import Run
 
@@ -36,14 +36,19 @@ class Reconstruction:
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         total = None
-        for number, batch in enumerate(self._clips):
-            if number == 0:
-                self._show(step, params, rest, batch)
-            part = jax.tree.map(np.float64, jax.device_get(self._errors(params, rest, batch)))
+        for errors in fetch.one_late(self._measured(params, rest, step)):
+            part = jax.tree.map(np.float64, errors)
             total = part if total is None else jax.tree.map(operator.add, total, part)
         assert total is not None  # an empty split is refused
         yield "loss", float(losses.weighted(total, self._modalities))
         yield from ((f"loss_{name}", float(error.mean)) for name, error in total.items())
+
+    def _measured(self, params: Any, rest: Any, step: int) -> Iterator[dict[str, losses.Sum]]:
+        """The errors of every batch; the first one is shown as well."""
+        for number, batch in enumerate(self._clips):
+            if number == 0:
+                self._show(step, params, rest, batch)
+            yield self._errors(params, rest, batch)
 
     def _show(self, step: int, params: Any, rest: Any, batch: state.Batch) -> None:
         views, valid, index = jax.device_get(self._pictures(params, rest, batch))

@@ -68,6 +68,15 @@ class Split:
     def with_boxes(self) -> int:
         return sum(shard.with_boxes for shard in self.shards)
 
+    @property
+    def having(self) -> dict[str, int]:
+        """Number of clips that have a modality, by its name."""
+        return {"video": self.with_pictures, "audio": self.with_sound}
+
+    def lacking(self, modalities: Iterable[str]) -> frozenset[str]:
+        """Those of the modalities that some clip lacks; batches say then which rows have them."""
+        return frozenset(name for name in modalities if self.having[name] < self.clips)
+
 
 @dataclasses.dataclass(frozen=True)
 class Info:

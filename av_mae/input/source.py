@@ -47,9 +47,7 @@ def open_split(
             "copy or write its shard again",
         )
     remedy = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
-    having = _having(split)
-    lacking = frozenset(name for name in modalities if having[name] < split.clips)
-    maker = example.Maker(modalities, dataset.sampling, classes, lacking)
+    maker = example.Maker(modalities, dataset.sampling, classes, split.lacking(modalities))
     return Source(order.Table.load(dataset.path, split), maker, remedy)
 
 
@@ -78,13 +76,8 @@ def _check_split(
             "see the rejected.csv of its preparation"
         )
     for name in modalities:
-        if _having(split)[name] == 0:
+        if split.having[name] == 0:
             raise config.ConfigError(
                 f"modalities.{name} is set, but no clip of split {split.name!r} in {folder!r} has "
                 f"{_CALLED[name]}; leave {name} out or choose another data set"
             )
-
-
-def _having(split: records.Split) -> dict[str, int]:
-    """Number of clips that have a modality."""
-    return {"video": split.with_pictures, "audio": split.with_sound}

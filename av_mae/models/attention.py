@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +17,17 @@ from av_mae.models import flash, layout
 _LARGE = 32 * 2**20
 _BLOCK = 16 * 2**20
 
+# Heads that cuDNN takes on every GPU; on Hopper and later also wider ones.
+_WIDEST = 128
+
 # Sequences are best a multiple of this long: whole tiles on TPUs; cuDNN trains on even lengths.
 _MULTIPLES = {"tpu": 8, "gpu": 2, "cuda": 2}
 
 
 def padding(tokens: int) -> int:
     """Tokens to append to so many for whoever runs the program; `attend` leaves them out."""
-    return -tokens % _MULTIPLES.get(_platform(jax.sharding.get_abstract_mesh()), 1)
+    platform, _ = _device(jax.sharding.get_abstract_mesh())
+    return -tokens % _MULTIPLES.get(platform, 1)
 
 
 def heads_are_split() -> bool:
@@ -55,10 +60,9 @@ def attend(
         dropout: share of the attention weights dropped, each element on its own; needs `keys_b`.
     """
     length = qkv_bt3hk.shape[1] if length is None else length
-    if dropout > 0 and keys_b is not None:
-        return _at_once(qkv_bt3hk, _before(length, qkv_bt3hk, keep_bs), dropout, keys_b)
     mesh = jax.sharding.get_abstract_mesh()
-    form = _form(_platform(mesh), qkv_bt3hk, mesh)
+    drops = dropout > 0 and keys_b is not None
+    form = _form(*_device(mesh), qkv_bt3hk, mesh, drops=drops)
     if form == "flash":
         kernel = functools.partial(flash.attend, length=length)
         return _on_each_device(kernel, mesh, qkv_bt3hk, keep_bs)
@@ -68,28 +72,44 @@ def attend(
     keep_bs = _before(length, qkv_bt3hk, keep_bs)
     if form == "by head":
         return _by_head(*_scaled(qkv_bt3hk), keep_bs)
-    return _at_once(qkv_bt3hk, keep_bs)
+    return _at_once(qkv_bt3hk, keep_bs, dropout if drops else 0.0, keys_b)
 
 
-def _platform(mesh: AbstractMesh) -> str:
-    """Where the program will run: a mesh may describe devices that are not here."""
-    device = mesh.abstract_device
-    return device.platform if device is not None else jax.default_backend()
+def _device(mesh: AbstractMesh) -> tuple[str, str]:
+    """(platform, kind) of what will run the program: a mesh may describe devices not here."""
+    device: Any = mesh.abstract_device
+    if device is None:
+        device = jax.devices()[0]
+    return device.platform, device.device_kind
 
 
-def _form(platform: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh) -> str:
+def _form(
+    platform: str, kind: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh, *, drops: bool
+) -> str:
+    """The form that attention takes, told once in the log, with the reason where it is plain."""
     b, t, _, h, k = qkv_bt3hk.shape
-    heads = h // mesh.shape.get(layout.HEAD_AXIS, 1)
+    heads, dtype = h // mesh.shape.get(layout.HEAD_AXIS, 1), qkv_bt3hk.dtype
     if platform == "tpu":
-        if flash.fits(t, heads, k):
-            return _told("flash", "attention: our kernel for TPUs")
-        return _told("at once", f"attention: plain; the kernel does not take {heads} heads of {k}")
-    if platform in ("gpu", "cuda"):
-        if qkv_bt3hk.dtype == jnp.bfloat16 and k % 8 == 0:
-            return _told("cudnn", "attention: cuDNN's kernel")
-        return _told("at once", "attention: plain; cuDNN's kernel takes bfloat16 only")
-    large = platform == "cpu" and 4 * b * h * t * t > _LARGE
-    return "by head" if large else "at once"
+        form, name = "flash", "our kernel for TPUs"
+        lacks = flash.lacks(t, heads, k, dtype, kind)
+    elif platform in ("gpu", "cuda"):
+        form, name, lacks = "cudnn", "cuDNN's kernel", _cudnn_lacks(k, dtype)
+    else:
+        large = platform == "cpu" and 4 * b * h * t * t > _LARGE and not drops
+        form, name, lacks = "by head", "head by head", "" if large else "scores fit into the cache"
+    if drops:
+        lacks = "weights are dropped"
+    if lacks:
+        return _told("at once", f"attention: plain, not {name}: {lacks}")
+    return _told(form, f"attention: {name}")
+
+
+def _cudnn_lacks(width: int, dtype: Any) -> str:
+    if dtype != jnp.bfloat16:
+        return f"it takes bfloat16, not {dtype}"
+    if width % 8 or width > _WIDEST:
+        return f"it takes heads of a multiple of 8 up to {_WIDEST}, not of {width}"
+    return ""
 
 
 @functools.cache

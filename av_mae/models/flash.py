@@ -23,12 +23,41 @@ _ROWS = 256
 _LANES = 128
 _LONGEST = 4096
 
+# Bytes on a chip that the kernel may hold, as `_on_chip` counts them. libtpu compiled all that was
+# tried within these, for a v4 (of 16 MiB) little beyond; it has no such products for v2 and v3.
+_CHIP = 64 * 2**20
+_ROOM = {"TPU v2": 0, "TPU v3": 0, "TPU v4": 12 * 2**20}
+
 _LOWEST = -1e30
 
 
-def fits(tokens: int, heads: int, width: int) -> bool:
-    """Whether the kernel takes `heads` heads of this width, so many tokens long."""
-    return tokens <= _LONGEST and heads % _group(width) == 0
+def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str) -> str:
+    """Why the kernel does not take `heads` heads of this width, so many tokens long; "" if it does.
+
+    Args:
+        kind: JAX's `device_kind`.
+    """
+    room = next((room for name, room in _ROOM.items() if kind.startswith(name)), _CHIP)
+    needed = _on_chip(tokens, width, jnp.dtype(dtype).itemsize)
+    if not room:
+        return f"{kind} cannot run it"
+    if heads % _group(width):
+        return f"{heads} heads of {width} do not fill vectors of {_LANES}"
+    if tokens > _LONGEST:
+        return f"{tokens} tokens are more than {_LONGEST}"
+    if needed > room:
+        size = f"{needed >> 20} MiB on a chip that has {room >> 20}"
+        return f"{tokens} tokens in heads of {width} need {size}"
+    return ""
+
+
+def _on_chip(tokens: int, width: int, itemsize: int) -> int:
+    """Bytes that the backward kernel holds: what is read and written twice, as one copy travels."""
+    lanes, block = _group(width) * width, min(tokens, _ROWS)
+    keys = 4 * tokens * lanes * itemsize  # keys, values, and their gradients
+    queries = 5 * block * lanes * itemsize
+    sums, scores = 2 * tokens * lanes * 4, tokens * block * 4
+    return 2 * (keys + queries) + sums + scores
 
 
 def attend(
@@ -235,7 +264,7 @@ class _Specs:
     def parameters(self) -> Any:
         return pltpu.CompilerParams(
             dimension_semantics=("parallel", "parallel", "arbitrary"),
-            vmem_limit_bytes=64 * 2**20,
+            vmem_limit_bytes=_CHIP,
         )
 
 

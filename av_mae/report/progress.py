@@ -22,7 +22,7 @@ def line(
 
     Args:
         mfu: share (0..1) of the devices' peak FLOP/s; None leaves it out.
-        input_wait: share (0..1) of the time the step waited for data.
+        input_wait: share (0..1) of the time in which devices waited for data.
         eta: seconds to the last step; None leaves it out.
     """
     parts = [f"step {step}/{total_steps}"]

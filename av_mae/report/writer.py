@@ -71,7 +71,7 @@ class Reporter:
         Args:
             metrics: of this step.
             step_seconds: mean wall seconds of a step since the last report.
-            input_wait: share (0..1) of that time spent waiting for data.
+            input_wait: share (0..1) of that time in which devices waited for data.
             steps_since: number of steps since the last report.
         """
         if not self._primary:

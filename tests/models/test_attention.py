@@ -1,6 +1,7 @@
 """Every form of attention gives what the plain one does: in blocks, in a kernel, under a mesh."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -102,10 +103,26 @@ def test_this_machines_form_rounds_no_more_than_bfloat16_does(tokens, length, ma
     assert jnp.linalg.norm(rounded - exact) < 5e-3 * jnp.linalg.norm(exact)
 
 
-def test_the_kernel_takes_the_heads_of_all_published_sizes_but_tiny_ones():
-    assert flash.fits(1568, 12, 64) and flash.fits(3136, 16, 64) and flash.fits(1568, 16, 80)
-    assert not flash.fits(1568, 3, 64)
-    assert not flash.fits(10_000, 12, 64)
+@pytest.mark.parametrize(
+    ("tokens", "heads", "width", "dtype", "kind", "reason"),
+    [
+        (1568, 12, 64, "bfloat16", "TPU v5", ""),
+        (3136, 16, 64, "float32", "TPU v5 lite", ""),
+        (1568, 16, 80, "bfloat16", "TPU v6 lite", ""),
+        (1568, 12, 64, "bfloat16", "TPU v4", ""),
+        (1568, 3, 64, "bfloat16", "TPU v5", "3 heads of 64 do not fill"),
+        (10_000, 12, 64, "bfloat16", "TPU v5", "10000 tokens are more than"),
+        (4096, 16, 80, "float32", "TPU v5", "need .* MiB on a chip that has 64"),
+        (1568, 16, 80, "bfloat16", "TPU v4", "need .* MiB on a chip that has 12"),
+        (1568, 12, 64, "bfloat16", "TPU v3", "TPU v3 cannot run it"),
+    ],
+)
+def test_the_kernel_takes_the_heads_of_all_published_sizes_but_tiny_ones(
+    tokens, heads, width, dtype, kind, reason
+):
+    """What libtpu compiles and what it does not, but for some that would fit and are left out."""
+    found = flash.lacks(tokens, heads, width, dtype, kind)
+    assert re.search(reason, found) if reason else found == ""
 
 
 def test_devices_attend_to_their_own_rows_and_heads():
@@ -124,10 +141,23 @@ def test_devices_attend_to_their_own_rows_and_heads():
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
-@pytest.mark.parametrize("platform, dtype, form", [
-    ("tpu", jnp.bfloat16, "flash"), ("tpu", jnp.float32, "flash"), ("gpu", jnp.bfloat16, "cudnn"),
-    ("gpu", jnp.float32, "at once"), ("cpu", jnp.bfloat16, "at once"),
+@pytest.mark.parametrize("platform, width, dtype, drops, form, says", [
+    ("tpu", 64, "bfloat16", False, "flash", "attention: our kernel for TPUs"),
+    ("tpu", 64, "float32", False, "flash", "attention: our kernel for TPUs"),
+    ("tpu", 60, "float32", False, "at once", "plain, not our kernel for TPUs: 2 heads of 60"),
+    ("tpu", 64, "bfloat16", True, "at once", "plain, not our kernel for TPUs: weights are dropped"),
+    ("gpu", 64, "bfloat16", False, "cudnn", "attention: cuDNN's kernel"),
+    ("gpu", 64, "float32", False, "at once", "cuDNN's kernel: it takes bfloat16, not float32"),
+    ("gpu", 60, "bfloat16", False, "at once", "a multiple of 8 up to 128, not of 60"),
+    ("gpu", 256, "bfloat16", False, "at once", "a multiple of 8 up to 128, not of 256"),
+    ("gpu", 64, "bfloat16", True, "at once", "weights are dropped"),
+    ("cpu", 64, "bfloat16", False, "at once", "plain, not head by head: scores fit"),
 ])  # fmt: skip
-def test_each_platform_has_its_form(platform, dtype, form):
+def test_each_platform_has_its_form_and_tells_why(
+    platform, width, dtype, drops, form, says, caplog
+):
     mesh = jax.sharding.get_abstract_mesh()
-    assert attention._form(platform, packed(1, 8, 2, 64, dtype), mesh) == form
+    attention._told.cache_clear()
+    with caplog.at_level("INFO"):
+        found = attention._form(platform, "", packed(1, 8, 2, width, dtype), mesh, drops=drops)
+    assert found == form and says in caplog.text

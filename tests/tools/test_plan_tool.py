@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import config, estimate, forecast, hardware, parse, run, suggest, synthetic, topology
+from av_mae import (
+    config,
+    estimate,
+    forecast,
+    hardware,
+    parse,
+    run,
+    suggest,
+    synthetic,
+    topology,
+    train,
+)
+from av_mae.input import description
 from av_mae.tools import plan
 
 EXPERIMENT = parse.experiment(tiny.experiment("nowhere"))
@@ -45,6 +57,24 @@ def test_gradients_are_exchanged_by_data_parallel_devices(here):
     least = 2 * (8 - 1) / 8 * 4 * parameters()
     # What two modalities share may be summed for each.
     assert 0.98 * least <= here["work"]["sent"]["all-reduce"] <= 1.5 * least
+
+
+@pytest.fixture(scope="module")
+def some_silent(tmp_path_factory):
+    return parse.experiment(tiny.experiment(tiny.write_records(tmp_path_factory.mktemp("records"))))
+
+
+def test_a_plan_is_of_batches_as_the_records_give_them(some_silent):
+    """Where some clip lacks its sound, attention leaves it out, which a plan has to know."""
+    info = description.of(some_silent.dataset)
+    noise, real = (
+        synthetic.batch(some_silent, info, 8),
+        next(train.batches(run.build(some_silent), 0)),
+    )
+    assert "audio_present" in real
+    assert {k: (x.shape, x.dtype) for k, x in noise.items()} == {
+        k: (x.shape, x.dtype) for k, x in real.items()
+    }
 
 
 def test_parameters_travel_and_activations_stay():
