@@ -43,6 +43,7 @@ def _check(coordinator: str | None, processes: int | None, process: int | None) 
     if not re.fullmatch(r".+:\d+", coordinator):
         raise config.ConfigError(f"--coordinator is {coordinator!r}; expected host:port")
     if not 0 <= process < processes:
+        expected = f"0 to {processes - 1}" if processes > 0 else "at least one process"
         raise config.ConfigError(
-            f"--process is {process} of --processes={processes}; expected 0 to {processes - 1}"
+            f"--process is {process} of --processes={processes}; expected {expected}"
         )

@@ -69,11 +69,16 @@ class Forecast:
 
 
 class TooLargeError(Exception):
-    """The compiler found that the step needs more memory than the device has: `needed` bytes."""
+    """The compiler found that the step needs more memory than a program may use.
 
-    def __init__(self, needed: float):
+    Attributes:
+        needed: bytes.
+        available: bytes, None where the compiler does not say.
+    """
+
+    def __init__(self, needed: float, available: float | None):
         super().__init__(f"the step needs {needed / 1e9:.1f} GB a device")
-        self.needed = needed
+        self.needed, self.available = needed, available
 
 
 def make(
@@ -169,28 +174,34 @@ def _compile(plan: run.Run) -> tuple[Any, float]:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = out_of_memory(str(error), _state(plan).peak)
-        if needed is None:
+        found = out_of_memory(str(error), _state(plan).peak)
+        if not found:
             raise
-        raise TooLargeError(needed) from error
+        raise found from error
     return compiled, time.perf_counter() - begin
 
 
-def out_of_memory(message: str, held: float) -> float | None:
-    """Bytes that a compiler's complaint asks for, None if it is about something else.
+def out_of_memory(message: str, held: float) -> TooLargeError | None:
+    """What a compiler's complaint asks for, None if it is about something else.
 
     libtpu names either all that is needed or the temporaries alone, to which belongs what is
     `held` from step to step.
     """
     if "RESOURCE_EXHAUSTED" not in message:
         return None
-    everything = re.search(r"Used ([\d.]+)([KMG]) of", message)
-    temporaries = re.search(r"HLO temporaries \(([\d.]+)([KMG])\)", message)
-    found = everything or temporaries
-    if not found:
+    everything, temporaries, available = (
+        _bytes(re.search(rf"{words}([\d.]+)([KMG])", message))
+        for words in (r"Used ", r"HLO temporaries \(", r"(?:available HBM \(|of )")
+    )
+    if everything is None and temporaries is None:
         return None
-    named = float(found[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
-    return named if everything else held + named
+    needed = held + (temporaries or 0.0) if everything is None else everything
+    return TooLargeError(needed, available)
+
+
+def _bytes(found: re.Match[str] | None) -> float | None:
+    """Of a number and its unit, such as 15.75 and G."""
+    return float(found[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[found[2]] if found else None
 
 
 def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -6,10 +6,14 @@ from typing import Any
 
 import jax
 
+from av_mae import config
+
 GIB = 2**30
 
-# docs.jax.dev, "GPU memory allocation": what XLA_PYTHON_CLIENT_MEM_FRACTION is unless it is set.
+# docs.jax.dev, "GPU memory allocation": the share of a GPU's memory that JAX takes, unless one of
+# these says otherwise (the second is the older name).
 _SHARE = 0.75
+_SHARES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +70,19 @@ def named(name: str) -> Chip | None:
 
 
 def usable(chip: Chip) -> float:
-    """Bytes of a chip that a program may use: on GPUs, JAX takes a share of them at its start."""
+    """Bytes of a chip that a program may use: on GPUs, JAX takes a share of them at its start.
+
+    Raises:
+        ConfigError: the environment names a share that is no number.
+    """
     if not chip.kinds[0].startswith("NVIDIA"):
         return chip.memory
-    return chip.memory * float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", _SHARE))
+    given = [(name, os.environ[name]) for name in _SHARES if os.environ.get(name)]
+    name, share = given[0] if given else ("", str(_SHARE))
+    try:
+        return chip.memory * float(share)
+    except ValueError as error:
+        raise config.ConfigError(f"{name} is {share!r}; expected a share such as .9") from error
 
 
 def usable_here(device: Any) -> float | None:

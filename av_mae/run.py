@@ -191,13 +191,9 @@ def _check_exchange(experiment: config.Experiment) -> None:
 
 
 def check_batches(e: config.Experiment, mesh: Mesh) -> None:
-    """Raises ConfigError unless every device gets the same rows of every micro-batch."""
-    sharding.check_batch(e.batch_size // e.optim.accumulate, mesh)
-    if e.batch_size % e.optim.accumulate or e.batch_size % e.dataset.repeat:
-        raise config.ConfigError(
-            f"batch_size {e.batch_size} is not a multiple of optim.accumulate "
-            f"{e.optim.accumulate} and of dataset.repeat {e.dataset.repeat}"
-        )
+    """Raises ConfigError unless the devices divide the batch, and hosts its clips."""
+    sharding.check_batch(e.batch_size, mesh, micro=e.optim.accumulate)
+    sharding.check_copies(e.batch_size, mesh, e.dataset.repeat)
     if any(e.dataset.canvas):
         clips = e.batch_size // e.dataset.repeat
         sharding.check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")

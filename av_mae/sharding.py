@@ -81,14 +81,30 @@ def row_shards(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size") -> None:
-    """Raises ConfigError unless every part of the batch has the same number of rows."""
-    count = row_shards(mesh)
-    if batch_size % count:
-        below, above = batch_size // count * count, (batch_size // count + 1) * count
+def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size", *, micro: int = 1) -> None:
+    """Raises ConfigError unless every part of each micro-batch has the same number of rows."""
+    unit = row_shards(mesh) * micro
+    if batch_size % unit:
+        below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
         choice = f"{below} or {above}" if below else f"{above}"
+        tensor = mesh.shape["tensor"]
+        devices = f"{row_shards(mesh)} " + (
+            "devices" if tensor == 1 else f"groups of {tensor} devices (compute.tensor)"
+        )
+        parts = f" x {micro} micro-batches (optim.accumulate)" if micro > 1 else ""
         raise config.ConfigError(
-            f"{key} {batch_size} is not divisible by {count} devices; use {choice}"
+            f"{key} {batch_size} is not divisible by {devices}{parts}; use {choice}"
+        )
+
+
+def check_copies(batch_size: int, mesh: Mesh, copies: int) -> None:
+    """Raises ConfigError unless every host feeds all `copies` of the clips that it feeds."""
+    hosts = sorted({device.process_index for device in mesh.devices.flat})
+    rows = [host_rows(mesh, batch_size, host) for host in hosts]
+    if any(len(np.unique(own // copies)) * copies != len(own) for own in rows):
+        raise config.ConfigError(
+            f"batch_size {batch_size} parts the {copies} copies of a clip (dataset.repeat) over "
+            f"hosts; use a multiple of {copies * row_shards(mesh)}"
         )
 
 

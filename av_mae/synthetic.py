@@ -3,7 +3,7 @@
 import numpy as np
 
 from av_mae import config
-from av_mae.input import records
+from av_mae.input import description, records
 from av_mae.modality import Audio, Video
 
 
@@ -38,7 +38,8 @@ def batch(experiment: config.Experiment, info: records.Info, rows: int) -> dict[
         "index": np.arange(rows, dtype=np.int32),
         "valid": np.ones(rows, bool),
     }
-    for name in info.split(experiment.dataset.train).lacking(experiment.modalities):
+    split = info.split(experiment.dataset.train)
+    for name in description.lacking(experiment.dataset, split, experiment.modalities):
         made[f"{name}_present"] = np.ones(rows, bool)
     for name, spec in experiment.modalities.items():
         if isinstance(spec, Video) and any(experiment.dataset.canvas):

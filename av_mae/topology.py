@@ -99,13 +99,23 @@ def _gpus(name: str, chip: hardware.Chip, count: int, any_kind: bool) -> Topolog
     if len(here) >= count and (any_kind or found == chip):
         return _here(name, tuple(here[:count]))
     chip = found if any_kind and found else chip
-    stand_ins = jax.devices("cpu")
+    stand_ins = _stand_ins()
     if len(stand_ins) < count:
         raise config.ConfigError(
             f"topology {name!r}: JAX runs already, with {len(stand_ins)} devices that could stand "
             "for them; plan in a process of its own"
         )
     return Topology(name, tuple(stand_ins[:count]), chip, hardware.usable(chip), False)
+
+
+def _stand_ins() -> list[Any]:
+    try:
+        return jax.devices("cpu")
+    except RuntimeError as error:
+        raise config.ConfigError(
+            "GPUs that are not here are planned for on the CPU, which JAX_PLATFORMS="
+            f"{os.environ.get('JAX_PLATFORMS')} leaves out; unset it"
+        ) from error
 
 
 def _quieten_libtpu() -> None:

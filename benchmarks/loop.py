@@ -36,7 +36,7 @@ from av_mae import (
 from av_mae.report import history
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
-_BATCH = flags.DEFINE_integer("batch_size", 18, "Clips a step.")
+_BATCH = flags.DEFINE_integer("batch_size", 9, "Clips a step.")
 _STEPS = flags.DEFINE_integer("steps", 450, "Steps of a turn.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each kind.")
 _SAVE = flags.DEFINE_integer("save_every", 200, "Steps between two checkpoints.")

@@ -33,6 +33,17 @@ def test_batch_must_be_divisible():
         sharding.check_batch(10, sharding.make_mesh())
 
 
+def test_a_batch_is_advised_that_devices_and_micro_batches_divide():
+    with pytest.raises(
+        config.ConfigError, match="40 is not .* 8 devices x 2 micro.*; use 32 or 48"
+    ):
+        sharding.check_batch(40, sharding.make_mesh(), micro=2)
+    with pytest.raises(
+        config.ConfigError, match="6 is not .* 4 groups of 2 devices .*; use 4 or 8"
+    ):
+        sharding.check_batch(6, sharding.make_mesh(tensor=2))
+
+
 def test_matrices_are_split_and_vectors_are_not():
     mesh = sharding.make_mesh(fsdp=4)
     tree = {"mlp": {"kernel": np.zeros((6, 8)), "bias": np.zeros(8)}}
@@ -97,6 +108,13 @@ def test_every_row_is_fed_by_the_hosts_whose_chips_hold_it(chips, fsdp, tensor):
         held[chip.process_index] |= set(range(part * each, (part + 1) * each))
     assert shares == [sorted(rows) for rows in held]
     assert len({len(share) for share in shares}) == 1
+
+
+def test_hosts_feed_clips_with_all_their_copies():
+    mesh = sharding.make_mesh(devices=torus("TPU v5", 4, 4, 4))
+    sharding.check_copies(128, mesh, 2)
+    with pytest.raises(config.ConfigError, match="64 parts the 2 copies.*use a multiple of 128"):
+        sharding.check_copies(64, mesh, 2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What a data set holds, by its own description; no record is read, and TensorFlow not loaded."""
 
+from collections.abc import Iterable
+
 from av_mae import config
 from av_mae.input import records
 
@@ -16,3 +18,15 @@ def of(dataset: config.Dataset) -> records.Info:
     from av_mae.input import mediasequence  # reads the first records, by TensorFlow
 
     return mediasequence.info(dataset.path, dataset.mediasequence)
+
+
+def lacking(
+    dataset: config.Dataset, split: records.Split, modalities: Iterable[str]
+) -> frozenset[str]:
+    """The modalities that some clip may lack: batches say then which rows have them.
+
+    Our records count them; tf.SequenceExample files do not, so there the config decides.
+    """
+    if dataset.format != "mediasequence":
+        return split.lacking(modalities)
+    return frozenset() if dataset.mediasequence.complete else frozenset(modalities)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from av_mae import config
 from av_mae import modality as modality_lib
-from av_mae.input import offsets, records, sequence_example
+from av_mae.input import description, offsets, records, sequence_example
 
 # Clips of a table that are looked at for what it holds.
 _LOOKED_AT = 32
@@ -69,7 +69,7 @@ def maker(
         modalities,
         dataset.sampling,
         classes,
-        frozenset() if settings.complete else frozenset(modalities),
+        description.lacking(dataset, split, modalities),
         settings,
         sound,
     )

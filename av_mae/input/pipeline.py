@@ -155,19 +155,13 @@ def _at(dataset: config.Dataset, folder: str | os.PathLike[str]) -> config.Datas
 
 def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies: int) -> np.ndarray:
     """Which clips of a global batch the rows hold, int `[len(rows) / copies]` ascending."""
-    if batch_size < 1 or batch_size % copies:
-        below = batch_size // copies * copies
-        good = f"{below} or {below + copies}" if below > 0 else str(copies)
-        raise config.ConfigError(
-            f"batch_size {batch_size} is not a multiple of the {copies} copies of a clip "
-            f"(dataset.repeat); use {good}"
-        )
     fed = np.arange(batch_size) if rows is None else np.asarray(rows)
     own = np.unique(fed // copies)
-    if not np.array_equal((own[:, None] * copies + np.arange(copies)).ravel(), fed):
+    whole = np.array_equal((own[:, None] * copies + np.arange(copies)).ravel(), fed)
+    if not (whole and len(own)):
         raise config.ConfigError(
-            f"of a batch_size of {batch_size}, this host's rows {fed.tolist()} part the {copies} "
-            f"copies of a clip (dataset.repeat); use {copies} or more rows a device"
+            f"{len(fed)} rows of a batch_size of {batch_size} are not all copies of some clips; "
+            f"expected a multiple of dataset.repeat {copies}, copies side by side"
         )
     return own
 

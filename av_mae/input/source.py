@@ -47,7 +47,8 @@ def open_split(
             "copy or write its shard again",
         )
     remedy = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
-    maker = example.Maker(modalities, dataset.sampling, classes, split.lacking(modalities))
+    lacking = description.lacking(dataset, split, modalities)
+    maker = example.Maker(modalities, dataset.sampling, classes, lacking)
     return Source(order.Table.load(dataset.path, split), maker, remedy)
 
 

@@ -62,7 +62,7 @@ def attend(
     length = qkv_bt3hk.shape[1] if length is None else length
     mesh = jax.sharding.get_abstract_mesh()
     drops = dropout > 0 and keys_b is not None
-    form = _form(*_device(mesh), qkv_bt3hk, mesh, drops=drops)
+    form = _form(*_device(mesh), qkv_bt3hk, mesh, drops=drops, masked=keep_bs is not None)
     if form == "flash":
         kernel = functools.partial(flash.attend, length=length)
         return _on_each_device(kernel, mesh, qkv_bt3hk, keep_bs)
@@ -84,14 +84,14 @@ def _device(mesh: AbstractMesh) -> tuple[str, str]:
 
 
 def _form(
-    platform: str, kind: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh, *, drops: bool
+    platform: str, kind: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh, *, drops: bool, masked: bool
 ) -> str:
     """The form that attention takes, told once in the log, with the reason where it is plain."""
     b, t, _, h, k = qkv_bt3hk.shape
     heads, dtype = h // mesh.shape.get(layout.HEAD_AXIS, 1), qkv_bt3hk.dtype
     if platform == "tpu":
         form, name = "flash", "our kernel for TPUs"
-        lacks = flash.lacks(t, heads, k, dtype, kind)
+        lacks = flash.lacks(t, heads, k, dtype, kind, masked=masked)
     elif platform in ("gpu", "cuda"):
         form, name, lacks = "cudnn", "cuDNN's kernel", _cudnn_lacks(k, dtype)
     else:

@@ -31,14 +31,15 @@ _ROOM = {"TPU v2": 0, "TPU v3": 0, "TPU v4": 12 * 2**20}
 _LOWEST = -1e30
 
 
-def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str) -> str:
+def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str, *, masked: bool) -> str:
     """Why the kernel does not take `heads` heads of this width, so many tokens long; "" if it does.
 
     Args:
         kind: JAX's `device_kind`.
+        masked: whether keys are left out by `keep_bs`.
     """
     room = next((room for name, room in _ROOM.items() if kind.startswith(name)), _CHIP)
-    needed = _on_chip(tokens, width, jnp.dtype(dtype).itemsize)
+    needed = _on_chip(tokens, width, jnp.dtype(dtype).itemsize, masked)
     if not room:
         return f"{kind} cannot run it"
     if heads % _group(width):
@@ -51,13 +52,14 @@ def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str) -> str:
     return ""
 
 
-def _on_chip(tokens: int, width: int, itemsize: int) -> int:
+def _on_chip(tokens: int, width: int, itemsize: int, masked: bool) -> int:
     """Bytes that the backward kernel holds: what is read and written twice, as one copy travels."""
     lanes, block = _group(width) * width, min(tokens, _ROWS)
     keys = 4 * tokens * lanes * itemsize  # keys, values, and their gradients
     queries = 5 * block * lanes * itemsize
+    bias = tokens * _LANES * 4 if masked else 0  # a column takes whole vectors
     sums, scores = 2 * tokens * lanes * 4, tokens * block * 4
-    return 2 * (keys + queries) + sums + scores
+    return 2 * (keys + queries + bias) + sums + scores
 
 
 def attend(

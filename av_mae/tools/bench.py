@@ -70,7 +70,7 @@ def measure(
     """Seconds of each thing named, with what is known of the step where one is taken."""
     times: dict[str, float] = {}
     dtype = bench.plan.experiment.compute.dtype
-    product = speed.product_flops(dtype)
+    product = speed.product_flops(dtype) if "step" in what else 0.0
     timed = {"step": bench.steps, "input": bench.input, "both": bench.both}
     for name in what:
         if name == "input":
@@ -95,9 +95,9 @@ def table(figures: dict[str, Any]) -> list[str]:
         mfu = "" if s["mfu"] is None else f", MFU {s['mfu']:.1%}"
         lines = [
             f"{s['devices']} x {s['device']}, batch {s['batch_size']}, {s['dtype']}, remat "
-            f"{s['remat']}, {looped}; compiled in {s['compile_seconds']:.1f} s",
+            f"{s['remat']}, {looped}; ready in {s['ready_seconds']:.1f} s",
             f"{s['gflop_per_second']:,.0f} GFLOP/s in matrix products{mfu}; "
-            f"{s['of_product']:.2f} of what a product of {speed.PRODUCT}³ reaches",
+            f"{s['of_product']:.2f} of what a bare product reaches",
         ]
     for name, seconds in times.items():
         rate = figures["clips_per_second"][name]

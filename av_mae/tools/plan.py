@@ -198,7 +198,7 @@ def _too_large(
 ) -> dict[str, Any]:
     return {
         "estimated": False,
-        "available": place.memory,
+        "available": error.available or place.memory,
         "needed": error.needed,
         "fits": False,
         "suggestions": suggest.smaller(e, info, place, error.needed),

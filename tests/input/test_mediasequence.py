@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import config, parse
+from av_mae import config, parse, synthetic
 from av_mae.input import description, offsets, pipeline, records
 
 CLIPS = 7
@@ -126,6 +126,20 @@ def test_a_whole_run_is_planned_from_the_config(folder):
     info = description.of(parse.experiment(values).dataset)
     assert info.labels == ("0", "1", "2") and info.split("train@2").clips == CLIPS
     assert list(info.splits) == ["test", "train"]
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_plan_is_of_batches_as_the_files_give_them(folder, complete):
+    """Clips may lack a modality unless the config says that none does."""
+    values = {"modalities": {k: dataclasses.asdict(m) for k, m in input_clips.both().items()}}
+    values["dataset"] = dataclasses.asdict(_dataset(complete=complete)) | {"path": str(folder)}
+    e = parse.experiment(values)
+    (real,) = _train(folder, 1, dataset=e.dataset)
+    noise = synthetic.batch(e, description.of(e.dataset), 4)
+    assert {k: (x.shape, x.dtype) for k, x in noise.items()} == {
+        k: (x.shape, x.dtype) for k, x in real.items()
+    }
+    assert ("audio_present" in noise) is not complete
 
 
 def test_waveforms_of_48_khz_are_brought_to_16(tmp_path):

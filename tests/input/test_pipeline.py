@@ -260,9 +260,12 @@ def test_uniform_evaluation_covers_the_clip(folder):
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
-        ({"batch_size": 6, "repeat": 4}, "6 is not a multiple of the 4 copies.*; use 4 or 8"),
-        ({"batch_size": 2, "repeat": 4}, "2 is not a multiple of the 4 copies.*; use 4"),
-        ({"repeat": 2, "rows": [0, 2]}, "rows .0, 2. part the 2 copies.*2 or more rows a device"),
+        (
+            {"batch_size": 6, "repeat": 4},
+            "batch_size of 6 are not all.* multiple of dataset.repeat 4",
+        ),
+        ({"batch_size": 0}, "0 rows of a batch_size of 0"),
+        ({"repeat": 2, "rows": [0, 2]}, "2 rows of a batch_size of 4 are not all copies of some"),
         ({"kinds": {}}, "modalities is empty"),
     ],
 )

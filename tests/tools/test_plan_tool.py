@@ -115,12 +115,13 @@ def test_costs_of_loops_are_left_out_on_request():
     ],
 )  # fmt: skip
 def test_what_libtpu_says_of_too_little_memory_is_understood(message, needed):
-    assert forecast.out_of_memory(message, held=7) == needed
+    found = forecast.out_of_memory(message, held=7)
+    assert (found and (found.needed, found.available)) == (needed and (needed, 15.75 * 2**30))
 
 
 def test_a_step_that_does_not_compile_for_want_of_memory_gets_suggestions(monkeypatch):
     def too_large(*_, **__):
-        raise forecast.TooLargeError(2e11)
+        raise forecast.TooLargeError(2e11, None)
 
     monkeypatch.setattr(forecast, "make", too_large)
     figures = plan.plan(EXPERIMENT, "gpu:8", clips=1000, labels=2)
@@ -188,10 +189,15 @@ def test_chips_are_told_apart_by_their_kind(kind, name):
 
 
 def test_gpus_give_the_share_of_their_memory_that_jax_takes(monkeypatch):
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
-    assert topology.find("h100:8").memory == 60e9
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9")
-    assert topology.find("a100_40gb:8").memory == 36e9
+    for name in ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        monkeypatch.delenv(name, raising=False)
+        assert topology.find("h100:8").memory == 60e9
+        monkeypatch.setenv(name, ".9")
+        assert topology.find("a100_40gb:8").memory == 36e9
+        monkeypatch.setenv(name, "most")
+        with pytest.raises(config.ConfigError, match=f"{name} is 'most'"):
+            topology.find("h100:8")
+        monkeypatch.delenv(name)
 
 
 @dataclasses.dataclass(frozen=True)
