@@ -97,7 +97,7 @@ def test_processes_without_a_coordinator_are_refused(tmp_path):
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 78
-    assert "need --coordinator=host:port" in done.stderr
+    assert "need all of --coordinator=host:port" in done.stderr
 
 
 def test_records_that_were_copied_in_part_are_named(tmp_path):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from av_mae import config
 from av_mae import modality as modality_lib
-from av_mae.input import description, offsets, records, sequence_example
+from av_mae.input import offsets, records, sequence_example
 
 # Clips of a table that are looked at for what it holds.
 _LOOKED_AT = 32
@@ -50,6 +50,7 @@ def maker(
     split: records.Split,
     modalities: Mapping[str, modality_lib.Modality],
     classes: int,
+    lacking: frozenset[str],
 ) -> sequence_example.SequenceMaker:
     """Builds examples of a split, from the kind of sound that its first clips have.
 
@@ -69,7 +70,7 @@ def maker(
         modalities,
         dataset.sampling,
         classes,
-        description.lacking(dataset, split, modalities),
+        lacking,
         settings,
         sound,
     )

@@ -39,15 +39,15 @@ def open_split(
     split = found.split(split_name)
     _check_split(dataset.path, split, modalities)
     classes = len(found.labels)
+    lacking = description.lacking(dataset, split, modalities)
     if dataset.format == "mediasequence":
         paths = mediasequence.shard_paths(dataset.path, split)
         return Source(
             order.Table.of([os.fspath(path) for path in paths], offsets.of_shards(paths)),
-            mediasequence.maker(dataset, split, modalities, classes),
+            mediasequence.maker(dataset, split, modalities, classes, lacking),
             "copy or write its shard again",
         )
     remedy = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
-    lacking = description.lacking(dataset, split, modalities)
     maker = example.Maker(modalities, dataset.sampling, classes, lacking)
     return Source(order.Table.load(dataset.path, split), maker, remedy)
 
