@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -226,6 +227,21 @@ def test_gpus_are_compiled_for_where_they_are_and_enough(monkeypatch, name, chip
     found = topology.find(name)
     assert (found.chip.name, found.memory, found.compiles) == (chip, memory, compiles)
     assert len(found.devices) == int(name[-1])
+
+
+@pytest.mark.parametrize(("platform", "counted"), [("gpu", 700), ("tpu", 500)])
+def test_gpus_need_all_that_a_program_reserves_in_one_piece(platform, counted):
+    built = run.assemble(EXPERIMENT, synthetic.info(EXPERIMENT, 1000, 2))
+    device = types.SimpleNamespace(platform=platform)
+    mesh = types.SimpleNamespace(shape=built.mesh.shape, devices=np.array([device]))
+    sizes = types.SimpleNamespace(
+        argument_size_in_bytes=900, output_size_in_bytes=800, alias_size_in_bytes=800,
+        temp_size_in_bytes=700, peak_memory_in_bytes=1400,
+    )  # fmt: skip
+    compiled = types.SimpleNamespace(memory_analysis=lambda: sizes)
+    found = forecast._memory(dataclasses.replace(built, mesh=mesh), compiled)
+    assert found.peak == 900 + counted
+    assert (found.temporaries, found.reserved) == (500, 700)
 
 
 def test_more_gpus_than_there_are_stand_ins_for_are_refused():
