@@ -1,6 +1,7 @@
 """Sizes that keep the code readable: files of one idea, functions that do one thing."""
 
 import ast
+import collections
 import pathlib
 import statistics
 
@@ -50,3 +51,9 @@ def test_nothing_is_left_for_later(file):
 def test_the_usual_function_is_short():
     lines = [count for file in FILES for count in functions(file).values()]
     assert statistics.median(lines) <= 14
+
+
+def test_no_two_test_files_share_a_name():
+    """Pytest imports a test by its file's name alone: of two it would collect one."""
+    names = collections.Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+    assert not [name for name, count in names.items() if count > 1]

@@ -282,14 +282,15 @@ import sys
 from av_mae.prepare import container, media
 def memory():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
-for i in range(60):
-    for path in sys.argv[1:]:
+def read_all(times):
+    for path in sys.argv[1:] * times:
         try:
             media.read(path, fps=5.0, short_side=64)
         except container.UnreadableError:
             pass
-    if i == 20:
-        before = memory()
+read_all(100)  # the allocator's own pools fill up
+before = memory()
+read_all(200)
 print(memory() - before)
 """
 
@@ -299,4 +300,5 @@ def test_reading_again_and_again_takes_no_more_memory(tmp_path):
     good = made_media.write(tmp_path / "a.mp4", pictures(25), wave=made_media.click(0.5, 1.0))
     bad = os.fspath(damaged(tmp_path, 0.3, 0.6))
     none = os.fspath(broken(tmp_path, "text"))
-    assert float(made_media.child(LEAK, good, bad, none)) < 8
+    # The allocator alone takes 5 MB; clips that are not let go of would be 50.
+    assert float(made_media.child(LEAK, good, bad, none)) < 16
