@@ -74,8 +74,8 @@ def _two(workdir: pathlib.Path, data: pathlib.Path, *flags: str, **kwargs: str) 
     ]
 
 
-@pytest.mark.parametrize(("program", "fsdp"), [("av_mae.main", 4), ("interleaved_main", 1)])
-def test_two_processes_equal_one(task, data, eight, tmp_path, program, fsdp):
+def test_two_processes_equal_one(task, data, eight, tmp_path):
+    program, fsdp = {"pretrain": ("av_mae.main", 4), "classify": ("interleaved_main", 1)}[task]
     both = _two(tmp_path, data, f"--config.compute.fsdp={fsdp}", task=task, program=program)
     with tiny.killed_at_last(*both):
         outputs = [process.communicate(timeout=300)[0] for process in both]

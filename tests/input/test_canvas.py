@@ -134,14 +134,16 @@ def test_a_plan_counts_the_canvas(data, accumulate):
 
     With four of them a micro-batch has half as many clips as devices.
     """
+    optim, compute = {"accumulate": accumulate}, {"scan": False}
     plain, drawn = (
-        plan.plan(experiment(data, shape, optim={"accumulate": accumulate}), "here", 32, 2)
+        plan.plan(experiment(data, shape, optim=optim, compute=compute), "here", 32, 2, costs=False)
         for shape in ((0, 0), (48, 32))
     )
     pixels = 4 * 4 * 32 * 32 * 3  # of the four rows on a device
     less = plain["memory"]["batch"] - drawn["memory"]["batch"]
     assert less == pytest.approx(pixels * (1 - 1.5 / 2), abs=4 * 4 * 4)
-    assert drawn["work"]["flops"] > 1.001 * plain["work"]["flops"]
+    if accumulate == 1:  # a loop over micro-batches hides what is in it
+        assert drawn["work"]["flops"] > 1.001 * plain["work"]["flops"]
 
 
 def test_what_cannot_be_a_canvas_is_refused(data):
