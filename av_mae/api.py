@@ -12,11 +12,12 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Float, UInt8
 
-from av_mae import config, fingerprint, reconstruction, state, tasks, views
+from av_mae import fingerprint, reconstruction, state, tasks, views
 from av_mae.clip import Clip
 from av_mae.clip import read as read_clip
+from av_mae.config import schema
+from av_mae.config.modality import Audio, Modality
 from av_mae.convert import read
-from av_mae.modality import Audio, Modality
 from av_mae.report import pictures
 
 # Rows that go through a model at once; more views than this come in several batches.
@@ -66,7 +67,7 @@ def load(
     path: str | os.PathLike[str],
     step: int | None = None,
     *,
-    known: Mapping[str, Any] | config.Experiment | None = None,
+    known: Mapping[str, Any] | schema.Experiment | None = None,
 ) -> "Model":
     """Loads a model from the workdir of a run, one of its checkpoints, or a foreign file.
 
@@ -99,7 +100,7 @@ class Model:
     def __init__(
         self,
         module: nnx.Module,
-        experiment: config.Experiment,
+        experiment: schema.Experiment,
         labels: Sequence[str] = (),
         *,
         source: str = "this model",
@@ -249,10 +250,10 @@ class Model:
         }
         raise ValueError(f"{self.source} is a {self.experiment.task} model: {otherwise[task]}")
 
-    def _evaluator(self) -> config.Evaluator:
+    def _evaluator(self) -> schema.Evaluator:
         """How the run evaluates its classifier; the defaults where it does not."""
         evaluators = self.experiment.evaluators.values()
-        return next((e for e in evaluators if e.kind == "classification"), config.Evaluator())
+        return next((e for e in evaluators if e.kind == "classification"), schema.Evaluator())
 
     def _in_batches(self, function: Callable[..., Any], batch: dict[str, np.ndarray]) -> Any:
         """Applies to a few rows at a time; the last rows are padded, so one program fits all."""

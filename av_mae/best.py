@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from absl import logging
 
-from av_mae import config
 from av_mae.checkpoint import Checkpoints
+from av_mae.config import schema
 from av_mae.state import TrainState
 
 
@@ -25,7 +25,7 @@ class Best:
     def __init__(
         self,
         workdir: pathlib.Path,
-        experiment: config.Experiment,
+        experiment: schema.Experiment,
         labels: Sequence[str],
         *,
         metric: str,
@@ -50,7 +50,7 @@ class Best:
         if not self._saved or not found:
             return
         if self._metric not in results:
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"checkpoint.best is {self._metric!r}, but there is only {', '.join(found)}"
             )
         value = self._sign * results[self._metric]
@@ -72,9 +72,9 @@ class Best:
         return self._sign * note["value"] if note else -math.inf
 
 
-def _check_best(metric: str, e: config.Experiment) -> None:
+def _check_best(metric: str, e: schema.Experiment) -> None:
     if metric.split("/")[0] not in e.evaluators:
         known = ", ".join(f"{name}/..." for name in e.evaluators) or "none"
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
         )

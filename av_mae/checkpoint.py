@@ -23,7 +23,8 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
-from av_mae import config, fingerprint, parse, sharding
+from av_mae import fingerprint, sharding
+from av_mae.config import parse, schema
 from av_mae.state import TrainState
 from av_mae.version import __version__
 
@@ -43,7 +44,7 @@ class Saved:
 
     params: dict[str, Any]
     rest: dict[str, Any]
-    experiment: config.Experiment
+    experiment: schema.Experiment
     labels: tuple[str, ...]
     step: int
     left: tuple[str, ...] = ()
@@ -55,13 +56,13 @@ class Saved:
             ConfigError: more or fewer of them than the model has classes.
         """
         if len(labels) != len(self.labels):
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"{len(labels)} label names for a model of {len(self.labels)} classes"
             )
         return dataclasses.replace(self, labels=tuple(labels))
 
 
-class OtherRunError(config.ConfigError):
+class OtherRunError(schema.ConfigError):
     """The checkpoints are whole, but of a run with other arrays."""
 
 
@@ -74,7 +75,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: pathlib.Path, experiment: config.Experiment, labels: Sequence[str], keep: int
+        self, folder: pathlib.Path, experiment: schema.Experiment, labels: Sequence[str], keep: int
     ):
         self._folder = pathlib.Path(folder).absolute()
         self._record = {"experiment": experiment.to_dict(), "labels": list(labels)}
@@ -119,7 +120,7 @@ class Checkpoints:
                     raise
                 self._set_aside(step, error)
         if steps:
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"no readable checkpoint in {self._folder} (tried steps {steps}); they were moved "
                 f"to {self._damaged}; run again to start from step 0, or use another --workdir"
             )
@@ -231,7 +232,7 @@ def write(saved: Saved, folder: str | os.PathLike[str]) -> None:
     """
     target = pathlib.Path(folder) / "checkpoints"
     if (target / str(saved.step)).exists():
-        raise config.ConfigError(f"{target / str(saved.step)} exists; write to another folder")
+        raise schema.ConfigError(f"{target / str(saved.step)} exists; write to another folder")
     state = TrainState(
         step=jnp.asarray(saved.step, jnp.int32),
         params=jax.tree.map(jnp.asarray, saved.params),
@@ -248,7 +249,7 @@ def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Pat
     """The checkpoint folder that `read` takes for `path` and `step`."""
     path = pathlib.Path(path).absolute()
     if not path.exists():
-        raise config.ConfigError(f"checkpoint {path} does not exist; give a workdir of a run")
+        raise schema.ConfigError(f"checkpoint {path} does not exist; give a workdir of a run")
     if path.name.isdigit() and (path / "meta").exists():
         return path
     for folder in (path / "best", path / "checkpoints", path):
@@ -258,7 +259,7 @@ def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Pat
         if step is None and steps:
             return folder / str(max(steps))
     wanted = "checkpoint" if step is None else f"checkpoint of step {step}"
-    raise config.ConfigError(
+    raise schema.ConfigError(
         f"no {wanted} in {path}; expected {path}/checkpoints/<step> as written by "
         "python -m av_mae.main --workdir"
     )
@@ -295,7 +296,7 @@ def _read_meta(folder: pathlib.Path) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             return dict(reader.restore(folder / "meta", ocp.args.JsonRestore()))
     except (OSError, ValueError) as error:
-        raise config.ConfigError(f"checkpoint {folder} is damaged: meta: {error}") from error
+        raise schema.ConfigError(f"checkpoint {folder} is damaged: meta: {error}") from error
 
 
 def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
@@ -312,7 +313,7 @@ def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
         restored = reader.restore(where, args=args)
         reader.close()
     except Exception as error:  # orbax raises bare Exceptions on damaged files
-        raise config.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
+        raise schema.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
     return {name: restored.get(name) or {} for name in names}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
 
-from av_mae.modality import Audio
+from av_mae.config.modality import Audio
 
 # Decoders of sound need some packets before their first right sample.
 _PREROLL = 1.0

@@ -4,7 +4,7 @@ import re
 
 import jax
 
-from av_mae import config
+from av_mae.config import schema
 
 # What JAX says where it was told of no cluster and sees none.
 _ALONE = "coordinator_address should be defined"
@@ -36,14 +36,14 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
 
 def _check(coordinator: str | None, processes: int | None, process: int | None) -> None:
     if coordinator is None or processes is None or process is None:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             "processes named by hand need all of --coordinator=host:port (the address of process "
             "0), --processes=N (how many there are) and --process=I (the number of this one)"
         )
     if not re.fullmatch(r".+:\d+", coordinator):
-        raise config.ConfigError(f"--coordinator is {coordinator!r}; expected host:port")
+        raise schema.ConfigError(f"--coordinator is {coordinator!r}; expected host:port")
     if not 0 <= process < processes:
         expected = f"0 to {processes - 1}" if processes > 0 else "at least one process"
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"--process is {process} of --processes={processes}; expected {expected}"
         )

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from av_mae import config, sharding
-from av_mae import modality as modality_lib
+from av_mae import sharding
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 
 Modalities = Mapping[str, modality_lib.Modality]
 
@@ -31,7 +32,7 @@ def tree_bytes(tree: Any) -> float:
     return float(sum(_leaf_bytes(leaf) for leaf in jax.tree.leaves(tree)))
 
 
-def activations(e: config.Experiment, rows: int) -> float:
+def activations(e: schema.Experiment, rows: int) -> float:
     """Bytes kept for the backward pass of `rows` examples, attention fused."""
     rows = math.ceil(rows / e.optim.accumulate)
     kept = sum(
@@ -48,7 +49,7 @@ def update(parameters: float, optimizer: float) -> float:
     return 2 * (parameters + optimizer) + parameters
 
 
-def moved(e: config.Experiment, rows: int, parameters: float, optimizer: float) -> float:
+def moved(e: schema.Experiment, rows: int, parameters: float, optimizer: float) -> float:
     """Bytes between a device and its memory in a step: state and gradients, then activations."""
     share = 0.5 if e.compute.dtype == "bfloat16" else 1.0
     # Each micro-batch reads the parameters forwards and twice backwards, and writes gradients.
@@ -57,7 +58,7 @@ def moved(e: config.Experiment, rows: int, parameters: float, optimizer: float) 
     return update(parameters, optimizer) + weights + passes
 
 
-def sent(e: config.Experiment, mesh: Mesh, params: Any) -> dict[str, float]:
+def sent(e: schema.Experiment, mesh: Mesh, params: Any) -> dict[str, float]:
     """Bytes a device sends in rings, by kind of collective, in the type of the products.
 
     Gradients are summed over "data", parts of them where "fsdp" splits the parameters; these are
@@ -77,7 +78,7 @@ def sent(e: config.Experiment, mesh: Mesh, params: Any) -> dict[str, float]:
     return {kind: float(sent) for kind, sent in found.items() if sent}
 
 
-def stacks(e: config.Experiment) -> list[tuple[int, int, int, int]]:
+def stacks(e: schema.Experiment) -> list[tuple[int, int, int, int]]:
     """(layers, tokens, width, mlp) of every stack of layers that an example goes through."""
     m, found = e.model, []
     pretrain = e.task == "pretrain"
@@ -100,11 +101,11 @@ def _ring(devices: int) -> float:
     return (devices - 1) / devices
 
 
-def _width(e: config.Experiment) -> int:
+def _width(e: schema.Experiment) -> int:
     return 2 if e.compute.dtype == "bfloat16" else 4
 
 
-def _per_token(compute: config.Compute, width: int, mlp: int) -> float:
+def _per_token(compute: schema.Compute, width: int, mlp: int) -> float:
     perceptron = {"none": 2 * mlp, "dots": mlp, "full": 0}[compute.remat]
     whole, split = _KEPT[compute.remat]
     return whole * width + (split * width + perceptron) / compute.tensor

@@ -9,11 +9,12 @@ from typing import Any
 import jax
 from absl import logging
 
-from av_mae import checkpoint, config, evaluators, fingerprint, run
+from av_mae import checkpoint, evaluators, fingerprint, run
+from av_mae.config import schema
 from av_mae.report import history, page
 
 
-def evaluate(experiment: config.Experiment, workdir: pathlib.Path) -> dict[str, float]:
+def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, float]:
     """Scores the best checkpoint of `workdir` (the newest, if none is kept as the best).
 
     An evaluator that is given other modalities than in training says so in its name, as in
@@ -68,7 +69,7 @@ def _kept(path: pathlib.Path, step: int) -> dict[str, float | None]:
         return {}
 
 
-def _named_apart(experiment: config.Experiment, trained: config.Experiment) -> config.Experiment:
+def _named_apart(experiment: schema.Experiment, trained: schema.Experiment) -> schema.Experiment:
     named = {}
     for name, evaluator in experiment.evaluators.items():
         usual = trained.evaluators.get(name, evaluator).modalities
@@ -81,7 +82,7 @@ def _place(found: Any, abstract: Any, workdir: pathlib.Path) -> Any:
     """Puts host arrays where the plan wants them, after checking that they fit."""
     difference = fingerprint.difference(found, abstract)
     if difference:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"the checkpoint in {workdir} does not fit the config: {difference}; use the config "
             "that the run was trained with"
         )

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae import config, sharding
+from av_mae import sharding
+from av_mae.config import schema
 
 
 def digest(tree: Any) -> dict[str, int]:
@@ -62,7 +63,7 @@ def compare(found: dict[str, int], expected: dict[str, int], keys: tuple[str, ..
     wanted = {k: v for k, v in expected.items() if k.startswith(keys)}
     wrong = [k for k, v in wanted.items() if found.get(k) != v]
     if wrong:
-        raise config.ConfigError(f"{len(wrong)} arrays differ from their digest, first {wrong[0]}")
+        raise schema.ConfigError(f"{len(wrong)} arrays differ from their digest, first {wrong[0]}")
 
 
 @jax.jit

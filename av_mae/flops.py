@@ -9,8 +9,8 @@ model needs, not what the machine does.
 import dataclasses
 from collections.abc import Mapping
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 
 Modalities = Mapping[str, modality_lib.Modality]
 
@@ -26,7 +26,7 @@ class Flops:
         return Flops(self.forward + other.forward, self.train + other.train)
 
 
-def pretrain_flops(modalities: Modalities, model: config.Model) -> Flops:
+def pretrain_flops(modalities: Modalities, model: schema.Model) -> Flops:
     """One example through the masked autoencoder: visible tokens in, hidden tokens predicted."""
     total = Flops(0.0, 0.0)
     extra = int(model.pool == "token")
@@ -45,7 +45,7 @@ def pretrain_flops(modalities: Modalities, model: config.Model) -> Flops:
     return total
 
 
-def classify_flops(modalities: Modalities, model: config.Model, classes: int) -> Flops:
+def classify_flops(modalities: Modalities, model: schema.Model, classes: int) -> Flops:
     """One example through the classifier, all tokens visible."""
     total = Flops(0.0, 0.0)
     extra = int(model.pool == "token")
@@ -59,7 +59,7 @@ def classify_flops(modalities: Modalities, model: config.Model, classes: int) ->
     return total
 
 
-def _encoders(tokens: Mapping[str, int], model: config.Model) -> Flops:
+def _encoders(tokens: Mapping[str, int], model: schema.Model) -> Flops:
     sizes = (model.width, model.mlp)
     together = sum(tokens.values())
     if model.fusion == "early":
@@ -90,18 +90,18 @@ def _product(rows: int, width_in: int, width_out: int) -> Flops:
     return Flops(forward, 3 * forward)
 
 
-def _embedding(modality: modality_lib.Modality, tokens: int, model: config.Model) -> Flops:
+def _embedding(modality: modality_lib.Modality, tokens: int, model: schema.Model) -> Flops:
     forward = 2.0 * tokens * modality.patch_dim * model.width
     return Flops(forward, 2 * forward)
 
 
-def _head(model: config.Model, classes: int) -> Flops:
+def _head(model: schema.Model, classes: int) -> Flops:
     width = model.head_width or model.width
     head = _product(1, width, classes)
     return head + _product(1, model.width, width) if model.head_width else head
 
 
-def _hidden(name: str, modalities: Modalities, model: config.Model) -> int:
+def _hidden(name: str, modalities: Modalities, model: schema.Model) -> int:
     """Tokens predicted for a modality; with inpainting those beyond the other's visible ones."""
     if not model.inpainting:
         return modalities[name].hidden

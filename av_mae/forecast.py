@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from av_mae import config, estimate, hardware, hlo, run, sharding, synthetic
+from av_mae import estimate, hardware, hlo, run, sharding, synthetic
+from av_mae.config import schema
 from av_mae.input import records
 from av_mae.topology import Topology
 
@@ -82,7 +83,7 @@ class TooLargeError(Exception):
 
 
 def make(
-    experiment: config.Experiment, info: records.Info, topology: Topology, *, costs: bool = True
+    experiment: schema.Experiment, info: records.Info, topology: Topology, *, costs: bool = True
 ) -> Forecast:
     """Compiles the step for the topology and reads off what it needs.
 
@@ -151,7 +152,7 @@ def _cost_without_loops(plan: run.Run, topology: Topology) -> np.ndarray:
     return parts * (once - update) + update
 
 
-def _flat(e: config.Experiment, depth: int) -> config.Experiment:
+def _flat(e: schema.Experiment, depth: int) -> schema.Experiment:
     """The step of one micro-batch without loops, with so many layers.
 
     A micro-batch may hold a part of a clip's copies, so each has a canvas of its own.

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from av_mae import config
+from av_mae.config import schema
 
 GIB = 2**30
 
@@ -82,7 +82,7 @@ def usable(chip: Chip) -> float:
     try:
         return chip.memory * float(share)
     except ValueError as error:
-        raise config.ConfigError(f"{name} is {share!r}; expected a share such as .9") from error
+        raise schema.ConfigError(f"{name} is {share!r}; expected a share such as .9") from error
 
 
 def usable_here(device: Any) -> float | None:

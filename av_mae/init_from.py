@@ -8,7 +8,8 @@ import jax
 from absl import logging
 from flax import traverse_util
 
-from av_mae import config, run, state
+from av_mae import run, state
+from av_mae.config import schema
 from av_mae.convert import describe, read
 from av_mae.models import inherit
 
@@ -48,12 +49,12 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
     return dataclasses.replace(fresh, params=placed, ema=averaged)
 
 
-def _inputs(target: config.Experiment) -> dict[str, Any]:
+def _inputs(target: schema.Experiment) -> dict[str, Any]:
     """The target's inputs: what is made of a foreign model's learned positions depends on them."""
     return {k: v for k, v in describe.flatten(target).items() if k.startswith("modalities.")}
 
 
-def _answers(target: config.Experiment) -> dict[str, Any]:
+def _answers(target: schema.Experiment) -> dict[str, Any]:
     """To what a foreign file may not show and inheriting does not depend on.
 
     Early and shared encoders have the same layers, and all layers of MBT are each modality's own.

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 
 _EPSILON = 1e-8
 

@@ -7,7 +7,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import cluster, command_line, config, evaluate, host, parse, timing, train
+from av_mae import cluster, evaluate, host, timing, train
+from av_mae.config import command_line, parse, schema
 from av_mae.input import records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
@@ -46,7 +47,7 @@ def _main(_: list[str]) -> None:
             evaluate.evaluate(experiment, workdir)
             sys.exit(0)
         sys.exit(train.train(experiment, workdir, stages))
-    except config.ConfigError as error:
+    except schema.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
         command_line.leave(command_line.BAD_DATA, error)

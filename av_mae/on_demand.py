@@ -12,12 +12,13 @@ import shlex
 import subprocess
 import sys
 
-from av_mae import config, storage
+from av_mae import storage
+from av_mae.config import schema
 
 CACHE = "~/.cache/av_mae/records"
 
 
-def resolve(experiment: config.Experiment) -> config.Experiment:
+def resolve(experiment: schema.Experiment) -> schema.Experiment:
     """The experiment with dataset.path set to the records of dataset.source, if it has one.
 
     Every process of a distributed run does this. Those that share the cache wait for the one that
@@ -33,13 +34,13 @@ def resolve(experiment: config.Experiment) -> config.Experiment:
     return dataclasses.replace(experiment, dataset=found)
 
 
-def _prepared(dataset: config.Dataset) -> str:
+def _prepared(dataset: schema.Dataset) -> str:
     """Runs the preparation, which has nothing to do if the records are there; their folder."""
     command = [sys.executable, "-m", "av_mae.prepare", *_flags(dataset)]
     done = subprocess.run(command, env=_environment(), stdout=subprocess.PIPE, text=True)
     *told, path = done.stdout.splitlines() or [""]
     if done.returncode:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.source={dataset.source} could not be prepared, see above; the command was "
             f"{shlex.join(['python', *command[1:]])}"
         )
@@ -48,15 +49,15 @@ def _prepared(dataset: config.Dataset) -> str:
     return path
 
 
-def _flags(dataset: config.Dataset) -> list[str]:
+def _flags(dataset: schema.Dataset) -> list[str]:
     source = dataset.source
     if not storage.is_address(source) and not os.path.exists(source):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.source={source} does not exist; name a folder of media files or a csv, or "
             "leave it empty and set dataset.path to records that are prepared"
         )
     if importlib.util.find_spec("av") is None:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             "dataset.source reads media files, which needs PyAV: pip install 'av_mae[prepare]'; "
             "or set dataset.path to records that are prepared"
         )

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from av_mae import config, sharding
+from av_mae import sharding
+from av_mae.config import schema
 from av_mae.models import vit
 
 
-def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> optax.Schedule:
+def schedule(optim: schema.Optim, lr: float, *, total: int, warmup: int) -> optax.Schedule:
     """Linear warm-up from 0 over `warmup` steps, then cosine or linear to `min_lr`, or constant.
 
     The decay covers the steps after the warm-up, as in Scenic and VideoMAE; the first step of a
@@ -19,7 +20,7 @@ def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> opta
     the full rate already, and so has the next one, as in VideoMAE's program.
     """
     if warmup >= total and total > 1:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"optim.warmup is {warmup} steps of {total} in all; shorten it or raise total"
         )
     rest = max(total - warmup, 1)
@@ -38,7 +39,7 @@ def schedule(optim: config.Optim, lr: float, *, total: int, warmup: int) -> opta
 
 
 def make(
-    optim: config.Optim, model: nnx.Module, lr: optax.Schedule, *, trainable: str = ""
+    optim: schema.Optim, model: nnx.Module, lr: optax.Schedule, *, trainable: str = ""
 ) -> optax.GradientTransformation:
     """The whole chain: clipping, AdamW or SGD, weight decay, layer-wise scale, learning rate.
 
@@ -62,7 +63,7 @@ def make(
     )
 
 
-def _moments(optim: config.Optim) -> optax.GradientTransformation:
+def _moments(optim: schema.Optim) -> optax.GradientTransformation:
     if optim.name == "adamw":
         return optax.scale_by_adam(
             b1=optim.b1, b2=optim.b2, eps=optim.eps, mu_dtype=optim.momentum_dtype

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae.modality import Audio, Modality, Video
+from av_mae.config.modality import Audio, Modality, Video
 from av_mae.preprocess import audio as audio_lib
 from av_mae.preprocess import video as video_lib
 from av_mae.report import pictures

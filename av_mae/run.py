@@ -13,9 +13,10 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from av_mae import config, durations, flops, hardware, on_demand, optim, sharding, state, tasks
+from av_mae import flops, hardware, on_demand, optim, sharding, state, tasks
+from av_mae.config import durations, schema
+from av_mae.config.modality import Audio
 from av_mae.input import description, records
-from av_mae.modality import Audio
 from av_mae.preprocess import canvas
 from av_mae.report import writer
 
@@ -30,7 +31,7 @@ class Run:
         flops_per_step: floating-point operations of one training step, all devices together.
     """
 
-    experiment: config.Experiment
+    experiment: schema.Experiment
     info: records.Info
     mesh: Mesh
     task: state.Task
@@ -104,7 +105,7 @@ class Run:
         )
 
 
-def build(experiment: config.Experiment) -> Run:
+def build(experiment: schema.Experiment) -> Run:
     """Reads the data set's info and plans the run on this machine's devices; see `assemble`.
 
     Media files that the experiment names instead of records are prepared first.
@@ -118,7 +119,7 @@ def build(experiment: config.Experiment) -> Run:
 
 
 def assemble(
-    experiment: config.Experiment, info: records.Info, devices: Sequence[Any] | None = None
+    experiment: schema.Experiment, info: records.Info, devices: Sequence[Any] | None = None
 ) -> Run:
     """Checks that everything fits together and plans the run; no record is read.
 
@@ -134,7 +135,7 @@ def assemble(
         remedy = "prepare them again from class folders, or from a csv with a label column"
         if experiment.dataset.format == "mediasequence":
             remedy = "set dataset.mediasequence.labels or dataset.mediasequence.classes"
-        raise config.ConfigError(f"the clips of {experiment.dataset.path} have no labels; {remedy}")
+        raise schema.ConfigError(f"the clips of {experiment.dataset.path} have no labels; {remedy}")
     _check_exchange(experiment)
     experiment = with_statistics(experiment, info)
     mesh = mesh_of(experiment.compute, devices)
@@ -161,18 +162,18 @@ def assemble(
     )
 
 
-def mesh_of(compute: config.Compute, devices: Sequence[Any] | None = None) -> Mesh:
+def mesh_of(compute: schema.Compute, devices: Sequence[Any] | None = None) -> Mesh:
     """The devices laid out as the config says; None: all that JAX sees."""
     return sharding.make_mesh(compute.fsdp, devices, tensor=compute.tensor)
 
 
-def with_statistics(experiment: config.Experiment, info: records.Info) -> config.Experiment:
+def with_statistics(experiment: schema.Experiment, info: records.Info) -> schema.Experiment:
     """Fills modalities.audio.mean and std, where None, from the data set's own statistics."""
     audio = experiment.modalities.get("audio")
     if not isinstance(audio, Audio) or (audio.mean is not None and audio.std is not None):
         return experiment
     if info.audio_mean is None or info.audio_std is None:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"modalities.audio.mean is None and {experiment.dataset.path} has no sound statistics; "
             "set modalities.audio.mean and modalities.audio.std, or leave audio out"
         )
@@ -180,17 +181,17 @@ def with_statistics(experiment: config.Experiment, info: records.Info) -> config
     return dataclasses.replace(experiment, modalities=experiment.modalities | {"audio": audio})
 
 
-def _check_exchange(experiment: config.Experiment) -> None:
+def _check_exchange(experiment: schema.Experiment) -> None:
     """A model with one fused layer can be read and run; to train one is a mistake."""
     m = experiment.model
     if m.fusion == "bottleneck" and m.fusion_layers == 1 and len(experiment.modalities) > 1:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
             "nothing would be exchanged; use 2 or more, or 0 for none"
         )
 
 
-def check_batches(e: config.Experiment, mesh: Mesh) -> None:
+def check_batches(e: schema.Experiment, mesh: Mesh) -> None:
     """Raises ConfigError unless the devices divide the batch, and hosts its clips."""
     sharding.check_batch(e.batch_size, mesh, micro=e.optim.accumulate)
     sharding.check_copies(e.batch_size, mesh, e.dataset.repeat)
@@ -199,23 +200,23 @@ def check_batches(e: config.Experiment, mesh: Mesh) -> None:
         sharding.check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
 
 
-def steps_per_epoch(e: config.Experiment, info: records.Info) -> float:
+def steps_per_epoch(e: schema.Experiment, info: records.Info) -> float:
     """Batches in which every clip of the training split comes dataset.repeat times."""
     return info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
 
 
-def _durations(e: config.Experiment, steps_per_epoch: float) -> tuple[int, int]:
+def _durations(e: schema.Experiment, steps_per_epoch: float) -> tuple[int, int]:
     convert = functools.partial(
         durations.steps, steps_per_epoch=steps_per_epoch, batch_size=e.batch_size
     )
     total = convert(e.total)
     if total < 1:
-        raise config.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
+        raise schema.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
     return total, convert(e.optim.warmup, total=total)
 
 
 def _abstract(
-    task: state.Task, tx: optax.GradientTransformation, e: config.Experiment, mesh: Mesh
+    task: state.Task, tx: optax.GradientTransformation, e: schema.Experiment, mesh: Mesh
 ) -> state.TrainState:
     shapes = jax.eval_shape(functools.partial(state.init_state, task, tx, e.seed, e.optim.ema > 0))
     layout = sharding.tree_shardings(shapes, mesh)
@@ -224,7 +225,7 @@ def _abstract(
     )
 
 
-def _flops(e: config.Experiment, classes: int) -> float:
+def _flops(e: schema.Experiment, classes: int) -> float:
     if e.task == "pretrain":
         count = flops.pretrain_flops(e.modalities, e.model)
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import layout
 
 # "data", "fsdp", "tensor". The batch is split over the first two, parameters over the last two.
@@ -53,7 +53,7 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
         if size < 1 or rest % size:
             fitting = ", ".join(str(n) for n in range(1, rest + 1) if rest % n == 0)
             given = f"{count} devices" + (f" and compute.fsdp {fsdp}" if key == "tensor" else "")
-            raise config.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
+            raise schema.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
     shape = (count // fsdp // tensor, fsdp, tensor)
     kinds = (AxisType.Auto,) * len(AXES)
     return Mesh(_placed(shape, devices), AXES, axis_types=kinds)
@@ -92,7 +92,7 @@ def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size", *, micro: 
             "devices" if tensor == 1 else f"groups of {tensor} devices (compute.tensor)"
         )
         parts = f" x {micro} micro-batches (optim.accumulate)" if micro > 1 else ""
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"{key} {batch_size} is not divisible by {devices}{parts}; use {choice}"
         )
 
@@ -102,7 +102,7 @@ def check_copies(batch_size: int, mesh: Mesh, copies: int) -> None:
     hosts = sorted({device.process_index for device in mesh.devices.flat})
     rows = [host_rows(mesh, batch_size, host) for host in hosts]
     if any(len(np.unique(own // copies)) * copies != len(own) for own in rows):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"batch_size {batch_size} parts the {copies} copies of a clip (dataset.repeat) over "
             f"hosts; use a multiple of {copies * row_shards(mesh)}"
         )

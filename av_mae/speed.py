@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae import config, hardware, run, sharding, synthetic
+from av_mae import hardware, run, sharding, synthetic
+from av_mae.config import schema
 
 _TIMES = 5  # products are quick: the median of so many
 
@@ -91,7 +92,7 @@ class Bench:
         return sharding.to_devices(next(self._rows), self.plan.mesh)
 
 
-def on_noise(e: config.Experiment, clips: int, labels: int) -> Bench:
+def on_noise(e: schema.Experiment, clips: int, labels: int) -> Bench:
     """The step on one batch of noise, as of a data set of so many clips and labels.
 
     Raises:

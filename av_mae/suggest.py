@@ -4,7 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from av_mae import config, estimate, run
+from av_mae import estimate, run
+from av_mae.config import schema
 from av_mae.input import records
 from av_mae.topology import Topology
 
@@ -12,7 +13,7 @@ from av_mae.topology import Topology
 _SPARE = 0.1
 
 
-def smaller(e: config.Experiment, info: records.Info, place: Topology, needed: float) -> list[str]:
+def smaller(e: schema.Experiment, info: records.Info, place: Topology, needed: float) -> list[str]:
     """Flags that should make the step fit: first with the batch as it is, then with a smaller one.
 
     What a change saves is scaled from `needed`, the bytes that a device would need now.
@@ -28,7 +29,7 @@ def smaller(e: config.Experiment, info: records.Info, place: Topology, needed: f
     kept = estimate.activations(e, e.batch_size // count)
     scale = max(needed - held(e.compute.fsdp), kept) / kept
 
-    def fits(changed: config.Experiment) -> bool:
+    def fits(changed: schema.Experiment) -> bool:
         if not _runs(changed, place):
             return False
         kept = estimate.activations(changed, changed.batch_size // count)
@@ -39,7 +40,7 @@ def smaller(e: config.Experiment, info: records.Info, place: Topology, needed: f
     return [_flags(e, changed) for changed in found if changed]
 
 
-def _same_batch(e: config.Experiment, devices: int) -> Iterator[config.Experiment]:
+def _same_batch(e: schema.Experiment, devices: int) -> Iterator[schema.Experiment]:
     """From the cheapest change to the dearest."""
     policies = _policies(e.compute)
     parts = e.optim.accumulate
@@ -52,7 +53,7 @@ def _same_batch(e: config.Experiment, devices: int) -> Iterator[config.Experimen
         parts *= 2
 
 
-def _policies(compute: config.Compute) -> tuple[str, ...]:
+def _policies(compute: schema.Compute) -> tuple[str, ...]:
     """What is asked for and what keeps less; unrolled layers keep with "none" what "dots" keeps."""
     policies = ("none", "dots", "full") if compute.scan else ("none", "full")
     if compute.remat not in policies:
@@ -60,17 +61,17 @@ def _policies(compute: config.Compute) -> tuple[str, ...]:
     return policies[policies.index(compute.remat) :]
 
 
-def _smaller_batch(e: config.Experiment, devices: int) -> Iterator[config.Experiment]:
+def _smaller_batch(e: schema.Experiment, devices: int) -> Iterator[schema.Experiment]:
     rows = e.batch_size // devices // 2
     while rows:
         yield dataclasses.replace(e, batch_size=rows * devices)
         rows //= 2
 
 
-def _runs(e: config.Experiment, place: Topology) -> bool:
+def _runs(e: schema.Experiment, place: Topology) -> bool:
     try:
         run.check_batches(e, run.mesh_of(e.compute, place.devices))
-    except config.ConfigError:
+    except schema.ConfigError:
         return False
     return True
 
@@ -81,7 +82,7 @@ def _powers(first: int, most: int) -> Iterator[int]:
         first *= 2
 
 
-def _state(e: config.Experiment, info: records.Info, place: Topology, fsdp: int) -> float:
+def _state(e: schema.Experiment, info: records.Info, place: Topology, fsdp: int) -> float:
     """Bytes of a device's state with its gradients."""
     compute = dataclasses.replace(e.compute, fsdp=fsdp)
     state = run.assemble(dataclasses.replace(e, compute=compute), info, place.devices).abstract
@@ -89,7 +90,7 @@ def _state(e: config.Experiment, info: records.Info, place: Topology, fsdp: int)
     return sum(map(estimate.tree_bytes, trees))
 
 
-def _flags(before: config.Experiment, after: config.Experiment) -> str:
+def _flags(before: schema.Experiment, after: schema.Experiment) -> str:
     """The overrides that lead from one to the other."""
     pairs = (
         ("compute.remat", before.compute.remat, after.compute.remat),

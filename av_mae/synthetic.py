@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from av_mae import config
+from av_mae.config import schema
+from av_mae.config.modality import Audio, Video
 from av_mae.input import description, records
-from av_mae.modality import Audio, Video
 
 
-def info(experiment: config.Experiment, clips: int, labels: int) -> records.Info:
+def info(experiment: schema.Experiment, clips: int, labels: int) -> records.Info:
     """A data set of so many clips, all with pictures and sound, in every split that is named."""
     names = {experiment.dataset.train, *(e.split for e in experiment.evaluators.values())}
     shard = records.Shard("", clips, clips, clips, with_boxes=0, bytes=0, sha256="")
@@ -25,7 +25,7 @@ def info(experiment: config.Experiment, clips: int, labels: int) -> records.Info
     )
 
 
-def batch(experiment: config.Experiment, info: records.Info, rows: int) -> dict[str, np.ndarray]:
+def batch(experiment: schema.Experiment, info: records.Info, rows: int) -> dict[str, np.ndarray]:
     """Noise in the shapes and types of a training batch of `rows`.
 
     No row lacks anything; where some clip of the split does, the batch says who has what.
@@ -52,7 +52,7 @@ def batch(experiment: config.Experiment, info: records.Info, rows: int) -> dict[
 
 
 def _canvas(
-    dataset: config.Dataset, video: Video, rows: int, rng: np.random.Generator
+    dataset: schema.Dataset, video: Video, rows: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Pictures that devices crop, each copy of a clip showing all of them."""
     clips, (height, width) = rows // dataset.repeat, dataset.canvas

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from av_mae import config, hardware
+from av_mae import hardware
+from av_mae.config import schema
 
 # A bare `gpu:8` means servers of this one.
 USUAL_GPU = "h100"
@@ -49,7 +50,7 @@ def find(name: str) -> Topology:
     chip = hardware.named(USUAL_GPU if match and match[2] == "gpu" else match[2] if match else "")
     if not match or not chip:
         known = ", ".join(c.name for c in hardware.CHIPS)
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"topology {name!r}: expected here, TPUs as in v5e:4x4, v5p:2x2x1 or 2*v5e:16x16 (two "
             f"slices), or GPUs as in gpu:8; known chips are {known}"
         )
@@ -68,7 +69,7 @@ def _here(name: str, devices: tuple[Any, ...]) -> Topology:
 def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
     """Descriptions of the slices' devices; a single one is taken from the smallest slice."""
     if not importlib.util.find_spec("libtpu"):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             "compiling for TPUs needs libtpu (no TPU is needed): pip install 'jax[tpu]'"
         )
     _quieten_libtpu()
@@ -86,7 +87,7 @@ def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
         )
     except Exception as error:  # libtpu raises what it likes
         reason = str(error).splitlines()[0]
-        raise config.ConfigError(f"topology {chip}:{extents}: libtpu says {reason}") from error
+        raise schema.ConfigError(f"topology {chip}:{extents}: libtpu says {reason}") from error
     return tuple(described.devices)[:count] if count == 1 else tuple(described.devices)
 
 
@@ -101,7 +102,7 @@ def _gpus(name: str, chip: hardware.Chip, count: int, any_kind: bool) -> Topolog
     chip = found if any_kind and found else chip
     stand_ins = _stand_ins()
     if len(stand_ins) < count:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"topology {name!r}: JAX runs already, with {len(stand_ins)} devices that could stand "
             "for them; plan in a process of its own"
         )
@@ -112,7 +113,7 @@ def _stand_ins() -> list[Any]:
     try:
         return jax.devices("cpu")
     except RuntimeError as error:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             "GPUs that are not here are planned for on the CPU, which JAX_PLATFORMS="
             f"{os.environ.get('JAX_PLATFORMS')} leaves out; unset it"
         ) from error

@@ -12,18 +12,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from av_mae import (
-    best,
-    checkpoint,
-    config,
-    evaluate,
-    evaluators,
-    init_from,
-    run,
-    sharding,
-    state,
-    timing,
-)
+from av_mae import best, checkpoint, evaluate, evaluators, init_from, run, sharding, state, timing
+from av_mae.config import schema
 from av_mae.input import pipeline
 from av_mae.metrics import Diverged
 from av_mae.report import history, page
@@ -33,7 +23,7 @@ PREEMPTED = 75
 
 
 def train(
-    experiment: config.Experiment, workdir: pathlib.Path, stages: timing.Stages | None = None
+    experiment: schema.Experiment, workdir: pathlib.Path, stages: timing.Stages | None = None
 ) -> int:
     """Trains to the end, or to a SIGTERM, continuing from the newest checkpoint in `workdir`.
 

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from av_mae import config
-from av_mae import modality as modality_lib
 from av_mae.clip import Clip
-from av_mae.modality import Audio, Modality, Video
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
+from av_mae.config.modality import Audio, Modality, Video
 
 # As in `av_mae.input.sampling`: absorbs the rounding of sums of steps that are no whole numbers.
 _ROUNDING = 1e-3
 _CYCLIC = "dense_cyclic"
 
-_DEFAULT = config.Dataset()
+_DEFAULT = schema.Dataset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Views:
 def evaluation(
     clip: Clip,
     modalities: Mapping[str, Modality],
-    dataset: config.Dataset = _DEFAULT,
+    dataset: schema.Dataset = _DEFAULT,
     *,
     temporal: int = 1,
     spatial: int = 1,

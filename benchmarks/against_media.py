@@ -33,7 +33,8 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from av_mae import command_line, config, host
+from av_mae import host
+from av_mae.config import command_line, schema
 from av_mae.input import pipeline, record, records
 from av_mae.prepare import build, datasets, plan
 from benchmarks import input as input_benchmark
@@ -87,7 +88,7 @@ def long_with_sound(paths: Sequence[pathlib.Path], seconds: float) -> list[pathl
 
 
 def compare(
-    experiment: config.Experiment, paths: Sequence[pathlib.Path], seconds: float, rounds: int
+    experiment: schema.Experiment, paths: Sequence[pathlib.Path], seconds: float, rounds: int
 ) -> dict[str, Any]:
     """Processor milliseconds a clip of every variant, and what follows from them."""
     with tempfile.TemporaryDirectory() as made:
@@ -135,7 +136,7 @@ def prepare(paths: Sequence[pathlib.Path], folder: pathlib.Path, seconds: float)
 
 
 def _variants(
-    experiment: config.Experiment,
+    experiment: schema.Experiment,
     folder: pathlib.Path,
     paths: Sequence[pathlib.Path],
     seconds: float,
@@ -154,7 +155,7 @@ def _variants(
 
 
 def _from_records(
-    experiment: config.Experiment,
+    experiment: schema.Experiment,
     folder: pathlib.Path,
     repeat: int,
     canvas: tuple[int, int] = (0, 0),

@@ -16,7 +16,8 @@ from unittest import mock
 import jax
 from absl import app, flags
 
-from av_mae import command_line, forecast, synthetic, topology
+from av_mae import forecast, synthetic, topology
+from av_mae.config import command_line
 from av_mae.models import flash
 from benchmarks import gpu_case
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from absl import app, flags
 
-from av_mae import command_line
+from av_mae.config import command_line
 
 CASES = ["videomae-B", "videomae-L", "av_mae-L"]
 SIDES = ["ours", "pytorch"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from av_mae import config, parse
+from av_mae.config import parse, schema
 from configs.audioset import pretrain as audioset
 from configs.kinetics400 import pretrain as kinetics400
 
@@ -20,14 +20,14 @@ _TINY_DECODER = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2, "d
 WINDOWS = 3
 
 
-def experiment(job: dict[str, Any], dtype: str) -> config.Experiment:
+def experiment(job: dict[str, Any], dtype: str) -> schema.Experiment:
     """The experiment of a job, as benchmarks/gpu.py describes it to its processes.
 
     Raises:
         ConfigError: no such case.
     """
     if job["case"] not in _CONFIGS:
-        raise config.ConfigError(f"--cases has {job['case']!r}; known are {', '.join(_CONFIGS)}")
+        raise schema.ConfigError(f"--cases has {job['case']!r}; known are {', '.join(_CONFIGS)}")
     c = _CONFIGS[job["case"]]()
     c.batch_size = job["batch_size"]
     c.compute.update(dtype=dtype, scan=job["scan"], remat=job["remat"])

@@ -10,7 +10,7 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
 
-from av_mae import config
+from av_mae.config import schema
 from benchmarks import gpu_case
 
 
@@ -43,7 +43,7 @@ def main(job: dict[str, Any]) -> None:
     print(json.dumps(measured.report()))
 
 
-def model_config(e: config.Experiment) -> transformers.VideoMAEConfig:
+def model_config(e: schema.Experiment) -> transformers.VideoMAEConfig:
     """The same model in Hugging Face's terms."""
     video, model = e.modalities["video"], e.model
     return transformers.VideoMAEConfig(
@@ -67,7 +67,7 @@ def model_config(e: config.Experiment) -> transformers.VideoMAEConfig:
 class Steps:
     """Takes steps one after another and waits for the last."""
 
-    def __init__(self, model: torch.nn.Module, e: config.Experiment, device: torch.device):
+    def __init__(self, model: torch.nn.Module, e: schema.Experiment, device: torch.device):
         video = e.modalities["video"]
         shape = (e.batch_size, video.axes[0], 3, *video.axes[1:])
         self._gpu = device.type == "cuda"

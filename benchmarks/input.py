@@ -29,7 +29,7 @@ import tensorflow as tf
 from absl import app, flags
 from PIL import Image
 
-from av_mae import config, parse
+from av_mae.config import parse, schema
 from av_mae.input import example, order, pipeline, record, records
 from configs.audioset import pretrain as audioset
 from configs.ucf101 import pretrain as ucf101
@@ -47,7 +47,7 @@ BATCH = 8
 class Case:
     """A config's input, and the clips that stand in for its data set."""
 
-    config: config.Experiment
+    config: schema.Experiment
     seconds: float
     height: int
     width: int
@@ -79,7 +79,7 @@ def main(_: list[str]) -> None:
 
 
 def measure(
-    experiment: config.Experiment, folder: str | os.PathLike[str], split: str, seconds: float
+    experiment: schema.Experiment, folder: str | os.PathLike[str], split: str, seconds: float
 ) -> dict[str, Any]:
     """Times the pipeline up to each of its stages; milliseconds are a clip's processor time."""
     info = records.Info.load(folder)
@@ -101,7 +101,7 @@ def measure(
 
 
 def _prefixes(
-    experiment: config.Experiment, folder: str | os.PathLike[str], split_name: str
+    experiment: schema.Experiment, folder: str | os.PathLike[str], split_name: str
 ) -> dict[str, Iterable[Any]]:
     """The pipeline cut after each stage, as iterables over batches of BATCH clips."""
     info = records.Info.load(folder)

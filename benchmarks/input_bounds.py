@@ -20,7 +20,8 @@ from typing import Any
 
 from absl import app, flags
 
-from av_mae import command_line, config, host, modality
+from av_mae import host
+from av_mae.config import command_line, modality, schema
 from av_mae.input import pipeline
 from benchmarks import input as input_benchmark
 
@@ -37,7 +38,7 @@ def main(_: list[str]) -> None:
         "video": modality.Video(frames=4, size=16, patch=(2, 8, 8)),
         "audio": modality.Audio(seconds=0.4, mels=16),
     }
-    case = input_benchmark.Case(config.Experiment(modalities=kinds), 2.0, 24, 32)
+    case = input_benchmark.Case(schema.Experiment(modalities=kinds), 2.0, 24, 32)
     with tempfile.TemporaryDirectory() as made:
         folder = input_benchmark.make_records(pathlib.Path(made), case, clips=64)
         result = {
@@ -88,7 +89,7 @@ def memory(
 
 def _batches(folder: pathlib.Path, kinds: dict[str, modality.Modality], start: int) -> Any:
     return pipeline.train_batches(
-        folder, kinds, config.Dataset(), config.Augment(), batch_size=BATCH, seed=0, start=start
+        folder, kinds, schema.Dataset(), schema.Augment(), batch_size=BATCH, seed=0, start=start
     )
 
 

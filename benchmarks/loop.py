@@ -20,19 +20,8 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import (
-    checkpoint,
-    command_line,
-    config,
-    cores,
-    host,
-    parse,
-    run,
-    speed,
-    synthetic,
-    timing,
-    train,
-)
+from av_mae import checkpoint, cores, host, run, speed, synthetic, timing, train
+from av_mae.config import command_line, parse, schema
 from av_mae.report import history
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
@@ -68,14 +57,14 @@ def main(_: list[str]) -> None:
     print(text)
 
 
-def changed(e: config.Experiment) -> config.Experiment:
+def changed(e: schema.Experiment) -> schema.Experiment:
     """The experiment with a schedule of lines and checkpoints, and no evaluations."""
     return dataclasses.replace(
         e,
         batch_size=_BATCH.value,
         total=f"{_STEPS.value} steps",
         log_every=f"{LOG_EVERY} steps",
-        checkpoint=config.Checkpoint(every=f"{_SAVE.value} steps"),
+        checkpoint=schema.Checkpoint(every=f"{_SAVE.value} steps"),
         optim=dataclasses.replace(e.optim, warmup="10 steps"),
         evaluators={},
     )

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 
 SAMPLE_RATE = 16_000
 
@@ -29,7 +29,7 @@ class Input:
 
     video: modality.Video
     audio: modality.Audio | None
-    augment: config.Augment
+    augment: schema.Augment
     seconds: float
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import command_line, config, parse, run, sharding, train
+from av_mae import run, sharding, train
+from av_mae.config import command_line, parse, schema
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps of each run.")
@@ -46,7 +47,7 @@ def main(_: list[str]) -> None:
     print(text)
 
 
-def losses(e: config.Experiment, dtype: str) -> list[float]:
+def losses(e: schema.Experiment, dtype: str) -> list[float]:
     """Loss of every step of a fresh run in this precision."""
     compute = dataclasses.replace(e.compute, dtype=dtype)
     plan = run.build(dataclasses.replace(e, compute=compute))

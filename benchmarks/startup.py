@@ -17,7 +17,7 @@ import time
 
 from absl import app, flags
 
-from av_mae import command_line
+from av_mae.config import command_line
 
 _CONFIG = flags.DEFINE_string("config", "configs/sample/pretrain.py", "Experiment to start.")
 _STARTS = flags.DEFINE_integer("starts", 3, "Starts; the first one fills the cache.")

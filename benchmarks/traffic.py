@@ -16,7 +16,8 @@ import re
 
 from absl import app, flags
 
-from av_mae import command_line, hlo
+from av_mae import hlo
+from av_mae.config import command_line
 
 _TEXT = flags.DEFINE_string("text", None, "The compiled program.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")

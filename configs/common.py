@@ -1,7 +1,8 @@
 """What all configs share: every key with its default, sizes of models, arguments.
 
-A config starts from `pretrain` or `finetune`, which hold all keys of `av_mae.config.Experiment`:
-so any of them can be overridden by a flag, and a misspelt one is an error at its own line.
+A config starts from `pretrain` or `finetune`, which hold all keys of
+`av_mae.config.schema.Experiment`: so any of them can be overridden by a flag, and a misspelt one is
+an error at its own line.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 
 Value = typing.TypeVar("Value")
 
@@ -50,14 +51,14 @@ def options(arg: str, *, variant: str = "B/16x2", modalities: str = "video,audio
     for part in re.split(r",(?=\w+=)", arg) if arg else ():
         name, equals, value = part.partition("=")
         if not equals or name not in values:
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"config argument {part!r}: expected modalities=... or variant=..., "
                 "as in modalities=audio,video,variant=S/16x2"
             )
         values[name] = value
     names = values["modalities"].split(",")
     if not set(names) <= set(modality.KINDS) or len(set(names)) < len(names):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"config argument modalities={values['modalities']}: expected one or more of "
             f"{', '.join(modality.KINDS)}, each once, as in modalities=audio,video"
         )
@@ -90,7 +91,7 @@ def published(by_size: Mapping[str, Value], chosen: Options) -> Value:
         ConfigError: there is none.
     """
     if chosen.size not in by_size:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"config argument variant={chosen.variant}: a recipe is published for "
             f"{', '.join(by_size)}; take the nearest and override its model.* by flags"
         )
@@ -100,7 +101,7 @@ def published(by_size: Mapping[str, Value], chosen: Options) -> Value:
 def evaluators(**named: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Evaluators by name, each with all its keys."""
     return ml_collections.ConfigDict(
-        {name: _keys(config.Evaluator(**values)) for name, values in named.items()}
+        {name: _keys(schema.Evaluator(**values)) for name, values in named.items()}
     )
 
 
@@ -112,8 +113,8 @@ def per_256(c: ml_collections.ConfigDict, rate: float) -> config_dict.FieldRefer
 def _experiment(
     chosen: Options, task: str, records: str, kinds: Mapping[str, Mapping[str, Any]]
 ) -> ml_collections.ConfigDict:
-    sizes, patch = config.variant(chosen.variant)
-    c = ml_collections.ConfigDict(config.Experiment(task=task).to_dict())
+    sizes, patch = schema.variant(chosen.variant)
+    c = ml_collections.ConfigDict(schema.Experiment(task=task).to_dict())
     c.dataset.path = f"records/{records}"
     c.model.update(sizes)
     kinds = {**kinds, "video": {"patch": patch, **kinds["video"]}}

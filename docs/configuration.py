@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the schema in av_mae/config.py, so that it cannot rot.
+"""Writes docs/configuration.md from the schema in av_mae/config/schema.py, so that it cannot rot.
 
 python docs/configuration.py
 """
@@ -12,29 +12,30 @@ import re
 import tokenize
 import typing
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 
 PAGE = pathlib.Path(__file__).with_suffix(".md")
 
 SECTIONS = {
-    "Experiment": (config.Experiment, ""),
-    "Dataset": (config.Dataset, "dataset."),
-    "MediaSequence files": (config.MediaSequence, "dataset.mediasequence."),
+    "Experiment": (schema.Experiment, ""),
+    "Dataset": (schema.Dataset, "dataset."),
+    "MediaSequence files": (schema.MediaSequence, "dataset.mediasequence."),
     "Video": (modality.Video, "modalities.video."),
     "Audio": (modality.Audio, "modalities.audio."),
-    "Model": (config.Model, "model."),
-    "Augmentation": (config.Augment, "augment."),
-    "Optimizer": (config.Optim, "optim."),
-    "Compute": (config.Compute, "compute."),
-    "Checkpoints": (config.Checkpoint, "checkpoint."),
-    "Evaluators": (config.Evaluator, "evaluators.NAME."),
-    "Start": (config.InitFrom, "init_from."),
+    "Model": (schema.Model, "model."),
+    "Augmentation": (schema.Augment, "augment."),
+    "Optimizer": (schema.Optim, "optim."),
+    "Compute": (schema.Compute, "compute."),
+    "Checkpoints": (schema.Checkpoint, "checkpoint."),
+    "Evaluators": (schema.Evaluator, "evaluators.NAME."),
+    "Start": (schema.InitFrom, "init_from."),
 }
 
 HEAD = """# Configuration
 
-Every key of a config, its type, its default and its meaning. Written from `av_mae/config.py` and
-`av_mae/modality.py` by `python docs/configuration.py`; a test keeps it up to date.
+Every key of a config, its type, its default and its meaning. Written from
+`av_mae/config/schema.py` and `av_mae/config/modality.py` by `python docs/configuration.py`; a test
+keeps it up to date.
 
 Any key can be overridden on the command line, as in `--config.batch_size=64`,
 `--config.modalities.video.size=112`, `--config.modalities.audio.patch="(4, 128)"` or
@@ -58,7 +59,7 @@ def page() -> str:
 
 
 def _variants() -> str:
-    rows = [f"| {name} | {' | '.join(map(str, v))} |" for name, v in config.VARIANTS.items()]
+    rows = [f"| {name} | {' | '.join(map(str, v))} |" for name, v in schema.VARIANTS.items()]
     return "\n".join(
         ["| name | width | depth | heads | mlp |", "| --- | --- | --- | --- | --- |", *rows, ""]
     )

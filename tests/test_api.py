@@ -9,7 +9,8 @@ import tiny
 import tiny_models
 
 import av_mae
-from av_mae import api, config, modality, views
+from av_mae import api, views
+from av_mae.config import modality, schema
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_views_are_averaged_as_the_runs_evaluator_does(classifier):
     np.testing.assert_allclose(
         _in_order(classifier.classify(clip, temporal_views=3)), averaged / averaged.sum(), rtol=1e-4
     )
-    evaluators = {"test": config.Evaluator(temporal_views=3, merge="softmax")}
+    evaluators = {"test": schema.Evaluator(temporal_views=3, merge="softmax")}
     other = _with(classifier, evaluators=evaluators)
     np.testing.assert_allclose(_in_order(other.classify(clip)), single_vk.mean(0), rtol=1e-4)
 

@@ -80,7 +80,7 @@ def test_traffic_is_told_by_purpose_and_what_is_alive_by_shape(tmp_path):
 
 def test_traffic_reads_what_a_plan_writes(tmp_path):
     """The step alone is too small to be measured in GB; nothing of it may be left unread."""
-    from av_mae import parse
+    from av_mae.config import parse
     from av_mae.tools import plan
 
     e = parse.experiment(tiny.experiment("nowhere", compute={"scan": False, "remat": "none"}))

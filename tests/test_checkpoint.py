@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import checkpoint, config, parse, sharding, state
+from av_mae import checkpoint, sharding, state
+from av_mae.config import parse, schema
 
 EXPERIMENT = parse.experiment({"modalities": {"video": {}}})
 
@@ -137,7 +138,7 @@ def test_half_deleted_checkpoint_falls_back_and_its_step_can_be_saved_again(tmp_
 def test_all_damaged_is_an_error_and_nothing_is_deleted(tmp_path):
     _write(tmp_path, 1)
     _flip(tmp_path / "checkpoints" / "1")
-    with pytest.raises(config.ConfigError, match="no readable checkpoint"):
+    with pytest.raises(schema.ConfigError, match="no readable checkpoint"):
         _restore(tmp_path, _state(1))
     assert list((tmp_path / "damaged").iterdir())
 
@@ -164,17 +165,17 @@ def test_read_prefers_the_averaged_parameters(tmp_path):
 def test_read_notices_flipped_bytes(tmp_path):
     _write(tmp_path, 1)
     _flip(tmp_path / "checkpoints" / "1")
-    with pytest.raises(config.ConfigError, match="damaged|differ"):
+    with pytest.raises(schema.ConfigError, match="damaged|differ"):
         checkpoint.read(tmp_path)
 
 
 def test_read_says_what_is_missing(tmp_path):
-    with pytest.raises(config.ConfigError, match="does not exist"):
+    with pytest.raises(schema.ConfigError, match="does not exist"):
         checkpoint.read(tmp_path / "nowhere")
-    with pytest.raises(config.ConfigError, match="no checkpoint in"):
+    with pytest.raises(schema.ConfigError, match="no checkpoint in"):
         checkpoint.read(tmp_path)
     _write(tmp_path, 1)
-    with pytest.raises(config.ConfigError, match="no checkpoint of step 7"):
+    with pytest.raises(schema.ConfigError, match="no checkpoint of step 7"):
         checkpoint.read(tmp_path, step=7)
 
 
@@ -183,7 +184,7 @@ def test_another_model_is_refused_and_its_checkpoints_stay(tmp_path):
     _write(tmp_path, 1)
     wider = _state(1)
     wider.params["mlp"]["bias"] = jnp.zeros(9)
-    with pytest.raises(config.ConfigError, match="another model or optimizer"):
+    with pytest.raises(schema.ConfigError, match="another model or optimizer"):
         _restore(tmp_path, wider)
     assert _restore(tmp_path, _state(1))[1]["step"] == 1
     assert not (tmp_path / "damaged").exists()
@@ -193,7 +194,7 @@ def test_a_classifier_of_other_labels_is_refused(tmp_path):
     """As many labels in another order would be trained on, and scored, without a word."""
     classifier = dataclasses.replace(EXPERIMENT, task="classify")
     _write(tmp_path, 1)
-    with pytest.raises(config.ConfigError, match="other labels.*label 0: 'cat' -> 'dog'"):
+    with pytest.raises(schema.ConfigError, match="other labels.*label 0: 'cat' -> 'dog'"):
         _restore(tmp_path, _state(1), classifier, ("dog", "cat"))
     assert _restore(tmp_path, _state(1), classifier, ("cat", "dog"))[1]["step"] == 1
 

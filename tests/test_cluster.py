@@ -7,7 +7,8 @@ import sys
 import pytest
 import tiny
 
-from av_mae import cluster, config
+from av_mae import cluster
+from av_mae.config import schema
 
 _JOIN = """
 import jax
@@ -76,5 +77,5 @@ def test_a_shell_within_an_allocation_of_slurm_is_alone():
     ],
 )
 def test_half_a_cluster_is_refused(given, says):
-    with pytest.raises(config.ConfigError, match=says):
+    with pytest.raises(schema.ConfigError, match=says):
         cluster.join(*given)

@@ -5,7 +5,7 @@ import json
 import ml_collections
 import pytest
 
-from av_mae import config, durations, parse
+from av_mae.config import durations, parse, schema
 
 
 def values(**changes) -> dict:
@@ -13,7 +13,7 @@ def values(**changes) -> dict:
 
 
 def refusal(**changes) -> str:
-    with pytest.raises(config.ConfigError) as error:
+    with pytest.raises(schema.ConfigError) as error:
         parse.experiment(values(**changes))
     return str(error.value)
 
@@ -27,7 +27,7 @@ def nested(key: str, value) -> dict:
 
 def value_like(key: str, number: int) -> int | float:
     """The number in the type of the key's default; `val` is an evaluator."""
-    found = config.Experiment(evaluators={"val": config.Evaluator()}).to_dict()
+    found = schema.Experiment(evaluators={"val": schema.Evaluator()}).to_dict()
     for name in key.split("."):
         found = found[name]
     return type(found)(number)
@@ -108,40 +108,40 @@ def test_a_value_of_the_wrong_kind_names_its_key_and_the_right_kind(changes, whe
     assert kind in message
 
 
-@pytest.mark.parametrize("key", sorted(config.CHOICES))
+@pytest.mark.parametrize("key", sorted(schema.CHOICES))
 def test_a_choice_outside_the_list_is_answered_by_the_list(key):
     key_of_one = key.replace("*", "val")
     message = refusal(**nested(key_of_one, "zzz"))
     assert f"{key_of_one} is 'zzz'" in message
-    assert all(choice in message for choice in config.CHOICES[key])
+    assert all(choice in message for choice in schema.CHOICES[key])
 
 
-@pytest.mark.parametrize("key", sorted(config.MINIMA))
+@pytest.mark.parametrize("key", sorted(schema.MINIMA))
 def test_a_number_below_its_minimum_is_named(key):
-    least, key = config.MINIMA[key], key.replace("*", "val")
+    least, key = schema.MINIMA[key], key.replace("*", "val")
     below = value_like(key, least - 1)
     assert f"{key} is {below}, expected {least} or more" in refusal(**nested(key, below))
 
 
-@pytest.mark.parametrize("key", config.SHARES)
+@pytest.mark.parametrize("key", schema.SHARES)
 def test_a_share_of_one_and_more_is_named(key):
     assert f"{key} is 1.0, expected 0 to less than 1" in refusal(**nested(key, 1.0))
 
 
-@pytest.mark.parametrize("key", config.PROBABILITIES)
+@pytest.mark.parametrize("key", schema.PROBABILITIES)
 def test_a_probability_above_one_is_named(key):
     parse.experiment(values(task="classify", **nested(key, 1.0)))
     assert f"{key} is 1.5, expected 0 to 1" in refusal(**nested(key, 1.5))
 
 
-@pytest.mark.parametrize("key", sorted(config.RANGES))
+@pytest.mark.parametrize("key", sorted(schema.RANGES))
 def test_a_number_outside_its_range_is_named(key):
-    least, most = config.RANGES[key]
+    least, most = schema.RANGES[key]
     for outside in (least - 0.5, most + 0.5):
         assert f"{key} is {outside}, expected" in refusal(**nested(key, outside))
 
 
-@pytest.mark.parametrize("key", config.OF_CLASSIFIERS)
+@pytest.mark.parametrize("key", schema.OF_CLASSIFIERS)
 def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
     some = value_like(key, 1)
     parse.experiment(values(task="classify", **nested(key, some)))
@@ -149,7 +149,7 @@ def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
     assert f"{key} is {some}, which only task 'classify' has a use for" in message
 
 
-@pytest.mark.parametrize("key", config.DURATIONS)
+@pytest.mark.parametrize("key", schema.DURATIONS)
 def test_a_length_of_time_that_is_none_is_named(key):
     key = key.replace("*", "val")
     message = refusal(**nested(key, "5 parsecs"))
@@ -234,17 +234,17 @@ def test_durations_are_steps(duration, steps):
     "duration", ["", "5", "epochs", "5 furlongs", "-1 steps", "5 epochs!", "1.2.3 epochs"]
 )
 def test_what_is_no_duration_says_what_is(duration):
-    with pytest.raises(config.ConfigError, match="expected a number and steps, epochs"):
+    with pytest.raises(schema.ConfigError, match="expected a number and steps, epochs"):
         durations.steps(duration, steps_per_epoch=1, batch_size=1)
 
 
 def test_a_variant_names_widths_and_patch():
-    sizes, patch = config.variant("L/16x2")
+    sizes, patch = schema.variant("L/16x2")
     assert sizes == {"width": 1024, "depth": 24, "heads": 16, "mlp": 4096}
     assert patch == (2, 16, 16)
 
 
 @pytest.mark.parametrize("name", ["L", "L/16", "XL/16x2", "l/16x2", "L/16x2x3"])
 def test_what_is_no_variant_says_what_is(name):
-    with pytest.raises(config.ConfigError, match="as in B/16x2"):
-        config.variant(name)
+    with pytest.raises(schema.ConfigError, match="as in B/16x2"):
+        schema.variant(name)

@@ -9,7 +9,8 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import config, parse, run, sharding, tasks
+from av_mae import run, sharding, tasks
+from av_mae.config import parse, schema
 from av_mae.input import pipeline
 from configs import common
 
@@ -69,7 +70,7 @@ def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
     e = parse.experiment(load(file, "variant=B/8x4,modalities=video"))
     assert (e.model.width, e.model.depth, e.model.decoder_width) == (768, 12, 384)
     assert e.modalities["video"].patch == (4, 8, 8)
-    assert set(common.DECODERS) == set(config.VARIANTS)
+    assert set(common.DECODERS) == set(schema.VARIANTS)
 
 
 # Counted in the original programs: VideoMAE's and Scenic's.
@@ -122,7 +123,7 @@ def test_videomaes_recipes_differ_by_size(data, size, clips, rows, rate, epochs,
 
 def test_a_size_without_a_published_recipe_is_refused():
     for name, size in (("kinetics400/pretrain", "Ti"), ("ssv2/finetune", "L")):
-        with pytest.raises(config.ConfigError, match=f"variant={size}/16x2: a recipe is published"):
+        with pytest.raises(schema.ConfigError, match=f"variant={size}/16x2: a recipe is published"):
             load(tiny.ROOT / f"configs/{name}.py", f"variant={size}/16x2")
 
 
@@ -138,8 +139,8 @@ def test_the_learning_rate_follows_the_batch_size_until_it_is_set_itself():
 
 def test_every_key_of_the_schema_can_be_overridden():
     c = load(tiny.ROOT / "configs/sample/finetune.py")
-    assert set(c) == set(config.Experiment().to_dict())
-    assert set(c.model) == set(config.Experiment().to_dict()["model"])
+    assert set(c) == set(schema.Experiment().to_dict())
+    assert set(c.model) == set(schema.Experiment().to_dict()["model"])
     c.modalities.audio.mean = -6.5
     assert parse.experiment(c).modalities["audio"].mean == -6.5
 
@@ -156,7 +157,7 @@ def test_every_key_of_the_schema_can_be_overridden():
     ],
 )
 def test_a_wrong_argument_is_a_sentence(arg, message):
-    with pytest.raises(config.ConfigError) as error:
+    with pytest.raises(schema.ConfigError) as error:
         common.pretrain(common.options(arg), records="x", video={}, audio={})
     assert message in str(error.value)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import checkpoint, parse, train
+from av_mae import checkpoint, train
+from av_mae.config import parse
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from av_mae import config, flops
-from av_mae import modality as modality_lib
+from av_mae import flops
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.models import classifier, mae
 
 MODALITIES = {
@@ -23,7 +24,7 @@ SIZES = {
     "decoder_heads": 4,
     "decoder_mlp": 512,
 }
-COMPUTE = config.Compute(scan=False)
+COMPUTE = schema.Compute(scan=False)
 BATCH = 2
 
 
@@ -46,7 +47,7 @@ def counted(model, run):
 @pytest.mark.parametrize("fusion", ["early", "mid", "shared"])
 @pytest.mark.parametrize("decoder", ["shared", "joint"])
 def test_pretraining(fusion, decoder):
-    sizes = config.Model(**SIZES, fusion=fusion, fusion_layers=1, decoder=decoder)
+    sizes = schema.Model(**SIZES, fusion=fusion, fusion_layers=1, decoder=decoder)
     model = nnx.eval_shape(
         lambda: mae.MaskedAutoencoder(MODALITIES, sizes, COMPUTE, rngs=nnx.Rngs(0))
     )
@@ -59,7 +60,7 @@ def test_pretraining(fusion, decoder):
 
 @pytest.mark.parametrize("fusion", ["separate", "mid", "bottleneck"])
 def test_classification(fusion):
-    sizes = config.Model(**SIZES, fusion=fusion, fusion_layers=2)
+    sizes = schema.Model(**SIZES, fusion=fusion, fusion_layers=2)
     model = nnx.eval_shape(
         lambda: classifier.Classifier(MODALITIES, sizes, COMPUTE, classes=10, rngs=nnx.Rngs(0))
     )
@@ -70,18 +71,18 @@ def test_classification(fusion):
 
 
 def test_a_frozen_encoder_needs_no_backward_pass():
-    full = flops.classify_flops(MODALITIES, config.Model(**SIZES), 10)
-    probe = flops.classify_flops(MODALITIES, config.Model(**SIZES, linear_probe=True), 10)
+    full = flops.classify_flops(MODALITIES, schema.Model(**SIZES), 10)
+    probe = flops.classify_flops(MODALITIES, schema.Model(**SIZES, linear_probe=True), 10)
     assert probe.forward == full.forward
     assert probe.train < 1.01 * probe.forward < 0.5 * full.train
 
 
 def test_audioset_pretraining_of_the_base_model():
     """Scenic's program takes 634 GFLOP for a step of two clips, its prediction of all included."""
-    sizes, patch = config.variant("B/16x2")
+    sizes, patch = schema.variant("B/16x2")
     modalities = {
         "video": modality_lib.Video(patch=patch, mask_ratio=0.9),
         "audio": modality_lib.Audio(mask_ratio=0.7),
     }
-    count = flops.pretrain_flops(modalities, config.Model(**sizes, fusion="mid"))
+    count = flops.pretrain_flops(modalities, schema.Model(**sizes, fusion="mid"))
     assert 2 * count.train == pytest.approx(612e9, rel=0.01)

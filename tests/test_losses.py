@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import config, losses
-from av_mae import modality as modality_lib
+from av_mae import losses
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 
 VIDEO = modality_lib.Video(
     frames=2, size=4, patch=(2, 2, 2), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), weight=2.0
@@ -59,7 +60,7 @@ def test_denormalise_undoes_targets(normalise, name):
     np.testing.assert_allclose(back, patches, atol=1e-5)
 
 
-@pytest.mark.parametrize("normalise", config.CHOICES["model.normalise_targets"])
+@pytest.mark.parametrize("normalise", schema.CHOICES["model.normalise_targets"])
 def test_a_modality_that_hides_nothing_has_no_targets(normalise):
     """Sound that only helps has a mask ratio of 0."""
     x = jnp.zeros((2, 0, VIDEO.patch_dim))

@@ -7,17 +7,18 @@ import optax
 import pytest
 from flax import nnx
 
-from av_mae import config, fingerprint, optim, state
+from av_mae import fingerprint, optim, state
+from av_mae.config import schema
 from av_mae.models import primitives, vit
 
-SIZES = config.Model(width=8, depth=4, heads=2, mlp=16)
+SIZES = schema.Model(width=8, depth=4, heads=2, mlp=16)
 
 
 class Toy(nnx.Module):
     """Two encoders that follow one another, an embedding below and a head above."""
 
     def __init__(self):
-        spec = vit.encoder_spec(SIZES, config.Compute())
+        spec = vit.encoder_spec(SIZES, schema.Compute())
         rngs = nnx.Rngs(0)
         self.embed = primitives.Dense(3, 8, dtype="float32", rngs=rngs)
         self.encoders = nnx.Dict(
@@ -41,7 +42,7 @@ def params(model):
 
 
 def test_warm_up_then_cosine():
-    lr = optim.schedule(config.Optim(min_lr=0.1), 1.0, total=110, warmup=10)
+    lr = optim.schedule(schema.Optim(min_lr=0.1), 1.0, total=110, warmup=10)
     values = np.array([lr(s) for s in range(111)])
     assert values[0] == 0.0 and values[5] == pytest.approx(0.5) and values[10] == 1.0
     assert values[60] == pytest.approx(0.55) and values[110] == pytest.approx(0.1)
@@ -49,14 +50,14 @@ def test_warm_up_then_cosine():
 
 
 def test_constant_and_linear():
-    assert optim.schedule(config.Optim(schedule="constant"), 2.0, total=9, warmup=0)(8) == 2.0
-    linear = optim.schedule(config.Optim(schedule="linear"), 2.0, total=10, warmup=0)
+    assert optim.schedule(schema.Optim(schedule="constant"), 2.0, total=9, warmup=0)(8) == 2.0
+    linear = optim.schedule(schema.Optim(schedule="linear"), 2.0, total=10, warmup=0)
     assert linear(5) == pytest.approx(1.0)
 
 
 def test_warm_up_longer_than_the_run_is_refused():
-    with pytest.raises(config.ConfigError, match="optim.warmup is 20 steps of 10"):
-        optim.schedule(config.Optim(), 1.0, total=10, warmup=20)
+    with pytest.raises(schema.ConfigError, match="optim.warmup is 20 steps of 10"):
+        optim.schedule(schema.Optim(), 1.0, total=10, warmup=20)
 
 
 def test_only_matrices_decay(params):
@@ -77,8 +78,8 @@ def test_layer_scales_count_across_encoders(model):
 
 
 def test_layer_decay_scales_the_update(model, params):
-    plain = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0)
-    decayed = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0, layer_decay=0.5)
+    plain = schema.Optim(name="sgd", momentum=0.0, weight_decay=0.0)
+    decayed = schema.Optim(name="sgd", momentum=0.0, weight_decay=0.0, layer_decay=0.5)
     ones = jax.tree.map(jnp.ones_like, params)
     updates = []
     for settings in (plain, decayed):
@@ -91,7 +92,7 @@ def test_layer_decay_scales_the_update(model, params):
 
 def test_adamw_is_the_published_rule(model, params):
     """Against the formulas of Loshchilov & Hutter 2019, two steps by hand."""
-    settings = config.Optim(weight_decay=0.1, b1=0.9, b2=0.99, eps=1e-8)
+    settings = schema.Optim(weight_decay=0.1, b1=0.9, b2=0.99, eps=1e-8)
     tx = optim.make(settings, model, optax.constant_schedule(0.01))
     opt_state = tx.init(params)
     w = np.asarray(params["head"]["kernel"], np.float64)
@@ -113,7 +114,7 @@ def test_the_mean_gradient_is_kept_in_half_precision_where_asked(model, params, 
     grads = jax.tree.map(lambda x: 0.3 * x, params)
     found = {}
     for dtype in ("float32", "bfloat16"):
-        settings = config.Optim(name=name, momentum_dtype=dtype)
+        settings = schema.Optim(name=name, momentum_dtype=dtype)
         tx = optim.make(settings, model, optax.constant_schedule(0.01))
         updates, opt_state = tx.update(grads, tx.init(params), params)
         found[dtype] = updates["head"]["kernel"], opt_state
@@ -124,7 +125,7 @@ def test_the_mean_gradient_is_kept_in_half_precision_where_asked(model, params, 
 
 
 def test_clipping_bounds_the_gradient_norm(model, params):
-    settings = config.Optim(name="sgd", momentum=0.0, weight_decay=0.0, clip=1.0)
+    settings = schema.Optim(name="sgd", momentum=0.0, weight_decay=0.0, clip=1.0)
     tx = optim.make(settings, model, optax.constant_schedule(1.0))
     big = jax.tree.map(lambda x: jnp.full_like(x, 7.0), params)
     updates, _ = tx.update(big, tx.init(params), params)
@@ -137,14 +138,14 @@ def test_clipping_bounds_the_gradient_norm(model, params):
 def test_a_run_can_be_continued_with_other_rules(model, params, changed):
     """Clipping is what a run that diverged is advised to add."""
     states = []
-    for settings in (config.Optim(), config.Optim(**changed)):
+    for settings in (schema.Optim(), schema.Optim(**changed)):
         lr = optim.schedule(settings, 0.1, total=10, warmup=0)
         states.append(optim.make(settings, model, lr).init(params))
     assert fingerprint.difference(*states) == ""
 
 
 def test_frozen_groups_do_not_move(model, params):
-    tx = optim.make(config.Optim(), model, optax.constant_schedule(1.0), trainable="head")
+    tx = optim.make(schema.Optim(), model, optax.constant_schedule(1.0), trainable="head")
     ones = jax.tree.map(jnp.ones_like, params)
     updates, _ = tx.update(ones, tx.init(params), params)
     assert all((x == 0).all() for x in jax.tree.leaves(updates["encoders"]))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import checkpoint, config, parse, run, sharding, synthetic
+from av_mae import checkpoint, run, sharding, synthetic
+from av_mae.config import parse, schema
 
 STEPS = 2
 LAYOUTS = [(f, t) for f in (1, 2, 4, 8) for t in (1, 2, 4, 8) if f * t <= 8]
@@ -76,8 +77,8 @@ def test_heads_and_hidden_units_are_split():
 
 
 def test_heads_that_cannot_be_split_are_refused():
-    with pytest.raises(config.ConfigError, match=r"model.heads is 2, .*compute.tensor 4"):
+    with pytest.raises(schema.ConfigError, match=r"model.heads is 2, .*compute.tensor 4"):
         experiment(1, 4, heads=2)
-    e = dataclasses.replace(experiment(8, 1), compute=config.Compute(fsdp=8, tensor=2))
-    with pytest.raises(config.ConfigError, match="compute.tensor is 2 with 8 devices and"):
+    e = dataclasses.replace(experiment(8, 1), compute=schema.Compute(fsdp=8, tensor=2))
+    with pytest.raises(schema.ConfigError, match="compute.tensor is 2 with 8 devices and"):
         run.assemble(e, synthetic.info(e, 80, 2))

@@ -7,7 +7,8 @@ import shutil
 import pytest
 import tiny
 
-from av_mae import config, evaluate, parse, run, train
+from av_mae import evaluate, run, train
+from av_mae.config import parse, schema
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def data(tmp_path_factory) -> pathlib.Path:
 
 
 def _refuse(values: dict, workdir: pathlib.Path, sentence: str) -> None:
-    with pytest.raises(config.ConfigError, match=sentence):
+    with pytest.raises(schema.ConfigError, match=sentence):
         train.train(parse.experiment(values), workdir)
     metrics = workdir / "metrics.jsonl"
     lines = metrics.read_text().splitlines() if metrics.is_file() else []
@@ -75,18 +76,18 @@ def test_evaluator_of_sound_that_no_clip_has(data, tmp_path, kind):
 
 
 def test_batch_that_the_devices_do_not_divide(data):
-    with pytest.raises(config.ConfigError, match="batch_size 10 .* 8 devices; use 8 or 16"):
+    with pytest.raises(schema.ConfigError, match="batch_size 10 .* 8 devices; use 8 or 16"):
         _build(data, batch_size=10)
 
 
 def test_a_bottleneck_of_one_layer_is_not_trained(data):
     model = tiny.experiment(data, "classify")["model"] | {"fusion_layers": 1}
-    with pytest.raises(config.ConfigError, match="fusion_layers is 1: .* nothing would be exch"):
+    with pytest.raises(schema.ConfigError, match="fusion_layers is 1: .* nothing would be exch"):
         _build(data, "classify", model=model)
 
 
 def test_run_of_no_steps(data):
-    with pytest.raises(config.ConfigError, match="total is '0 steps'"):
+    with pytest.raises(schema.ConfigError, match="total is '0 steps'"):
         _build(data, total="0 steps")
 
 
@@ -101,7 +102,7 @@ def test_init_from_nothing(data, tmp_path):
 
 
 def test_evaluating_without_a_checkpoint(data, tmp_path):
-    with pytest.raises(config.ConfigError, match="no checkpoint in"):
+    with pytest.raises(schema.ConfigError, match="no checkpoint in"):
         evaluate.evaluate(parse.experiment(tiny.experiment(data)), tmp_path)
 
 
@@ -110,5 +111,5 @@ def test_evaluating_with_another_architecture(data, tmp_path):
     assert train.train(parse.experiment(short), tmp_path) == 0
     wider = tiny.experiment(data)
     wider["model"]["mlp"] = 64
-    with pytest.raises(config.ConfigError, match="does not fit the config"):
+    with pytest.raises(schema.ConfigError, match="does not fit the config"):
         evaluate.evaluate(parse.experiment(wider), tmp_path)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from av_mae import config, sharding
+from av_mae import sharding
+from av_mae.config import schema
 
 
 def _shapes(**shapes):
@@ -21,25 +22,25 @@ def test_mesh_has_all_devices():
 
 def test_mesh_refuses_a_size_that_does_not_divide():
     with pytest.raises(
-        config.ConfigError, match="compute.fsdp is 3 with 8 devices; use one of 1, 2"
+        schema.ConfigError, match="compute.fsdp is 3 with 8 devices; use one of 1, 2"
     ):
         sharding.make_mesh(fsdp=3)
 
 
 def test_batch_must_be_divisible():
     with pytest.raises(
-        config.ConfigError, match="batch_size 10 is not divisible by 8 devices; use 8 or 16"
+        schema.ConfigError, match="batch_size 10 is not divisible by 8 devices; use 8 or 16"
     ):
         sharding.check_batch(10, sharding.make_mesh())
 
 
 def test_a_batch_is_advised_that_devices_and_micro_batches_divide():
     with pytest.raises(
-        config.ConfigError, match="40 is not .* 8 devices x 2 micro.*; use 32 or 48"
+        schema.ConfigError, match="40 is not .* 8 devices x 2 micro.*; use 32 or 48"
     ):
         sharding.check_batch(40, sharding.make_mesh(), micro=2)
     with pytest.raises(
-        config.ConfigError, match="6 is not .* 4 groups of 2 devices .*; use 4 or 8"
+        schema.ConfigError, match="6 is not .* 4 groups of 2 devices .*; use 4 or 8"
     ):
         sharding.check_batch(6, sharding.make_mesh(tensor=2))
 
@@ -113,7 +114,7 @@ def test_every_row_is_fed_by_the_hosts_whose_chips_hold_it(chips, fsdp, tensor):
 def test_hosts_feed_clips_with_all_their_copies():
     mesh = sharding.make_mesh(devices=torus("TPU v5", 4, 4, 4))
     sharding.check_copies(128, mesh, 2)
-    with pytest.raises(config.ConfigError, match="64 parts the 2 copies.*use a multiple of 128"):
+    with pytest.raises(schema.ConfigError, match="64 parts the 2 copies.*use a multiple of 128"):
         sharding.check_copies(64, mesh, 2)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import checkpoint, config, evaluate, parse, run, train
+from av_mae import checkpoint, evaluate, run, train
+from av_mae.config import parse, schema
 from av_mae.input import records
 from av_mae.report import progress
 
@@ -119,7 +120,7 @@ def test_best_checkpoint_is_kept_apart(data, tmp_path):
 
 def test_best_metric_that_an_evaluator_does_not_have_stops_at_its_first_score(data, tmp_path):
     values = tiny.experiment(data, "classify", checkpoint={"best": "val/acuracy"})
-    with pytest.raises(config.ConfigError, match="'val/acuracy', but there is only .*val/accuracy"):
+    with pytest.raises(schema.ConfigError, match="'val/acuracy', but there is only .*val/accuracy"):
         train.train(parse.experiment(values), tmp_path)
 
 
@@ -162,7 +163,7 @@ def test_a_classifier_is_not_scored_on_other_labels(data, tmp_path):
     info = records.Info.load(other)
     dataclasses.replace(info, labels=info.labels[::-1]).save(other)
     moved = dataclasses.replace(experiment.dataset, path=str(other))
-    with pytest.raises(config.ConfigError, match="other labels, or in another order .label 0"):
+    with pytest.raises(schema.ConfigError, match="other labels, or in another order .label 0"):
         evaluate.evaluate(dataclasses.replace(experiment, dataset=moved), tmp_path / "run")
 
 

@@ -7,7 +7,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from av_mae import config, modality, views
+from av_mae import views
+from av_mae.config import modality, schema
 
 VIDEO = modality.Video(frames=4, stride=3, size=24, patch=(2, 8, 8))
 AUDIO = modality.Audio(seconds=0.32, mels=16, patch=(8, 8), mean=-6.0, std=3.0)
@@ -45,7 +46,7 @@ def test_views_are_the_evaluation_inputs(records, kinds, sampling, short_side, t
     from av_mae.input import pipeline
 
     modalities = BOTH if kinds == "both" else {"audio": AUDIO}
-    dataset = config.Dataset(sampling=sampling, test_short_side=short_side)
+    dataset = schema.Dataset(sampling=sampling, test_short_side=short_side)
     settings = {"temporal_views": temporal, "spatial_views": spatial, "dataset": dataset}
     (batch,) = pipeline.eval_batches(records, "val", modalities, batch_size=4, **settings)
     for row, clip in enumerate(_recorded(records)):

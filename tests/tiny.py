@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from av_mae import parse
+from av_mae.config import parse
 
 ROOT = pathlib.Path(__file__).parents[1]
 LABELS = ("left", "right")

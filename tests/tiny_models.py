@@ -9,8 +9,9 @@ import numpy as np
 import tiny
 from flax import nnx
 
-from av_mae import api, checkpoint, config, parse, state, tasks
+from av_mae import api, checkpoint, state, tasks
 from av_mae.clip import Clip
+from av_mae.config import parse, schema
 
 
 def model(task: str = "classify", seed: int = 0, **changes: Any) -> api.Model:
@@ -31,7 +32,7 @@ def write_run(
     return workdir
 
 
-def module(task: str, seed: int, changes: dict[str, Any]) -> tuple[nnx.Module, config.Experiment]:
+def module(task: str, seed: int, changes: dict[str, Any]) -> tuple[nnx.Module, schema.Experiment]:
     """The task's own module; no weight is zero, so that every input has an effect."""
     values = tiny.experiment("", task)
     audio = values["modalities"]["audio"] | {"mean": -6.0, "std": 3.0}

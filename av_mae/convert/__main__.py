@@ -5,7 +5,8 @@ import pathlib
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import checkpoint, command_line, config, parse
+from av_mae import checkpoint
+from av_mae.config import command_line, parse, schema
 from av_mae.convert import read, write
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -35,9 +36,9 @@ def _main(arguments: list[str]) -> None:
     command_line.log_ours()
     try:
         if len(arguments) != 2:
-            raise config.ConfigError("give one SOURCE: python -m av_mae.convert SOURCE --out=DIR")
+            raise schema.ConfigError("give one SOURCE: python -m av_mae.convert SOURCE --out=DIR")
         _convert(arguments[1])
-    except config.ConfigError as error:
+    except schema.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except ImportError as error:
         message = f"--to={_TO.value} needs {error.name}: pip install {error.name}"
@@ -62,7 +63,7 @@ def _labels(file: pathlib.Path) -> tuple[str, ...]:
     try:
         return tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
     except OSError as error:
-        raise config.ConfigError(f"--labels={file} cannot be read: {error}") from error
+        raise schema.ConfigError(f"--labels={file} cannot be read: {error}") from error
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 from absl import logging
 from flax import traverse_util
 
-from av_mae import config, parse
+from av_mae.config import parse, schema
 from av_mae.convert import table
 from av_mae.convert.foreign import Arrays, ForeignFileError
 
@@ -40,7 +40,7 @@ class Description:
     arrays: Arrays
     facts: Mapping[str, Any]
     usual: Mapping[str, Any]
-    rules: Callable[[config.Experiment], list[table.Rule]]
+    rules: Callable[[schema.Experiment], list[table.Rule]]
     labels: tuple[str, ...] = ()
     step: int = 0
     spare: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def experiment(
     source: str,
     *,
     answers: Mapping[str, Any] | None = None,
-) -> config.Experiment:
+) -> schema.Experiment:
     """The experiment of a foreign model.
 
     Args:
@@ -100,13 +100,13 @@ def tell_differences(found: Description, known: Mapping[str, Any], source: str) 
             )  # fmt: skip
 
 
-def flatten(experiment: config.Experiment) -> dict[str, Any]:
+def flatten(experiment: schema.Experiment) -> dict[str, Any]:
     """An experiment by dotted keys, for `known`."""
     return traverse_util.flatten_dict(experiment.to_dict(), sep=".")
 
 
 # Width -> heads of the published encoders and decoders.
-_HEADS = {width: heads for width, _, heads, _ in config.VARIANTS.values()} | {512: 8, 640: 8}
+_HEADS = {width: heads for width, _, heads, _ in schema.VARIANTS.values()} | {512: 8, 640: 8}
 
 
 def heads(width: int) -> int | Ask:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from av_mae import config
+from av_mae.config import schema
 
 Arrays = dict[str, np.ndarray]
 
 
-class ForeignFileError(config.ConfigError):
+class ForeignFileError(schema.ConfigError):
     """A file that cannot be read; the message names it, what was expected and what to do."""

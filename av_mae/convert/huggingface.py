@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.convert import describe, videomae
 from av_mae.convert.foreign import Arrays, ForeignFileError
 
@@ -103,7 +103,7 @@ def from_official(state: Arrays) -> Arrays:
     return result
 
 
-def settings(e: config.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
+def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
     """The config.json of a video model of ours.
 
     Raises:
@@ -113,9 +113,9 @@ def settings(e: config.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
     assert isinstance(video, modality.Video)
     frames, height, width = video.patch
     if height != width:
-        raise config.ConfigError(f"modalities.video.patch is {video.patch}; theirs are square")
+        raise schema.ConfigError(f"modalities.video.patch is {video.patch}; theirs are square")
     if e.task == "classify" and (m.pool == "mean") == m.final_norm:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"model.pool is {m.pool!r} and model.final_norm {m.final_norm}; theirs have a final "
             "norm if and only if they take the first token"
         )
@@ -140,7 +140,7 @@ def settings(e: config.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
     return made | (_decoder(m) if e.task == "pretrain" else _label_maps(labels))
 
 
-def _decoder(m: config.Model) -> dict[str, int]:
+def _decoder(m: schema.Model) -> dict[str, int]:
     return {
         "decoder_hidden_size": m.decoder_width,
         "decoder_intermediate_size": m.decoder_mlp,

@@ -8,7 +8,8 @@ from typing import Any
 from absl import logging
 from flax import nnx, traverse_util
 
-from av_mae import checkpoint, config, state, tasks
+from av_mae import checkpoint, state, tasks
+from av_mae.config import schema
 from av_mae.convert import describe, huggingface, keras, mmaction2, scenic, table, videomae
 from av_mae.convert.foreign import ForeignFileError
 
@@ -18,7 +19,7 @@ FAMILIES = (huggingface, keras, mmaction2, videomae, scenic)
 
 def read(
     source: str | os.PathLike[str],
-    known: Mapping[str, Any] | config.Experiment | None = None,
+    known: Mapping[str, Any] | schema.Experiment | None = None,
     step: int | None = None,
     *,
     answers: Mapping[str, Any] | None = None,
@@ -42,7 +43,7 @@ def read(
     if family is None:
         return _own(path, step)
     found = _described(family, path)
-    if isinstance(known, config.Experiment):
+    if isinstance(known, schema.Experiment):
         known = describe.flatten(known)
     if known and answers is None:  # a run that starts from the file may have inputs of its own
         describe.tell_differences(found, known, str(path))

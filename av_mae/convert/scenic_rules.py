@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.convert import table
 from av_mae.convert.foreign import Arrays
 from av_mae.models import inherit, positions
@@ -34,7 +34,7 @@ _BLOCK = (
 )
 
 
-def rules(e: config.Experiment, p: Arrays) -> list[table.Rule]:
+def rules(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     """Of an experiment that `scenic.of_params` has read off the parameters `p`."""
     made = _encoders(e, p)
     for name in e.modalities:
@@ -67,7 +67,7 @@ def depth(p: Arrays, stack: str) -> int:
     return max((int(m[1]) + 1 for m in found if m), default=0)
 
 
-def _encoders(e: config.Experiment, p: Arrays) -> list[table.Rule]:
+def _encoders(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     made: dict[str, list[table.Rule]] = {}
     for name in e.modalities:
         for stack in inherit.stacks(e.model, name):
@@ -82,7 +82,7 @@ def _encoders(e: config.Experiment, p: Arrays) -> list[table.Rule]:
     return [rule for rules in made.values() for rule in rules]
 
 
-def _stack(e: config.Experiment, p: Arrays, name: str, layer: int) -> str:
+def _stack(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
     """Which stack of theirs holds a layer of a modality."""
     own = f"Transformer_{NAMES[name]}"
     if depth(p, "Transformer_concat") and layer >= e.model.depth - e.model.fusion_layers:
@@ -90,7 +90,7 @@ def _stack(e: config.Experiment, p: Arrays, name: str, layer: int) -> str:
     return own if depth(p, own) else "Transformer"
 
 
-def _block(e: config.Experiment, p: Arrays, name: str, layer: int) -> str:
+def _block(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
     """Prefix of a layer's arrays; in MBT the second modality's are marked unless it shares them."""
     stack = _stack(e, p, name, layer)
     number = layer
@@ -102,7 +102,7 @@ def _block(e: config.Experiment, p: Arrays, name: str, layer: int) -> str:
     return f"{block}_spec/" if marked else f"{block}/"
 
 
-def _of_modality(e: config.Experiment, p: Arrays, name: str) -> list[table.Rule]:
+def _of_modality(e: schema.Experiment, p: Arrays, name: str) -> list[table.Rule]:
     """Tokens and learned positions."""
     m, theirs = e.model, NAMES[name]
     made = []
@@ -121,7 +121,7 @@ def _of_modality(e: config.Experiment, p: Arrays, name: str) -> list[table.Rule]
     return made
 
 
-def _decoding(e: config.Experiment, p: Arrays) -> list[table.Rule]:
+def _decoding(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     m = e.model
     alone = "decoder_projection/kernel" in p
     names = e.modalities if m.decoder == "separate" else (m.decoder,)
@@ -147,7 +147,7 @@ def _decoding(e: config.Experiment, p: Arrays) -> list[table.Rule]:
     return made
 
 
-def _head(e: config.Experiment, p: Arrays) -> list[table.Rule]:
+def _head(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     prefix = f"{_HEAD}/" if f"{_HEAD}/output_projection/kernel" in p else ""
     made = _dense("head", f"{prefix}output_projection")
     if e.model.head_width:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.convert import describe, table, torch_file
 from av_mae.convert.foreign import Arrays, ForeignFileError
 from av_mae.models import inherit, positions
@@ -75,7 +75,7 @@ BLOCK = (
 )
 
 
-def rules(e: config.Experiment) -> list[table.Rule]:
+def rules(e: schema.Experiment) -> list[table.Rule]:
     """Of a video model of ours, whatever its fusion (which one modality does not show)."""
     return _pretraining(e) if e.task == "pretrain" else _finetuning(e)
 
@@ -250,7 +250,7 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _pretraining(e: config.Experiment) -> list[table.Rule]:
+def _pretraining(e: schema.Experiment) -> list[table.Rule]:
     m = e.model
     decoder = [f"decoder.blocks.{i}." for i in range(m.decoder_depth)]
     return [
@@ -263,7 +263,7 @@ def _pretraining(e: config.Experiment) -> list[table.Rule]:
     ]
 
 
-def _finetuning(e: config.Experiment) -> list[table.Rule]:
+def _finetuning(e: schema.Experiment) -> list[table.Rule]:
     made = [*_encoder(e, ""), *_dense("head", "head")]
     if e.model.head_norm:
         made += _norm("head_norm", "fc_norm")
@@ -272,7 +272,7 @@ def _finetuning(e: config.Experiment) -> list[table.Rule]:
     return made
 
 
-def _resized(e: config.Experiment) -> table.Layout:
+def _resized(e: schema.Experiment) -> table.Layout:
     """A stored table `[1, n, d]`, interpolated where it is of another picture size."""
     grid = e.modalities["video"].grid
 
@@ -286,7 +286,7 @@ def _resized(e: config.Experiment) -> table.Layout:
     return table.Layout(ours, table.leading(1).theirs)
 
 
-def _encoder(e: config.Experiment, prefix: str) -> list[table.Rule]:
+def _encoder(e: schema.Experiment, prefix: str) -> list[table.Rule]:
     video = e.modalities["video"]
     embedding = table.convolution(video.patch, video.channels)
     made = [
@@ -300,7 +300,7 @@ def _encoder(e: config.Experiment, prefix: str) -> list[table.Rule]:
     return made + (_norm(outer, f"{prefix}norm") if outer else [])
 
 
-def _block(m: config.Model) -> list[table.Rule]:
+def _block(m: schema.Model) -> list[table.Rule]:
     absent = set()
     if m.qkv_bias == "none":
         absent.add("attention/qkv/bias")

@@ -8,7 +8,8 @@ from typing import Any
 from absl import logging
 from flax import traverse_util
 
-from av_mae import checkpoint, config
+from av_mae import checkpoint
+from av_mae.config import schema
 from av_mae.convert import huggingface, table, videomae
 from av_mae.convert.foreign import Arrays
 from av_mae.models import inherit
@@ -83,9 +84,9 @@ def to_huggingface(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> p
     return file.parent
 
 
-def _check(e: config.Experiment, program: str, needs: dict[str, tuple[Any, ...]]) -> None:
+def _check(e: schema.Experiment, program: str, needs: dict[str, tuple[Any, ...]]) -> None:
     if list(e.modalities) != ["video"]:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"{program} has video alone, this model {' and '.join(e.modalities)}; "
             "export one trained with modalities=video"
         )
@@ -93,14 +94,14 @@ def _check(e: config.Experiment, program: str, needs: dict[str, tuple[Any, ...]]
         value = getattr(e.model, key)
         if value not in values:
             expected = " or ".join(map(repr, values))
-            raise config.ConfigError(f"model.{key} is {value!r}; {program} has {expected}")
+            raise schema.ConfigError(f"model.{key} is {value!r}; {program} has {expected}")
     if inherit.norm_prefixes(e.model, "video")[0]:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"model.fusion_norm puts a LayerNorm inside the encoder, which {program} has not"
         )
 
 
-def _preprocessing(e: config.Experiment) -> dict[str, Any]:
+def _preprocessing(e: schema.Experiment) -> dict[str, Any]:
     video: Any = e.modalities["video"]
     return {
         "image_processor_type": "VideoMAEImageProcessor",
@@ -119,6 +120,6 @@ def _preprocessing(e: config.Experiment) -> dict[str, Any]:
 def _new(folder: str | os.PathLike[str], name: str) -> pathlib.Path:
     file = pathlib.Path(folder) / name
     if file.exists():
-        raise config.ConfigError(f"{file} exists; write to another folder")
+        raise schema.ConfigError(f"{file} exists; write to another folder")
     file.parent.mkdir(parents=True, exist_ok=True)
     return file

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.evaluators import classification, knn, reconstruction
 from av_mae.report import writer
 from av_mae.run import Run
@@ -40,10 +40,10 @@ def evaluate(
     }
 
 
-def _kind(name: str, evaluator: config.Evaluator, task: str) -> type:
+def _kind(name: str, evaluator: schema.Evaluator, task: str) -> type:
     kind = KINDS[evaluator.kind]
     if task not in kind.tasks:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"evaluators.{name}.kind {evaluator.kind!r} is for {' and '.join(kind.tasks)} runs, "
             f"but the task is {task}"
         )

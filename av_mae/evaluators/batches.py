@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from av_mae import config, sharding, state
+from av_mae import sharding, state
+from av_mae.config import schema
+from av_mae.config.modality import Modality
 from av_mae.input import pipeline
-from av_mae.modality import Modality
 from av_mae.run import Run
 from av_mae.tasks import presence
 
@@ -24,7 +25,7 @@ class Split:
     too, for `present` to leave out; making the split logs how many they are.
     """
 
-    def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, split: str):
+    def __init__(self, name: str, evaluator: schema.Evaluator, plan: Run, split: str):
         """Opens the split without reading a clip.
 
         Raises:
@@ -47,8 +48,8 @@ class Split:
         )
         try:
             self._read()
-        except config.ConfigError as error:
-            raise config.ConfigError(f"evaluators.{name}: {error}") from error
+        except schema.ConfigError as error:
+            raise schema.ConfigError(f"evaluators.{name}: {error}") from error
         _log_left_out(name, plan, split, asked)
 
     def __iter__(self) -> Iterator[state.Batch]:
@@ -75,18 +76,18 @@ def present(batch: state.Batch) -> dict[str, jax.Array]:
     return {k: valid_b & known[k] if k in known else valid_b for k in _INPUTS if k in batch}
 
 
-def _modalities(name: str, evaluator: config.Evaluator, plan: Run) -> dict[str, Modality]:
+def _modalities(name: str, evaluator: schema.Evaluator, plan: Run) -> dict[str, Modality]:
     """The modalities an evaluator gives to the model; all of them unless it names a subset."""
     known = plan.experiment.modalities
     wrong = [m for m in evaluator.modalities if m not in known]
     if wrong:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"evaluators.{name}.modalities has {wrong[0]!r}; this model knows {', '.join(known)}"
         )
     return {k: v for k, v in known.items() if not evaluator.modalities or k in evaluator.modalities}
 
 
-def _batch_size(name: str, evaluator: config.Evaluator, plan: Run) -> int:
+def _batch_size(name: str, evaluator: schema.Evaluator, plan: Run) -> int:
     """The asked batch size, else the training one where every device gets the same rows."""
     if evaluator.batch_size:
         sharding.check_batch(evaluator.batch_size, plan.mesh, f"evaluators.{name}.batch_size")

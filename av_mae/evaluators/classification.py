@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from av_mae import config, sharding, state
+from av_mae import sharding, state
+from av_mae.config import schema
 from av_mae.evaluators import batches, fetch
 from av_mae.report import writer
 from av_mae.run import Run
@@ -19,7 +20,7 @@ class Classification:
 
     tasks = ("classify",)
 
-    def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, _: writer.Reporter):
+    def __init__(self, name: str, evaluator: schema.Evaluator, plan: Run, _: writer.Reporter):
         self._task: Any = plan.task  # a classify task, as `tasks` above makes sure
         self._clips = batches.Split(name, evaluator, plan, evaluator.split)
         step = functools.partial(scores, plan.task, plan.graphdef, evaluator.merge)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import config, sharding, state
+from av_mae import sharding, state
+from av_mae.config import schema
 from av_mae.evaluators import batches, fetch
 from av_mae.report import writer
 from av_mae.run import Run
@@ -39,7 +40,7 @@ class NearestNeighbours:
 
     tasks = ("pretrain", "classify")
 
-    def __init__(self, name: str, evaluator: config.Evaluator, plan: Run, _: writer.Reporter):
+    def __init__(self, name: str, evaluator: schema.Evaluator, plan: Run, _: writer.Reporter):
         self._neighbours = evaluator.neighbours
         self._known = batches.Split(name, evaluator, plan, evaluator.train_split)
         self._asked = batches.Split(name, evaluator, plan, evaluator.split)

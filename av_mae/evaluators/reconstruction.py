@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import config, losses, reconstruction, sharding, state
+from av_mae import losses, reconstruction, sharding, state
+from av_mae.config import schema
 from av_mae.evaluators import batches, fetch
 from av_mae.report import writer
 from av_mae.run import Run
@@ -25,7 +26,7 @@ class Reconstruction:
     tasks = ("pretrain",)
 
     def __init__(
-        self, name: str, evaluator: config.Evaluator, plan: Run, reporter: writer.Reporter
+        self, name: str, evaluator: schema.Evaluator, plan: Run, reporter: writer.Reporter
     ):
         self._name, self._split, self._reporter = name, evaluator.split, reporter
         self._modalities = plan.experiment.modalities

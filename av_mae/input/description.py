@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.input import records
 
 
-def of(dataset: config.Dataset) -> records.Info:
+def of(dataset: schema.Dataset) -> records.Info:
     """Describes a data set: by its own file, or by the config where it has none.
 
     Raises:
@@ -21,7 +21,7 @@ def of(dataset: config.Dataset) -> records.Info:
 
 
 def lacking(
-    dataset: config.Dataset, split: records.Split, modalities: Iterable[str]
+    dataset: schema.Dataset, split: records.Split, modalities: Iterable[str]
 ) -> frozenset[str]:
     """The modalities that some clip may lack: batches say then which rows have them.
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import tensorflow as tf
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.input import order, video
 from av_mae.input import sampling as sampling_lib
 
@@ -42,7 +42,7 @@ class Maker:
         position: tf.Tensor,
         counter: tf.Tensor,
         *,
-        augment: config.Augment,
+        augment: schema.Augment,
         copies: int,
         seed: int,
         canvas: tuple[int, int] = (0, 0),
@@ -113,7 +113,7 @@ class Maker:
             parsed["audio"] = tf.io.decode_raw(parsed["audio"], tf.int16, little_endian=True)
         return parsed
 
-    def _box(self, parsed: Tensors, augment: config.Augment, key: tf.Tensor) -> tf.Tensor:
+    def _box(self, parsed: Tensors, augment: schema.Augment, key: tf.Tensor) -> tf.Tensor:
         pictures, _ = sampling_lib.kinds(self.modalities)
         size = pictures.size if pictures else 0
         return video.random_box(augment, parsed["height"], parsed["width"], size, key)

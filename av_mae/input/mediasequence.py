@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.input import offsets, records, sequence_example
 
 # Clips of a table that are looked at for what it holds.
@@ -21,7 +21,7 @@ _LOOKED_AT = 32
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
 
 
-def info(folder: str | os.PathLike[str], settings: config.MediaSequence) -> records.Info:
+def info(folder: str | os.PathLike[str], settings: schema.MediaSequence) -> records.Info:
     """Describes the tables of a folder, each of which is looked at when it is asked for.
 
     Raises:
@@ -29,9 +29,9 @@ def info(folder: str | os.PathLike[str], settings: config.MediaSequence) -> reco
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise config.ConfigError(f"dataset.path is {os.fspath(folder)!r}, which is no folder")
+        raise schema.ConfigError(f"dataset.path is {os.fspath(folder)!r}, which is no folder")
     if settings.sample_rate % records.SAMPLE_RATE:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.mediasequence.sample_rate is {settings.sample_rate}, expected a multiple of "
             f"{records.SAMPLE_RATE}; for other rates make records with python -m av_mae.prepare"
         )
@@ -46,7 +46,7 @@ def shard_paths(folder: str | os.PathLike[str], split: records.Split) -> list[pa
 
 
 def maker(
-    dataset: config.Dataset,
+    dataset: schema.Dataset,
     split: records.Split,
     modalities: Mapping[str, modality_lib.Modality],
     classes: int,
@@ -62,7 +62,7 @@ def maker(
     sound = found[0] if settings.sound == "auto" and found else settings.sound
     if "audio" in modalities and sound not in found:
         names = ", ".join(sequence_example.SOUNDS.values())
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.mediasequence.sound is {sound!r}, but the first {_LOOKED_AT} clips of "
             f"{split.name!r} have {' and '.join(found) or 'no sound'} ({names})"
         )
@@ -117,7 +117,7 @@ class _Tables(Mapping[str, records.Split]):
         """The shards of a table in order; none if there is no such table."""
         table, at, count = name.partition("@")
         if at and not count.isdecimal():
-            raise config.ConfigError(f"table {name!r}: expected a number of shards behind the @")
+            raise schema.ConfigError(f"table {name!r}: expected a number of shards behind the @")
         place = self._folder / table
         found: dict[int, dict[int, pathlib.Path]] = {}
         for path in place.parent.glob("*-of-*"):
@@ -134,12 +134,12 @@ def _complete(
 ) -> list[pathlib.Path]:
     if count is None and len(found) > 1:
         sizes = " and ".join(f"{name}@{n}" for n in sorted(found))
-        raise config.ConfigError(f"table {name!r} is there more than once: say {sizes}")
+        raise schema.ConfigError(f"table {name!r} is there more than once: say {sizes}")
     number = next(iter(found)) if count is None else count
     shards = found.get(number, {})
     missing = [i for i in range(number) if i not in shards]
     if missing:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"table {name!r} lacks {len(missing)} of {number} shards, the first is "
             f"{name.partition('@')[0]}-{missing[0]:05d}-of-{number:05d}"
         )
@@ -170,19 +170,19 @@ def _sounds(held: frozenset[str]) -> list[str]:
     return [kind for kind, name in sequence_example.SOUNDS.items() if name in held]
 
 
-def _labels(settings: config.MediaSequence) -> tuple[str, ...]:
+def _labels(settings: schema.MediaSequence) -> tuple[str, ...]:
     if not settings.labels:
         return tuple(str(i) for i in range(settings.classes))
     path = pathlib.Path(settings.labels)
     if not path.is_file():
-        raise config.ConfigError(f"dataset.mediasequence.labels: no file {settings.labels!r}")
+        raise schema.ConfigError(f"dataset.mediasequence.labels: no file {settings.labels!r}")
     names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
     if not all(names):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"{path}, line {names.index('') + 1} is empty; expected a label name in every line"
         )
     if settings.classes not in (0, len(names)):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.mediasequence.classes is {settings.classes}, but {settings.labels} has "
             f"{len(names)} lines; leave classes at 0"
         )

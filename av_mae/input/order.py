@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from av_mae import config, storage
+from av_mae import storage
+from av_mae.config import schema
 from av_mae.input import records
 
 # A store takes milliseconds to answer, and a large data set has thousands of index files.
@@ -78,7 +79,7 @@ def _check_readable(folder: str | os.PathLike[str]) -> None:
     known = tf.io.gfile.get_registered_schemes()
     if storage.is_address(folder) and str(folder).partition("://")[0] not in known:
         stores = ", ".join(f"{name}://" for name in known if name)
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"records in {folder} cannot be trained on: TensorFlow reads local folders and "
             f"{stores}; mount the store or copy them"
         )

@@ -14,8 +14,9 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from av_mae import config, cores
-from av_mae import modality as modality_lib
+from av_mae import cores
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.input import example as example_lib
 from av_mae.input import order, records, source
 
@@ -24,7 +25,7 @@ Batch = dict[str, np.ndarray]
 # Finished batches that wait for the consumer: what bounds memory, beside one example a core.
 _PREFETCH = 2
 
-_DEFAULT = config.Dataset()
+_DEFAULT = schema.Dataset()
 
 # A build of TensorFlow that knows GPUs would take the memory that the model needs.
 tf.config.set_visible_devices([], "GPU")
@@ -33,8 +34,8 @@ tf.config.set_visible_devices([], "GPU")
 def train_batches(
     folder: str | os.PathLike[str],
     modalities: Mapping[str, modality_lib.Modality],
-    dataset: config.Dataset,
-    augment: config.Augment,
+    dataset: schema.Dataset,
+    augment: schema.Augment,
     *,
     batch_size: int,
     seed: int,
@@ -95,7 +96,7 @@ def eval_batches(
     batch_size: int,
     temporal_views: int = 1,
     spatial_views: int = 1,
-    dataset: config.Dataset = _DEFAULT,
+    dataset: schema.Dataset = _DEFAULT,
     rows: Sequence[int] | np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """Every clip of a split once over all hosts, in order, in equally many batches a host.
@@ -114,7 +115,7 @@ def eval_batches(
     """
     own = _own_clips(batch_size, rows, copies=1)
     if min(temporal_views, spatial_views) < 1:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
         )
     opened = source.open_split(_at(dataset, folder), split, modalities)
@@ -149,7 +150,7 @@ def options() -> tf.data.Options:
     return options
 
 
-def _at(dataset: config.Dataset, folder: str | os.PathLike[str]) -> config.Dataset:
+def _at(dataset: schema.Dataset, folder: str | os.PathLike[str]) -> schema.Dataset:
     return dataclasses.replace(dataset, path=os.fspath(folder))
 
 
@@ -159,7 +160,7 @@ def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies:
     own = np.unique(fed // copies)
     whole = np.array_equal((own[:, None] * copies + np.arange(copies)).ravel(), fed)
     if not (whole and len(own)):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"{len(fed)} rows of a batch_size of {batch_size} are not all copies of some clips; "
             f"expected a multiple of dataset.repeat {copies}, copies side by side"
         )

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import config, storage
+from av_mae import storage
+from av_mae.config import schema
 from av_mae.input import record
 
 INFO_FILE = "av_mae.json"
@@ -118,7 +119,7 @@ class Info:
         """
         path = storage.path(folder) / INFO_FILE
         if not path.is_file():
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"no data set in {str(folder)!r} ({INFO_FILE} missing); write one with "
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
@@ -137,7 +138,7 @@ class Info:
         """
         if name not in self.splits:
             known = ", ".join(self.splits) or "none"
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"data set {self.name!r} has no split {name!r}; it has: {known}"
             )
         return self.splits[name]

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 from av_mae.input import order
 
 CYCLIC = "dense_cyclic"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.input import example, records
 from av_mae.input import sampling as sampling_lib
 
@@ -20,7 +20,7 @@ SOUND_TIMES = {"waveform": "WAVEFORM/feature/timestamp", "melspec": "melspec/fea
 COLUMNS = 100  # of a spectrogram, a second
 
 _MICROSECONDS = 1e6
-_DEFAULT = config.MediaSequence()
+_DEFAULT = schema.MediaSequence()
 # Samples are -1 to 1; rounding and codecs may go a little beyond.
 _LOUDEST = 2.0
 
@@ -33,7 +33,7 @@ class SequenceMaker(example.Maker):
         sound: `waveform` or `melspec`.
     """
 
-    settings: config.MediaSequence = _DEFAULT
+    settings: schema.MediaSequence = _DEFAULT
     sound: str = "waveform"
 
     def parse(self, record: tf.Tensor) -> example.Tensors:

@@ -4,8 +4,8 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.input import description, example, mediasequence, offsets, order, records
 from av_mae.input import sampling as sampling_lib
 
@@ -26,7 +26,7 @@ class Source:
 
 
 def open_split(
-    dataset: config.Dataset, split_name: str, modalities: Mapping[str, modality_lib.Modality]
+    dataset: schema.Dataset, split_name: str, modalities: Mapping[str, modality_lib.Modality]
 ) -> Source:
     """Checks that the data set can give what is asked and finds its records.
 
@@ -52,17 +52,17 @@ def open_split(
     return Source(order.Table.load(dataset.path, split), maker, remedy)
 
 
-def _check(dataset: config.Dataset, modalities: Mapping[str, modality_lib.Modality]) -> None:
+def _check(dataset: schema.Dataset, modalities: Mapping[str, modality_lib.Modality]) -> None:
     if not modalities:
-        raise config.ConfigError("modalities is empty, expected video, audio or both")
+        raise schema.ConfigError("modalities is empty, expected video, audio or both")
     if dataset.sampling not in sampling_lib.SAMPLINGS:
         choices = ", ".join(sampling_lib.SAMPLINGS)
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.sampling is {dataset.sampling!r}, expected one of {choices}"
         )
     video, _ = sampling_lib.kinds(modalities)
     if video is not None and 0 < dataset.test_short_side < video.size:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"dataset.test_short_side is {dataset.test_short_side}, which holds no crop of "
             f"modalities.video.size ({video.size}); use {video.size} or more, or 0"
         )
@@ -72,13 +72,13 @@ def _check_split(
     folder: str, split: records.Split, modalities: Mapping[str, modality_lib.Modality]
 ) -> None:
     if split.clips == 0:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"split {split.name!r} of {folder!r} holds no clip; "
             "see the rejected.csv of its preparation"
         )
     for name in modalities:
         if split.having[name] == 0:
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"modalities.{name} is set, but no clip of split {split.name!r} in {folder!r} has "
                 f"{_CALLED[name]}; leave {name} out or choose another data set"
             )

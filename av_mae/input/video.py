@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.input import order
 
 # VideoMAE's GroupMultiScaleCrop: sizes, and corners in quarters of the free (x, y) range.
@@ -31,7 +31,7 @@ _RATIOS = (1, 2, 4, 8)
 
 
 def random_box(
-    augment: config.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
+    augment: schema.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
 ) -> tf.Tensor:
     """The crop box int32 [4] (y, x, h, w) of one training example, inside height x width."""
     if augment.crop == "random_resized":
@@ -186,7 +186,7 @@ def _resize(picture: tf.Tensor, shape: tuple[int, int] | tf.Tensor) -> tf.Tensor
 
 
 def _random_resized(
-    augment: config.Augment, height: tf.Tensor, width: tf.Tensor, key: tf.Tensor
+    augment: schema.Augment, height: tf.Tensor, width: tf.Tensor, key: tf.Tensor
 ) -> tf.Tensor:
     """Inception crop (Szegedy et al. 2015): the first of ten draws that fits, else the centre."""
     area = tf.cast(height * width, tf.float32)
@@ -233,7 +233,7 @@ def multi_scale_boxes(height: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tens
 
 
 def _jitter(
-    augment: config.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
+    augment: schema.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
 ) -> tf.Tensor:
     """Scenic: short side to 256/224 size, height and width scaled apart, random crop of size."""
     scales = order.uniform(order.fold(key, 0), (2,), *augment.jitter_scale)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.models import fusion, masking, positions, primitives
 
 Inputs = Mapping[str, Float[Array, "b ..."]]
@@ -25,8 +25,8 @@ class Backbone(nnx.Module):
     def __init__(
         self,
         modalities: Mapping[str, modality_lib.Modality],
-        model: config.Model,
-        compute: config.Compute,
+        model: schema.Model,
+        compute: schema.Compute,
         *,
         rngs: nnx.Rngs,
     ):
@@ -113,8 +113,8 @@ class Backbone(nnx.Module):
 
 def _embedding(
     modality: modality_lib.Modality,
-    model: config.Model,
-    compute: config.Compute,
+    model: schema.Model,
+    compute: schema.Compute,
     *,
     rngs: nnx.Rngs,
 ) -> primitives.Dense:

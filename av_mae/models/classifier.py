@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.models import attention, backbone, fusion, primitives, vit
 
 
@@ -40,8 +40,8 @@ class Classifier(backbone.Backbone):
     def __init__(
         self,
         modalities: Mapping[str, modality_lib.Modality],
-        model: config.Model,
-        compute: config.Compute,
+        model: schema.Model,
+        compute: schema.Compute,
         *,
         classes: int,
         rngs: nnx.Rngs,
@@ -137,7 +137,7 @@ class Head(nnx.Module):
     Initial weights: zeros (Scenic), or normal(0.02) times `head_scale` (VideoMAE).
     """
 
-    def __init__(self, model: config.Model, classes: int, *, rngs: nnx.Rngs):
+    def __init__(self, model: schema.Model, classes: int, *, rngs: nnx.Rngs):
         init = nnx.initializers.normal(0.02 * model.head_scale)
         width = model.head_width or model.width
         wide = model.head_width > 0

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import primitives, vit
 
 Tokens = dict[str, Float[Array, "b _ d"]]
@@ -91,7 +91,7 @@ class Mid(nnx.Module):
     def __init__(
         self,
         names: Sequence[str],
-        model: config.Model,
+        model: schema.Model,
         spec: vit.Spec,
         *,
         norm: float | None,
@@ -119,7 +119,7 @@ class Bottleneck(nnx.Module):
     def __init__(
         self,
         names: Sequence[str],
-        model: config.Model,
+        model: schema.Model,
         spec: vit.Spec,
         *,
         norm: float | None,
@@ -180,7 +180,7 @@ class Bottleneck(nnx.Module):
 
 
 def encoders(
-    names: Sequence[str], model: config.Model, compute: config.Compute, *, rngs: nnx.Rngs
+    names: Sequence[str], model: schema.Model, compute: schema.Compute, *, rngs: nnx.Rngs
 ) -> Fusion:
     """The encoders of `model.fusion`."""
     spec = vit.encoder_spec(model, compute)
@@ -201,7 +201,7 @@ def encoders(
 
 
 def decoders(
-    names: Sequence[str], model: config.Model, compute: config.Compute, *, rngs: nnx.Rngs
+    names: Sequence[str], model: schema.Model, compute: schema.Compute, *, rngs: nnx.Rngs
 ) -> Fusion:
     """The decoders of `model.decoder`; their layers are numbered after the encoder's."""
     norm = (model.outer_norm_eps or model.norm_eps) if model.decoder_norm else None
@@ -233,14 +233,14 @@ def keep_tokens(tokens: Tokens, present: Present | None) -> jax.Array | None:
     return jnp.concatenate(parts, axis=1)
 
 
-def norm_layer(model: config.Model) -> int | None:
+def norm_layer(model: schema.Model) -> int | None:
     """After how many layers mid and bottleneck fusion have a LayerNorm; None: they have none."""
     if not model.fusion_norm:
         return None
     return model.fusion_norm_layer or model.depth - model.fusion_layers
 
 
-def _lower(model: config.Model, spec: vit.Spec, *, rngs: nnx.Rngs) -> vit.Encoder:
+def _lower(model: schema.Model, spec: vit.Spec, *, rngs: nnx.Rngs) -> vit.Encoder:
     """The layers of one modality below the fused ones."""
     layers, place = model.depth - model.fusion_layers, norm_layer(model)
     norm = model.norm_eps if place == layers else None
@@ -249,7 +249,7 @@ def _lower(model: config.Model, spec: vit.Spec, *, rngs: nnx.Rngs) -> vit.Encode
 
 
 def _upper(
-    model: config.Model, spec: vit.Spec, *, norm: float | None, rngs: nnx.Rngs
+    model: schema.Model, spec: vit.Spec, *, norm: float | None, rngs: nnx.Rngs
 ) -> vit.Encoder:
     """The fused layers."""
     lower, place = model.depth - model.fusion_layers, norm_layer(model)

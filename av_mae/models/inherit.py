@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import fusion, positions
 
 Path = tuple[str, ...]
@@ -61,8 +61,8 @@ class Stack:
 def inherit(
     target_params: Params,
     source_params: Mapping[Path, np.ndarray],
-    source: config.Experiment,
-    target: config.Experiment,
+    source: schema.Experiment,
+    target: schema.Experiment,
 ) -> tuple[Params, Report]:
     """Replaces freshly initialised parameters by those of a trained model.
 
@@ -92,7 +92,7 @@ def inherit(
     return result, report
 
 
-def _input_differences(source: config.Experiment, target: config.Experiment) -> Iterator[str]:
+def _input_differences(source: schema.Experiment, target: schema.Experiment) -> Iterator[str]:
     for name in filter(source.modalities.__contains__, target.modalities):
         theirs, ours = (dataclasses.asdict(e.modalities[name]) for e in (source, target))
         for key in ("mean", "std", "remove_still"):
@@ -104,7 +104,7 @@ class _Plan:
     """Finds the source of each target parameter and remembers which source was used."""
 
     def __init__(
-        self, found: Mapping[str, np.ndarray], source: config.Experiment, target: config.Experiment
+        self, found: Mapping[str, np.ndarray], source: schema.Experiment, target: schema.Experiment
     ):
         self.found, self.source, self.target = found, source, target
         self.used: set[str] = set()
@@ -141,7 +141,7 @@ class _Plan:
         known = [m for m in modalities if m in self.source.modalities]
         choices = {tuple(_pieces(stacks(self.source.model, m), stack)): m for m in known}
         if len(choices) > 1:
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"model.fusion {self.target.model.fusion} has one {prefix} for "
                 f"{' and '.join(known)}, but init_from was trained with fusion "
                 f"{self.source.model.fusion}, where layers {stack.first} to {stack.last - 1} are "
@@ -190,7 +190,7 @@ class _Plan:
         return self.found[name]
 
 
-def stacks(model: config.Model, modality: str) -> list[Stack]:
+def stacks(model: schema.Model, modality: str) -> list[Stack]:
     """The stacks that a modality's tokens pass through, from the bottom."""
     lower = model.depth - model.fusion_layers
     whole = {"early": "encoders/joint", "shared": "encoders/shared"}
@@ -209,7 +209,7 @@ def _pieces(source: list[Stack], wanted: Stack) -> Iterable[Stack]:
             yield Stack(stack.prefix, first - stack.first, last - stack.first)
 
 
-def norm_prefixes(model: config.Model, modality: str) -> tuple[str, str]:
+def norm_prefixes(model: schema.Model, modality: str) -> tuple[str, str]:
     """(norm inside the network, final norm) on a modality's way; "" = there is none."""
     inner = ""
     if model.fusion in ("mid", "bottleneck"):
@@ -226,7 +226,7 @@ def norm_prefixes(model: config.Model, modality: str) -> tuple[str, str]:
     return inner, outer if model.final_norm else ""
 
 
-def _inner_norm(model: config.Model, modality: str) -> str:
+def _inner_norm(model: schema.Model, modality: str) -> str:
     lower, place = model.depth - model.fusion_layers, fusion.norm_layer(model)
     if place is None:
         return ""
@@ -236,10 +236,10 @@ def _inner_norm(model: config.Model, modality: str) -> str:
     return f"encoders/{modality if place < lower else upper}/inner_norm"
 
 
-def _check(source: config.Experiment, target: config.Experiment) -> None:
+def _check(source: schema.Experiment, target: schema.Experiment) -> None:
     common = [name for name in target.modalities if name in source.modalities]
     if not common:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"init_from was trained on {', '.join(source.modalities)}, this run uses "
             f"{', '.join(target.modalities)}; they share no modality"
         )
@@ -253,7 +253,7 @@ def _check(source: config.Experiment, target: config.Experiment) -> None:
     _check_inner_norm(source, target)
 
 
-def _check_inner_norm(source: config.Experiment, target: config.Experiment) -> None:
+def _check_inner_norm(source: schema.Experiment, target: schema.Experiment) -> None:
     """A fresh LayerNorm between trained layers would undo what they learned."""
     old, new = source.model, target.model
     place = fusion.norm_layer(new) if new.fusion in ("mid", "bottleneck") else None
@@ -265,7 +265,7 @@ def _check_inner_norm(source: config.Experiment, target: config.Experiment) -> N
     else:
         advice = f"set model.fusion_norm_layer = {trained}, where it has one"
     if place != trained:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"model.fusion_norm puts a LayerNorm after layer {place}, where init_from was trained "
             f"without one; {advice}"
         )
@@ -273,7 +273,7 @@ def _check_inner_norm(source: config.Experiment, target: config.Experiment) -> N
 
 def _must_agree(key: str, old: object, new: object) -> None:
     if old != new:
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"{key} is {new!r}, but init_from was trained with {old!r}; set it to {old!r}"
         )
 

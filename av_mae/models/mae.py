@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from av_mae import config
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
+from av_mae.config import schema
 from av_mae.models import backbone, fusion, masking, positions, primitives, vit
 
 Masks = Mapping[str, Bool[Array, "b n"] | masking.Mask]
@@ -43,8 +43,8 @@ class MaskedAutoencoder(backbone.Backbone):
     def __init__(
         self,
         modalities: Mapping[str, modality_lib.Modality],
-        model: config.Model,
-        compute: config.Compute,
+        model: schema.Model,
+        compute: schema.Compute,
         *,
         rngs: nnx.Rngs,
     ):
@@ -214,10 +214,10 @@ class MaskedAutoencoder(backbone.Backbone):
 
 def _check_inpainting(modalities: tuple[modality_lib.Modality, ...]) -> None:
     if len(modalities) != 2:
-        raise config.ConfigError("model.inpainting needs two modalities; add one or turn it off")
+        raise schema.ConfigError("model.inpainting needs two modalities; add one or turn it off")
     for own, other in (modalities, modalities[::-1]):
         if other.visible >= own.tokens:
-            raise config.ConfigError(
+            raise schema.ConfigError(
                 f"model.inpainting: {other.visible} visible {other.name} tokens leave none "
                 f"of the {own.tokens} {own.name} tokens to fill in; "
                 f"raise modalities.{other.name}.mask_ratio"

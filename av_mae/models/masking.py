@@ -15,7 +15,7 @@ import numpy as np
 from jax import core
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 
 # An array; jax transformations also build pytrees around placeholders, which no check may refuse.
 Leaf = Any

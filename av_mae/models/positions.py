@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 
 
 def learned(modality: modality_lib.Modality, width: int, *, rngs: nnx.Rngs) -> nnx.Param:

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import attention, primitives, projections
 
 
@@ -45,13 +45,13 @@ class Spec:
     remat: str
 
 
-def encoder_spec(model: config.Model, compute: config.Compute) -> Spec:
+def encoder_spec(model: schema.Model, compute: schema.Compute) -> Spec:
     shared = {f.name for f in dataclasses.fields(Spec)}
     fields = dataclasses.asdict(model) | dataclasses.asdict(compute)
     return Spec(**{k: v for k, v in fields.items() if k in shared})
 
 
-def decoder_spec(model: config.Model, compute: config.Compute) -> Spec:
+def decoder_spec(model: schema.Model, compute: schema.Compute) -> Spec:
     """The decoder's sizes; it has no stochastic depth."""
     return dataclasses.replace(
         encoder_spec(model, compute),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int16, Key
 
-from av_mae.modality import Audio
+from av_mae.config.modality import Audio
 
 SAMPLE_RATE = Audio.sample_rate
 HOP = Audio.hop

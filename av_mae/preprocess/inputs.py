@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, Key, Shaped
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.preprocess import audio, erase, rand_augment, video
 
 
@@ -14,7 +14,7 @@ def prepare(
     batch: Mapping[str, Shaped[Array, "b ..."]],
     modalities: Mapping[str, modality.Modality],
     *,
-    augment: config.Augment | None = None,
+    augment: schema.Augment | None = None,
     keys_b: Key[Array, " b"] | None = None,
 ) -> dict[str, Float[Array, "b ..."]]:
     """Turns `video` uint8 `[b f h w 3]` and `audio` int16 `[b s]` into normalised float32 inputs.
@@ -50,7 +50,7 @@ def prepare(
 
 
 def _video(
-    frames: jax.Array, spec: modality.Video, augment: config.Augment | None, keys: Any
+    frames: jax.Array, spec: modality.Video, augment: schema.Augment | None, keys: Any
 ) -> jax.Array:
     if frames.shape[1:] != spec.input_shape:
         raise ValueError(
@@ -77,7 +77,7 @@ def _video(
 
 
 def _audio(
-    sound: jax.Array, spec: modality.Audio, augment: config.Augment | None, keys: Any
+    sound: jax.Array, spec: modality.Audio, augment: schema.Augment | None, keys: Any
 ) -> jax.Array:
     if spec.mean is None or spec.std is None:
         raise ValueError(
@@ -103,7 +103,7 @@ def _log_mel(wave: jax.Array, spec: modality.Audio) -> jax.Array:
     return audio.log_mel(audio.to_float(wave), spec.mels, spec.axes[0])
 
 
-def _augment_audio(x: jax.Array, augment: config.Augment, keys: jax.Array) -> jax.Array:
+def _augment_audio(x: jax.Array, augment: schema.Augment, keys: jax.Array) -> jax.Array:
     if augment.audio_roll:
         x = audio.roll(x, _fold(keys, "roll"))
     if augment.freq_masks or augment.time_masks:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from av_mae import modality
+from av_mae.config import modality
 
 SAMPLE_RATE = modality.Audio.sample_rate
 

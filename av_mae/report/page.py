@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.report import charts, exhibits, gallery, history, markup, progress
 
 PAGE = "report.html"
@@ -104,7 +104,7 @@ def _model(c: Mapping[str, Any]) -> str:
     model, parts = c.get("model", {}), []
     sizes = tuple(model.get(k) for k in ("width", "depth", "heads", "mlp"))
     if model:
-        named = [name for name, known in config.VARIANTS.items() if known == sizes]
+        named = [name for name, known in schema.VARIANTS.items() if known == sizes]
         parts.append(f"ViT-{named[0]}" if named else f"ViT {sizes[0]} wide, {sizes[1]} deep")
         parts += [f"{model['fusion']} fusion"] if len(c.get("modalities", {})) > 1 else []
     shown = c.get("modalities", {})

@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 
-from av_mae import config, version
+from av_mae import version
+from av_mae.config import schema
 from av_mae.report import history
 
 _PACKAGES = (
@@ -23,7 +24,7 @@ _PACKAGES = (
 
 def record(
     workdir: pathlib.Path,
-    experiment: config.Experiment,
+    experiment: schema.Experiment,
     *,
     total_steps: int,
     flops_per_step: float,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.report import board, history, media, pictures, progress, session
 from av_mae.report import gallery as gallery_lib
 
@@ -30,7 +30,7 @@ class Reporter:
     def __init__(
         self,
         workdir: pathlib.Path | str,
-        experiment: config.Experiment,
+        experiment: schema.Experiment,
         *,
         total_steps: int,
         flops_per_step: float,

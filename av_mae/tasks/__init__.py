@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.tasks import classify, pretrain
 
 
 def make(
-    experiment: config.Experiment, labels: Sequence[str]
+    experiment: schema.Experiment, labels: Sequence[str]
 ) -> pretrain.Pretrain | classify.Classify:
     """The task of an experiment on a data set with these label names."""
     if experiment.task == "pretrain":

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import config, losses, metrics
+from av_mae import losses, metrics
+from av_mae.config import schema
 from av_mae.models import classifier, fusion
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
@@ -19,7 +20,7 @@ from av_mae.tasks import presence
 class Classify:
     """The classification task of an experiment with `classes` labels."""
 
-    experiment: config.Experiment
+    experiment: schema.Experiment
     classes: int
 
     def init(self, rngs: nnx.Rngs) -> classifier.Classifier:

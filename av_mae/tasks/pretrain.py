@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from av_mae import config, losses
-from av_mae.modality import Modality
+from av_mae import losses
+from av_mae.config import schema
+from av_mae.config.modality import Modality
 from av_mae.models import mae, masking
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.tasks import presence
@@ -33,7 +34,7 @@ class Pictures:
 class Pretrain:
     """The pretraining task of an experiment."""
 
-    experiment: config.Experiment
+    experiment: schema.Experiment
 
     def init(self, rngs: nnx.Rngs) -> mae.MaskedAutoencoder:
         e = self.experiment

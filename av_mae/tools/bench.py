@@ -15,7 +15,8 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from av_mae import command_line, config, host, parse, run, speed, train
+from av_mae import host, run, speed, train
+from av_mae.config import command_line, parse, schema
 from av_mae.input import records
 from av_mae.tools import experiments
 
@@ -43,7 +44,7 @@ def _main(_: list[str]) -> None:
         bench = prepared(experiment, experiments.CLIPS.value, experiments.LABELS.value)
         what = _wanted(_WHAT.value, noise=experiments.CLIPS.value is not None)
         figures = command | measure(bench, what, _STEPS.value, _TRACE.value)
-    except config.ConfigError as error:
+    except schema.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
         command_line.leave(command_line.BAD_DATA, error)
@@ -52,7 +53,7 @@ def _main(_: list[str]) -> None:
     print("\n".join(table(figures)))
 
 
-def prepared(e: config.Experiment, clips: int | None, labels: int | None) -> speed.Bench:
+def prepared(e: schema.Experiment, clips: int | None, labels: int | None) -> speed.Bench:
     """The step compiled for the experiment's records, or for noise where `clips` is given.
 
     Raises:
@@ -118,7 +119,7 @@ def _limit(times: dict[str, float]) -> list[str]:
 def _wanted(what: list[str], *, noise: bool) -> list[str]:
     unknown = [name for name in what if name not in WHAT]
     if unknown or not what:
-        raise config.ConfigError(f"--what={','.join(what)}: expected some of {', '.join(WHAT)}")
+        raise schema.ConfigError(f"--what={','.join(what)}: expected some of {', '.join(WHAT)}")
     return [name for name in what if name == "step" or not noise]
 
 

@@ -27,7 +27,7 @@ from absl import logging
 from jaxtyping import Float
 
 from av_mae import api, clip, views
-from av_mae.modality import Modality, Video
+from av_mae.config.modality import Modality, Video
 from av_mae.tools import files
 from av_mae.version import __version__
 

@@ -16,17 +16,8 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from av_mae import (
-    command_line,
-    config,
-    durations,
-    forecast,
-    parse,
-    run,
-    suggest,
-    synthetic,
-    topology,
-)
+from av_mae import forecast, run, suggest, synthetic, topology
+from av_mae.config import command_line, durations, parse, schema
 from av_mae.input import description, records
 from av_mae.tools import experiments
 
@@ -62,7 +53,7 @@ def _main(_: list[str]) -> None:
             costs=_COSTS.value,
             text=_TEXT.value,
         )
-    except config.ConfigError as error:
+    except schema.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     if experiments.JSON.value:
         pathlib.Path(experiments.JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
@@ -71,7 +62,7 @@ def _main(_: list[str]) -> None:
 
 
 def plan(
-    experiment: config.Experiment,
+    experiment: schema.Experiment,
     where: str,
     clips: int | None,
     labels: int | None,
@@ -161,20 +152,20 @@ def _work(work: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _data(e: config.Experiment, clips: int | None, labels: int | None) -> records.Info:
+def _data(e: schema.Experiment, clips: int | None, labels: int | None) -> records.Info:
     """The data set's description, or one of the size given."""
     if clips is not None:
         return synthetic.info(e, clips, labels or 0)
     try:
         return description.of(e.dataset)
-    except config.ConfigError as error:
-        raise config.ConfigError(
+    except schema.ConfigError as error:
+        raise schema.ConfigError(
             f"{error}; or say how many clips there will be with --clips=N, and how many labels "
             "with --labels=N"
         ) from error
 
 
-def _setting(e: config.Experiment, place: topology.Topology) -> dict[str, Any]:
+def _setting(e: schema.Experiment, place: topology.Topology) -> dict[str, Any]:
     return {
         "jax": jax.__version__,
         "topology": place.name,
@@ -191,7 +182,7 @@ def _setting(e: config.Experiment, place: topology.Topology) -> dict[str, Any]:
 
 
 def _too_large(
-    e: config.Experiment,
+    e: schema.Experiment,
     info: records.Info,
     place: topology.Topology,
     error: forecast.TooLargeError,
@@ -206,7 +197,7 @@ def _too_large(
 
 
 def _times(
-    e: config.Experiment, info: records.Info, place: topology.Topology, work: forecast.Work
+    e: schema.Experiment, info: records.Info, place: topology.Topology, work: forecast.Work
 ) -> dict[str, Any]:
     times = forecast.seconds(work, place.chip) if place.chip else {}
     if not times:

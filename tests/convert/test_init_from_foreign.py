@@ -7,7 +7,8 @@ import pytest
 import tiny
 from test_read import PTH, SCENIC
 
-from av_mae import checkpoint, config, parse, run, train
+from av_mae import checkpoint, run, train
+from av_mae.config import parse, schema
 from av_mae.convert import read
 
 
@@ -85,5 +86,5 @@ def test_a_converted_pretraining_starts_a_finetuning(golden, data, tmp_path, cap
 
 def test_another_width_is_refused_by_its_key(data, tmp_path):
     values = _videomae(data, width=32)
-    with pytest.raises(config.ConfigError, match="width"):
+    with pytest.raises(schema.ConfigError, match="width"):
         train.train(parse.experiment(values), tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import av_mae
-from av_mae import config
+from av_mae.config import schema
 from av_mae.convert import read, write
 
 DATA = pathlib.Path(__file__).parents[1] / "golden" / "data"
@@ -29,7 +29,7 @@ def _ids(path):
     [(PTH, ["model.heads", "width of 16"]), (SCENIC, ["model.fusion_layers", "audio.seconds"])],
 )
 def test_what_a_file_does_not_show_is_asked_for_by_name(source, asked):
-    with pytest.raises(config.ConfigError) as error:
+    with pytest.raises(schema.ConfigError) as error:
         read.read(source)
     for word in (*asked, "known=", "--config=", str(source)):
         assert word in str(error.value)
@@ -56,7 +56,7 @@ def test_a_truncated_file_is_one_sentence(source, tmp_path):
     for share in (0.02, 0.5, 0.98):
         target = tmp_path / source.name
         target.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(config.ConfigError, match=source.name):
+        with pytest.raises(schema.ConfigError, match=source.name):
             read.read(target, KNOWN | {"model.fusion_layers": 2, "modalities.audio.seconds": 0.4})
 
 
@@ -64,7 +64,7 @@ def test_a_truncated_folder_is_one_sentence(tmp_path):
     shutil.copytree(FACE, tmp_path / "face")
     weights = tmp_path / "face" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(config.ConfigError, match="model.safetensors is not a whole"):
+    with pytest.raises(schema.ConfigError, match="model.safetensors is not a whole"):
         read.read(tmp_path / "face")
 
 
@@ -86,7 +86,7 @@ def _face(tmp_path, **changes) -> pathlib.Path:
     ],
 )
 def test_settings_that_do_not_fit(tmp_path, changes, sentence):
-    with pytest.raises(config.ConfigError, match=sentence):
+    with pytest.raises(schema.ConfigError, match=sentence):
         read.read(_face(tmp_path, **changes))
 
 
@@ -98,31 +98,31 @@ def test_an_array_that_is_missing_or_odd_is_named(tmp_path):
     arrays = safetensors.numpy.load_file(file)
     name = "videomae.encoder.layer.1.output.dense.bias"
     safetensors.numpy.save_file({k: x for k, x in arrays.items() if k != name}, file)
-    with pytest.raises(config.ConfigError, match=r"lacks blocks.1.mlp.fc2.bias .*mlp/down/bias"):
+    with pytest.raises(schema.ConfigError, match=r"lacks blocks.1.mlp.fc2.bias .*mlp/down/bias"):
         read.read(folder)
     safetensors.numpy.save_file(arrays | {name: np.zeros(3, np.float32)}, file)
     sentence = r"blocks.1.mlp.fc2.bias \[3\].* do not make up our .*mlp/down/bias"
-    with pytest.raises(config.ConfigError, match=sentence):
+    with pytest.raises(schema.ConfigError, match=sentence):
         read.read(folder)
     safetensors.numpy.save_file(arrays | {"more": np.zeros(3, np.float32)}, file)
-    with pytest.raises(config.ConfigError, match="1 arrays that have no place .* more"):
+    with pytest.raises(schema.ConfigError, match="1 arrays that have no place .* more"):
         read.read(folder)
 
 
 def test_a_probe_without_its_statistics_is_refused():
     known = {"model.fusion_layers": 2, "modalities.audio.seconds": 0.4, "model.linear_probe": True}
-    with pytest.raises(config.ConfigError, match="running statistics of a linear probe"):
+    with pytest.raises(schema.ConfigError, match="running statistics of a linear probe"):
         read.read(SCENIC, known)
 
 
 def test_files_of_other_families(tmp_path):
     text = tmp_path / "model.txt"
     text.write_text("weights")
-    with pytest.raises(config.ConfigError, match=r"model.txt is a file of no known kind"):
+    with pytest.raises(schema.ConfigError, match=r"model.txt is a file of no known kind"):
         read.read(text)
-    with pytest.raises(config.ConfigError, match="does not exist"):
+    with pytest.raises(schema.ConfigError, match="does not exist"):
         read.read(tmp_path / "nothing")
-    with pytest.raises(config.ConfigError, match="no checkpoint in"):
+    with pytest.raises(schema.ConfigError, match="no checkpoint in"):
         read.read(tmp_path)
 
 
@@ -140,9 +140,9 @@ def test_a_foreign_file_is_a_model_at_once():
 
 def test_what_another_program_has_not_is_refused_by_its_key(tmp_path):
     saved = read.read(SCENIC, {"model.fusion_layers": 2, "modalities.audio.seconds": 0.4})
-    with pytest.raises(config.ConfigError, match="this model video and audio"):
+    with pytest.raises(schema.ConfigError, match="this model video and audio"):
         write.to_huggingface(saved, tmp_path)
-    with pytest.raises(config.ConfigError, match="layer_scale is 0.1"):
+    with pytest.raises(schema.ConfigError, match="layer_scale is 0.1"):
         write.to_huggingface(read.read(KERAS, KNOWN), tmp_path)
 
 
@@ -150,6 +150,6 @@ def test_nothing_is_overwritten(tmp_path):
     saved = read.read(FACE)
     write.to_huggingface(saved, tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
-    with pytest.raises(config.ConfigError, match="exists; write to another folder"):
+    with pytest.raises(schema.ConfigError, match="exists; write to another folder"):
         write.to_huggingface(saved, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before

@@ -11,7 +11,8 @@ from flax import nnx
 from test_read import FACE, KNOWN, PTH, SCENIC
 
 import av_mae
-from av_mae import checkpoint, config, parse, state, tasks
+from av_mae import checkpoint, state, tasks
+from av_mae.config import parse, schema
 from av_mae.convert import read, videomae, write
 from configs.ucf101 import pretrain
 
@@ -57,7 +58,7 @@ def test_a_workdir_holds_all_that_a_model_needs(tmp_path):
         saved.experiment, saved.labels, saved.step,
     )  # fmt: skip
     assert av_mae.load(tmp_path / "run").experiment == saved.experiment
-    with pytest.raises(config.ConfigError, match="exists; write to another folder"):
+    with pytest.raises(schema.ConfigError, match="exists; write to another folder"):
         checkpoint.write(saved, tmp_path / "run")
 
 

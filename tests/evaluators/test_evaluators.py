@@ -14,7 +14,8 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import api, config, evaluators, losses, metrics, parse, run, sharding
+from av_mae import api, evaluators, losses, metrics, run, sharding
+from av_mae.config import parse, schema
 from av_mae.evaluators import batches, classification, knn
 from av_mae.input import pipeline
 
@@ -279,7 +280,7 @@ def test_silent_clips_have_no_vote_on_sound(monkeypatch):
     plan: Any = types.SimpleNamespace(
         task=Told(), graphdef=nnx.graphdef(nnx.Dict()), mesh=sharding.make_mesh()
     )
-    evaluator = config.Evaluator(kind="knn", neighbours=1)
+    evaluator = schema.Evaluator(kind="knn", neighbours=1)
     scored: Any = knn.NearestNeighbours("val", evaluator, plan, Silent()).run({}, {}, 0)
     assert dict(scored)["accuracy_audio"] == 1.0
 
@@ -311,4 +312,4 @@ def test_training_accuracy_is_of_the_modalities_a_clip_has(data):
 
 
 def test_every_kind_that_a_config_may_name_exists():
-    assert set(config.CHOICES["evaluators.*.kind"]) == set(evaluators.KINDS)
+    assert set(schema.CHOICES["evaluators.*.kind"]) == set(evaluators.KINDS)

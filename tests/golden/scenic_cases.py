@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
 
-from av_mae import config, modality, state, tasks
+from av_mae import state, tasks
+from av_mae.config import modality, schema
 from av_mae.convert import describe, scenic, scenic_rules, table
 from av_mae.convert.scenic_rules import NAMES
 from av_mae.models import masking
@@ -46,7 +47,7 @@ class Case:
     settings: dict[str, Any]
     arrays: dict[str, np.ndarray]
     description: describe.Description
-    experiment: config.Experiment
+    experiment: schema.Experiment
     values: dict[str, np.ndarray]
 
     @property
@@ -214,7 +215,7 @@ def _inputs(shapes: dict[str, list[int]], loss: dict[str, Any]) -> dict[str, Any
     return known
 
 
-def _oblong(e: config.Experiment, shapes: dict[str, list[int]]) -> config.Experiment:
+def _oblong(e: schema.Experiment, shapes: dict[str, list[int]]) -> schema.Experiment:
     *_, height, width, _ = shapes.get("rgb", (0, 0, 0))
     if height == width:
         return e
@@ -222,7 +223,7 @@ def _oblong(e: config.Experiment, shapes: dict[str, list[int]]) -> config.Experi
     return dataclasses.replace(e, modalities=e.modalities | {"video": Oblong(**fields)})
 
 
-def _summed(e: config.Experiment, settings: dict[str, Any]) -> config.Experiment:
+def _summed(e: schema.Experiment, settings: dict[str, Any]) -> schema.Experiment:
     """An error that Scenic sums over a patch is our mean over it with a larger weight."""
     loss = settings.get("masked_feature_loss", {"normalise_by_output_dimension": True})
     if loss.get("normalise_by_output_dimension"):

@@ -6,7 +6,7 @@ import golden_cases
 import numpy as np
 import pytest
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.models import inherit, positions
 
 
@@ -47,9 +47,9 @@ def test_a_run_that_starts_from_learned_positions_resizes_them_as_pytorch_does()
             assert report.resized == ["positions/video"]
 
 
-def _of_size(size: int) -> config.Experiment:
+def _of_size(size: int) -> schema.Experiment:
     kinds = {"video": modality.Video(frames=4, size=size, patch=(2, 1, 1))}
-    return config.Experiment(modalities=kinds, model=config.Model(positions="learned"))
+    return schema.Experiment(modalities=kinds, model=schema.Model(positions="learned"))
 
 
 def test_videomaes_tables():

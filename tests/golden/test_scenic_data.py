@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.input import pipeline, sampling
 from av_mae.preprocess import audio, inputs
 
@@ -67,9 +67,9 @@ def _ours(scenic, table, views):
             mean=c["normalization_mean_spec"], std=c["normalization_std_spec"],
         ),
     }  # fmt: skip
-    dataset = config.Dataset(
+    dataset = schema.Dataset(
         format="mediasequence",
-        mediasequence=config.MediaSequence(classes=c["num_classes"]),
+        mediasequence=schema.MediaSequence(classes=c["num_classes"]),
         sampling="dense_cyclic",
         test_short_side=c["min_resize_test"],
     )

@@ -10,7 +10,8 @@ import pytest
 import scenic_cases
 from flax import nnx
 
-from av_mae import config, losses, modality, optim
+from av_mae import losses, optim
+from av_mae.config import modality, schema
 from av_mae.models import masking
 from av_mae.tasks import pretrain
 
@@ -74,7 +75,7 @@ def test_learning_rates(case):
     if c["warmup_steps"] != int(c["warmup_steps"]):
         pytest.skip("left out: a warm-up of half a step")
     lr, total = c["base_learning_rate"], c["steps_per_cycle"]
-    settings = config.Optim(min_lr=lr * c.get("alpha", 0.0))
+    settings = schema.Optim(min_lr=lr * c.get("alpha", 0.0))
     rate = optim.schedule(settings, lr, total=total, warmup=int(c["warmup_steps"]))
     compared = [(s, x) for s, x in zip(case["steps"], case["lr"], strict=True) if s < total]
     assert len(compared) > 5

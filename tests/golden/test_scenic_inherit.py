@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from flax import nnx, traverse_util
 
-from av_mae import config, modality, state, tasks
+from av_mae import state, tasks
+from av_mae.config import modality, schema
 from av_mae.convert import scenic, scenic_rules, table
 from av_mae.models import inherit
 
@@ -82,7 +83,7 @@ def _one(name, spelt):
     frames = 1 if kind == "vit" else 2
     kinds = {"video": modality.Video(frames=2 * frames, size=16, patch=(frames, 8, 8))}
     token = before == "token" or kind == "vit"
-    source = config.Experiment(
+    source = schema.Experiment(
         modalities=kinds, model=dataclasses.replace(model, pool="token" if token else "mean")
     )
     heads = dataclasses.replace(
@@ -96,12 +97,12 @@ def _one(name, spelt):
 
 
 # A small model; sizes make no difference to what goes where.
-_MODEL = config.Model(
+_MODEL = schema.Model(
     width=16, heads=2, mlp=32, decoder_width=8, decoder_depth=1, decoder_heads=2, decoder_mlp=16
 )
 
 
-def _source(names, strategy, tokens) -> config.Experiment:
+def _source(names, strategy, tokens) -> schema.Experiment:
     """A multimodal autoencoder with the layers that the recorded names show."""
     stacks = scenic_rules.stack_names(names)
     upper = scenic_rules.depth(names, "Transformer_concat")
@@ -117,10 +118,10 @@ def _source(names, strategy, tokens) -> config.Experiment:
         "video": modality.Video(frames=4, size=16, patch=(2, 8, 8)),
         "audio": modality.Audio(seconds=0.4, mels=16, patch=(8, 8)),
     }
-    return config.Experiment(modalities=kinds, model=c)
+    return schema.Experiment(modalities=kinds, model=c)
 
 
-def _target(source: config.Experiment, names: list[str]) -> config.Experiment:
+def _target(source: schema.Experiment, names: list[str]) -> schema.Experiment:
     """MBT with one fused layer, as in Scenic's finetuning of these."""
     model = dataclasses.replace(
         source.model,
@@ -133,7 +134,7 @@ def _target(source: config.Experiment, names: list[str]) -> config.Experiment:
     return dataclasses.replace(source, task="classify", model=model, modalities=kinds)
 
 
-def _fresh(e: config.Experiment, seed: int):
+def _fresh(e: schema.Experiment, seed: int):
     """Parameters of which no two are alike, by path."""
     task = tasks.make(e, ("",) * 7)
     params = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]

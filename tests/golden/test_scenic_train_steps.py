@@ -15,7 +15,8 @@ import pytest
 import scenic_cases
 from flax import nnx
 
-from av_mae import config, optim, state
+from av_mae import optim, state
+from av_mae.config import schema
 from av_mae.convert.scenic_rules import NAMES
 from av_mae.models import mae
 from av_mae.preprocess import inputs as inputs_lib
@@ -77,7 +78,7 @@ def _inputs(folder):
     return found
 
 
-def _experiment(case) -> config.Experiment:
+def _experiment(case) -> schema.Experiment:
     s, lr = case.settings, case.settings["lr_configs"]
     more = s["optimizer_configs"]
     mixup = (s.get("mixup") or {}).get("alpha", 0.0)
@@ -86,7 +87,7 @@ def _experiment(case) -> config.Experiment:
         case.experiment,
         lr=lr["base_learning_rate"],
         total=f"{lr['steps_per_cycle']} steps",
-        optim=config.Optim(
+        optim=schema.Optim(
             name="adamw" if adam else "sgd",
             b1=more.get("beta1", 0.9),
             b2=more.get("beta2", 0.95),
@@ -97,7 +98,7 @@ def _experiment(case) -> config.Experiment:
             layer_decay=more.get("layerwise_decay", 1.0),
             label_smoothing=s.get("label_smoothing") or 0.0,
         ),
-        augment=config.Augment(mixup=mixup, mix_per_modality=bool(mixup and s["mixmod"])),
+        augment=schema.Augment(mixup=mixup, mix_per_modality=bool(mixup and s["mixmod"])),
     )
 
 

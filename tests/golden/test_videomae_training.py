@@ -10,7 +10,8 @@ import pytest
 import videomae_cases as cases
 from flax import nnx, traverse_util
 
-from av_mae import config, modality, optim, state, tasks
+from av_mae import optim, state, tasks
+from av_mae.config import modality, schema
 from av_mae.convert import table, videomae
 from av_mae.models import mae, masking
 from av_mae.preprocess import inputs as inputs_lib
@@ -24,7 +25,7 @@ def test_learning_rates(name):
     warmup = int(expected.argmax()) + 1
     share = 0.5 * (1 + np.cos(np.pi * (1 - 1 / (len(expected) - warmup))))
     least = (expected[-1] - share * peak) / (1 - share)
-    settings = config.Optim(schedule="cosine_videomae", min_lr=float(least))
+    settings = schema.Optim(schedule="cosine_videomae", min_lr=float(least))
     rate = optim.schedule(settings, float(peak), total=len(expected), warmup=warmup)
     ours = np.array([rate(step) for step in range(len(expected))])
     np.testing.assert_allclose(ours, expected, atol=2e-5 * peak)
@@ -32,9 +33,9 @@ def test_learning_rates(name):
 
 def test_layer_decay_of_twelve_layers():
     found = golden_cases.arrays(golden_cases.at("videomae/official/schedules.npz"))
-    small = config.Model(width=8, depth=12, heads=2, mlp=8)
+    small = schema.Model(width=8, depth=12, heads=2, mlp=8)
     kinds = {"video": modality.Video(frames=2, size=8, patch=(2, 8, 8))}
-    task = tasks.make(config.Experiment(task="classify", modalities=kinds, model=small), ("", ""))
+    task = tasks.make(schema.Experiment(task="classify", modalities=kinds, model=small), ("", ""))
     scales = optim.layer_scales(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))), 0.75)
     blocks = scales["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"].ravel()
     ours = [scales["embed"]["video"]["kernel"], *blocks, scales["head"]["kernel"]]
@@ -123,7 +124,7 @@ def _public_step(saved, rates):
     warmup = int(rates.argmax()) + 1
     task = tasks.make(saved.experiment, ())
     graphdef, params, rest = cases.model(saved)
-    settings = config.Optim(b2=0.95, weight_decay=0.05, schedule="cosine_videomae", min_lr=1e-5)
+    settings = schema.Optim(b2=0.95, weight_decay=0.05, schedule="cosine_videomae", min_lr=1e-5)
     lr = optim.schedule(settings, peak, total=len(rates), warmup=warmup)
     np.testing.assert_allclose([lr(i) for i in range(len(rates))], rates, atol=1e-7)
     tx = optim.make(settings, nnx.eval_shape(lambda: task.init(nnx.Rngs(0))), lr)

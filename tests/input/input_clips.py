@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from av_mae import modality
+from av_mae.config import modality
 from av_mae.input import record, records
 
 FPS = 12.5

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from av_mae import config, parse, run, sharding, train
+from av_mae import run, sharding, train
+from av_mae.config import parse, schema
 from av_mae.input import pipeline, video
 from av_mae.preprocess import canvas
 from av_mae.tools import plan
@@ -30,7 +31,7 @@ def experiment(data, shape=(0, 0), repeat=2, **changes):
     return parse.experiment(values)
 
 
-def batches(e: config.Experiment, count: int, **kwargs):
+def batches(e: schema.Experiment, count: int, **kwargs):
     found = pipeline.train_batches(
         e.dataset.path, e.modalities, e.dataset, e.augment,
         batch_size=e.batch_size, seed=0, **kwargs,
@@ -118,7 +119,7 @@ def test_a_run_learns_the_same(data, accumulate):
 def test_a_clip_without_pictures_is_an_empty_canvas(tmp_path):
     input_clips.write(tmp_path, clips=4, shards=1, c1={"frames": 0, "sound": 1.2})
     found = pipeline.train_batches(
-        tmp_path, input_clips.both(), config.Dataset(canvas=(24, 32)), config.Augment(),
+        tmp_path, input_clips.both(), schema.Dataset(canvas=(24, 32)), schema.Augment(),
         batch_size=4, seed=0,
     )  # fmt: skip
     batch = next(found)
@@ -147,7 +148,7 @@ def test_a_plan_counts_the_canvas(data, accumulate):
 
 
 def test_what_cannot_be_a_canvas_is_refused(data):
-    with pytest.raises(config.ConfigError, match=r"dataset.canvas is \(0, 48\), expected a height"):
+    with pytest.raises(schema.ConfigError, match=r"dataset.canvas is \(0, 48\), expected a height"):
         experiment(data, (0, WIDTH))
-    with pytest.raises(config.ConfigError, match=r"batch_size / dataset.repeat 4 is not divisible"):
+    with pytest.raises(schema.ConfigError, match=r"batch_size / dataset.repeat 4 is not divisible"):
         run.build(experiment(data, (HEIGHT, WIDTH), repeat=8))

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.input import order, video
 
 CROPS = ("random_resized", "multi_scale", "jitter", "centre")
 
 
 def _boxes(crop: str, height: int, width: int, size: int, count: int = 60, **augment) -> np.ndarray:
-    settings = config.Augment(crop=crop, **augment)
+    settings = schema.Augment(crop=crop, **augment)
 
     @tf.function(autograph=False)
     def box(counter):

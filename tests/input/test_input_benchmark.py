@@ -5,12 +5,12 @@ import dataclasses
 import input_clips
 import pytest
 
-from av_mae import config
+from av_mae.config import schema
 from benchmarks import input as benchmark
 
 
 def test_the_stages_add_up_to_the_whole(tmp_path):
-    experiment = config.Experiment(modalities=input_clips.both())
+    experiment = schema.Experiment(modalities=input_clips.both())
     case = benchmark.Case(experiment, seconds=1.0, height=24, width=32)
     folder = benchmark.make_records(tmp_path, case, clips=3)
     result = benchmark.measure(experiment, folder, "train", seconds=0.1)
@@ -25,7 +25,7 @@ def test_the_stages_add_up_to_the_whole(tmp_path):
 def test_records_without_sound_are_measured_without_it(tmp_path):
     silent = {f"c{i}": {"sound": None} for i in range(2)}
     input_clips.write(tmp_path, clips=2, frames=6, shards=1, **silent)
-    experiment = config.Experiment(modalities=input_clips.both())
+    experiment = schema.Experiment(modalities=input_clips.both())
     result = benchmark.measure(experiment, tmp_path, "train", seconds=0.1)
     assert "sound" not in result["cpu_ms_per_clip"]
 

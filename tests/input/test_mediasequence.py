@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import config, parse, synthetic
+from av_mae import synthetic
+from av_mae.config import parse, schema
 from av_mae.input import description, offsets, pipeline, records
 
 CLIPS = 7
-FORMAT = config.Dataset(
-    format="mediasequence", mediasequence=config.MediaSequence(classes=3, fps=input_clips.FPS)
+FORMAT = schema.Dataset(
+    format="mediasequence", mediasequence=schema.MediaSequence(classes=3, fps=input_clips.FPS)
 )
 
 
@@ -63,7 +64,7 @@ def folder(tmp_path_factory):
     return write(folder, "test", [sequence(i) for i in range(2)], shards=1)
 
 
-def _dataset(**changes) -> config.Dataset:
+def _dataset(**changes) -> schema.Dataset:
     return dataclasses.replace(
         FORMAT, mediasequence=dataclasses.replace(FORMAT.mediasequence, **changes)
     )
@@ -72,7 +73,7 @@ def _dataset(**changes) -> config.Dataset:
 def _train(folder, count: int, dataset=FORMAT, kinds=None, **kwargs):
     settings = {"batch_size": 4, "seed": 3} | kwargs
     batches = pipeline.train_batches(
-        folder, kinds or input_clips.both(), dataset, config.Augment(), **settings
+        folder, kinds or input_clips.both(), dataset, schema.Augment(), **settings
     )
     return list(itertools.islice(batches, count))
 
@@ -226,7 +227,7 @@ def test_clips_without_sound_are_marked(tmp_path):
     ],
 )
 def test_settings_that_do_not_fit_the_files_are_refused(folder, change, says):
-    with pytest.raises(config.ConfigError, match=says):
+    with pytest.raises(schema.ConfigError, match=says):
         _eval(folder, "train", _dataset(**change))
 
 
@@ -242,19 +243,19 @@ def test_label_names_come_from_a_file(folder, tmp_path):
 
 
 def test_tables_that_are_not_whole_are_refused_by_name(folder, tmp_path):
-    with pytest.raises(config.ConfigError, match="no split 'val'; it has: test, train"):
+    with pytest.raises(schema.ConfigError, match="no split 'val'; it has: test, train"):
         _eval(folder, "val")
-    with pytest.raises(config.ConfigError, match="lacks 3 of 3 shards, the first is train-00000"):
+    with pytest.raises(schema.ConfigError, match="lacks 3 of 3 shards, the first is train-00000"):
         _eval(folder, "train@3")
-    with pytest.raises(config.ConfigError, match="'train@2x': expected a number of shards"):
+    with pytest.raises(schema.ConfigError, match="'train@2x': expected a number of shards"):
         _eval(folder, "train@2x")
     write(tmp_path, "train", [sequence(0)], shards=1)
     write(tmp_path, "train", [sequence(0), sequence(1)], shards=2)
-    with pytest.raises(config.ConfigError, match="more than once: say train@1 and train@2"):
+    with pytest.raises(schema.ConfigError, match="more than once: say train@1 and train@2"):
         _eval(tmp_path, "train")
     assert len(_eval(tmp_path, "train@2", batch_size=1)) == 2
     (tmp_path / "train-00001-of-00002").unlink()
-    with pytest.raises(config.ConfigError, match="lacks 1 of 2 .* train-00001-of-00002"):
+    with pytest.raises(schema.ConfigError, match="lacks 1 of 2 .* train-00001-of-00002"):
         _eval(tmp_path, "train@2")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.input import order, record, records
 
 
@@ -118,5 +118,5 @@ def test_records_at_an_address_are_read(tmp_path):
 
 
 def test_records_in_a_store_that_tensorflow_does_not_know_are_refused():
-    with pytest.raises(config.ConfigError, match="memory://x cannot be trained on: TensorFlow"):
+    with pytest.raises(schema.ConfigError, match="memory://x cannot be trained on: TensorFlow"):
         order.Table.load("memory://x", records.Split("train", ()))

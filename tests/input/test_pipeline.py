@@ -10,7 +10,7 @@ import input_clips
 import numpy as np
 import pytest
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.input import pipeline, record, records
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -31,12 +31,12 @@ def folder(tmp_path_factory):
 
 
 def _train(folder, count: int, *, crop="random_resized", kinds=None, repeat=1, **kwargs):
-    dataset = config.Dataset(repeat=repeat, workers=kwargs.pop("workers", 0))
+    dataset = schema.Dataset(repeat=repeat, workers=kwargs.pop("workers", 0))
     batches = pipeline.train_batches(
         folder,
         input_clips.both() if kinds is None else kinds,
         dataset,
-        config.Augment(crop=crop),
+        schema.Augment(crop=crop),
         **({"batch_size": 4, "seed": 7} | kwargs),
     )
     return list(itertools.islice(batches, count))
@@ -44,7 +44,7 @@ def _train(folder, count: int, *, crop="random_resized", kinds=None, repeat=1, *
 
 def _eval(folder, **kwargs):
     kinds = kwargs.pop("kinds", input_clips.both())
-    dataset = config.Dataset(sampling=kwargs.pop("sampling", "dense"))
+    dataset = schema.Dataset(sampling=kwargs.pop("sampling", "dense"))
     settings = {"batch_size": 4, "dataset": dataset} | kwargs
     return list(pipeline.eval_batches(folder, "train", kinds, **settings))
 
@@ -270,7 +270,7 @@ def test_uniform_evaluation_covers_the_clip(folder):
     ],
 )
 def test_what_cannot_be_fed_is_refused_at_once(folder, kwargs, says):
-    with pytest.raises(config.ConfigError, match=says):
+    with pytest.raises(schema.ConfigError, match=says):
         _train(folder, 0, **kwargs)
 
 
@@ -278,9 +278,9 @@ def test_unknown_splits_samplings_and_views_are_refused_at_once(folder, tmp_path
     kinds = input_clips.both()
     with pytest.raises(ValueError, match="no split 'test'; it has: train"):
         pipeline.eval_batches(folder, "test", kinds, batch_size=4)
-    with pytest.raises(config.ConfigError, match="'tsn', expected one of dense, "):
+    with pytest.raises(schema.ConfigError, match="'tsn', expected one of dense, "):
         _eval(folder, sampling="tsn")
-    with pytest.raises(config.ConfigError, match="0 temporal"):
+    with pytest.raises(schema.ConfigError, match="0 temporal"):
         pipeline.eval_batches(folder, "train", kinds, batch_size=4, temporal_views=0)
     with pytest.raises(ValueError, match="no data set in"):
         pipeline.eval_batches(tmp_path, "train", kinds, batch_size=4)
@@ -333,7 +333,7 @@ def test_complete_data_sets_do_not_speak_of_presence(textured, mixed):
 )
 def test_what_no_clip_of_a_split_has_is_refused_at_once(tmp_path, clip, says):
     input_clips.write(tmp_path, clips=2, shards=1, c0=clip, c1=clip)
-    with pytest.raises(config.ConfigError, match=says):
+    with pytest.raises(schema.ConfigError, match=says):
         _train(tmp_path, 0)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import modality
+from av_mae.config import modality
 from av_mae.input import order, sampling
 
 

@@ -9,7 +9,7 @@ import pytest
 import toy_models
 from flax import nnx
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import classifier, vit
 
 FUSIONS = ("early", "separate", "shared", "mid", "bottleneck")
@@ -110,7 +110,7 @@ def test_scanned_and_unrolled_bottleneck_layers_agree():
     inputs = toy_models.inputs()
     results = []
     for scan in (True, False):
-        compute = config.Compute(scan=scan, remat="full")
+        compute = schema.Compute(scan=scan, remat="full")
         model = toy_models.classify(compute, fusion="bottleneck", depth=2, fusion_layers=2)
         graphdef, params = nnx.split(model)
 
@@ -161,10 +161,10 @@ def test_heads_may_be_shared_or_not_and_have_a_norm_and_a_hidden_layer():
 
 
 def test_a_fresh_head_is_zero_or_scaled():
-    model = config.Model(width=64, heads=4, depth=1, mlp=8)
+    model = schema.Model(width=64, heads=4, depth=1, mlp=8)
     head = classifier.Head(model, 1000, rngs=nnx.Rngs(0))
     assert not head.kernel[...].any()
-    scaled = config.Model(width=64, heads=4, depth=1, mlp=8, head_scale=0.5)
+    scaled = schema.Model(width=64, heads=4, depth=1, mlp=8, head_scale=0.5)
     head = classifier.Head(scaled, 1000, rngs=nnx.Rngs(0))
     assert np.std(head.kernel[...]) == pytest.approx(0.01, rel=0.05)
 

@@ -9,14 +9,14 @@ import pytest
 import toy_models
 from flax import nnx, traverse_util
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import inherit, positions
 
 SIZES = {"depth": 3, "fusion_layers": 2}
 
 
 def experiment(modalities=None, **changes):
-    return config.Experiment(
+    return schema.Experiment(
         modalities=modalities or toy_models.MODALITIES,
         model=dataclasses.replace(toy_models.MODEL, **(SIZES | changes)),
     )
@@ -134,7 +134,7 @@ def test_another_boundary_without_the_norm_names_what_is_lost():
     ],
 )
 def test_a_norm_between_layers_that_was_not_trained_is_refused(source, advice):
-    with pytest.raises(config.ConfigError, match=advice):
+    with pytest.raises(schema.ConfigError, match=advice):
         inherit.inherit({}, {}, experiment(**source), experiment(fusion="bottleneck"))
 
 
@@ -223,16 +223,16 @@ def test_fixed_positions_are_those_of_the_new_grid(name, change):
 )
 def test_architectures_that_do_not_fit_are_refused(source, target, message):
     new = toy_models.classify(**(SIZES | {"fusion": "early"}))
-    with pytest.raises(config.ConfigError, match=message):
+    with pytest.raises(schema.ConfigError, match=message):
         inherit.inherit(flat(new), {}, experiment(**source), experiment(**target))
 
 
 def test_another_patch_or_no_common_modality_is_refused():
     video, audio = ({name: m} for name, m in toy_models.MODALITIES.items())
-    with pytest.raises(config.ConfigError, match="share no modality"):
+    with pytest.raises(schema.ConfigError, match="share no modality"):
         inherit.inherit({}, {}, experiment(video), experiment(audio))
     finer = {"video": dataclasses.replace(video["video"], patch=(2, 2, 2))}
-    with pytest.raises(config.ConfigError, match="modalities.video.patch is \\(2, 2, 2\\)"):
+    with pytest.raises(schema.ConfigError, match="modalities.video.patch is \\(2, 2, 2\\)"):
         inherit.inherit({}, {}, experiment(video), experiment(finer))
 
 

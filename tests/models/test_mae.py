@@ -10,8 +10,8 @@ import pytest
 import toy_models
 from flax import nnx
 
-from av_mae import config
-from av_mae.modality import MASKINGS
+from av_mae.config import schema
+from av_mae.config.modality import MASKINGS
 from av_mae.models import masking
 
 FUSIONS = ("early", "separate", "shared", "mid")
@@ -214,7 +214,7 @@ def test_bfloat16_predictions_are_float32_and_close():
     masks = toy_models.draw({"video": "random", "audio": "random"})
     run = nnx.jit(lambda model, inputs, masks: model(inputs, masks=masks))
     exact = run(toy_models.autoencoder(fusion="mid"), toy_models.inputs(), masks)
-    compute = config.Compute(dtype="bfloat16")
+    compute = schema.Compute(dtype="bfloat16")
     half = run(toy_models.autoencoder(compute, fusion="mid"), toy_models.inputs(), masks)
     for name, x in exact.predictions.items():
         y = half.predictions[name]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy_models
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 from av_mae.models import masking
 
 KINDS = [(name, kind) for name, kinds in modality_lib.MASKINGS.items() for kind in kinds]

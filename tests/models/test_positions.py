@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 from av_mae.models import positions
 
 

@@ -10,7 +10,7 @@ import pytest
 import toy_models
 from flax import nnx
 
-from av_mae import config
+from av_mae.config import schema
 from av_mae.models import attention, vit
 
 X_BTD = jnp.asarray(np.random.default_rng(1).normal(size=(3, 5, 16)), jnp.float32)
@@ -19,7 +19,7 @@ KEEP_BT = jnp.array([[True] * 5, [True, True, False, False, True], [False] * 4 +
 
 def encoder(compute=None, layers=3, **changes):
     model = dataclasses.replace(toy_models.MODEL, depth=layers, **changes)
-    spec = vit.encoder_spec(model, compute or config.Compute())
+    spec = vit.encoder_spec(model, compute or schema.Compute())
     make = lambda: vit.Encoder(layers, spec, norm=1e-6, rngs=nnx.Rngs(0))  # noqa: E731
     return toy_models.randomise(make)
 
@@ -48,7 +48,7 @@ def assert_close(ours, theirs, tolerance=1e-5):
 
 @functools.cache
 def random_step(scan, remat):
-    compute = config.Compute(scan=scan, remat=remat)
+    compute = schema.Compute(scan=scan, remat=remat)
     module = encoder(compute, layers=2, dropout=0.1, drop_path=0.4)
     return value_and_grads(module, X_BTD, keep_bt=KEEP_BT, keys_b=toy_models.keys())
 
@@ -61,7 +61,7 @@ def test_scan_and_remat_change_nothing(scan, remat):
 
 
 def test_unrolled_gradients_of_stacks_are_concatenated_not_added():
-    module = encoder(config.Compute(scan=False))
+    module = encoder(schema.Compute(scan=False))
     graphdef, params = nnx.split(module)
     grad = jax.grad(lambda p: nnx.merge(graphdef, p)(X_BTD).sum())
     text = jax.jit(grad).lower(params).as_text()
@@ -70,7 +70,7 @@ def test_unrolled_gradients_of_stacks_are_concatenated_not_added():
 
 def test_bfloat16_is_close_and_keeps_parameters_float32():
     exact, _ = value_and_grads(encoder(), X_BTD)
-    module = encoder(config.Compute(dtype="bfloat16"))
+    module = encoder(schema.Compute(dtype="bfloat16"))
     y, grads = value_and_grads(module, X_BTD.astype(jnp.bfloat16))
     assert np.abs(y - exact).max() < 0.1 * np.abs(exact).max()
     assert np.abs(y - exact).mean() < 0.02 * np.abs(exact).max()
@@ -105,7 +105,7 @@ def test_drop_path_leaves_out_whole_branches_by_example(rescale):
 
 def test_drop_path_grows_from_zero_over_the_whole_network():
     model = dataclasses.replace(toy_models.MODEL, depth=6, drop_path=0.5)
-    spec = vit.encoder_spec(model, config.Compute())
+    spec = vit.encoder_spec(model, schema.Compute())
     upper = vit.Encoder(2, spec, norm=None, first_layer=4, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(upper.unstack()[1]["drop_path"], [0.4, 0.5])
 
@@ -134,7 +134,7 @@ def test_a_key_bias_would_change_nothing():
 
 def test_layer_scale_starts_small_and_gelu_kinds_differ():
     spec = vit.encoder_spec(
-        dataclasses.replace(toy_models.MODEL, layer_scale=1e-6), config.Compute()
+        dataclasses.replace(toy_models.MODEL, layer_scale=1e-6), schema.Compute()
     )
     module = vit.Encoder(2, spec, norm=None, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(module(X_BTD), X_BTD, atol=1e-4)
@@ -143,7 +143,7 @@ def test_layer_scale_starts_small_and_gelu_kinds_differ():
 
 
 def test_initial_matrices_have_their_own_fans():
-    spec = vit.encoder_spec(config.Model(), config.Compute())
+    spec = vit.encoder_spec(schema.Model(), schema.Compute())
     block = vit.Block(spec, rngs=nnx.Rngs(0))
     bound = np.sqrt(6 / (768 + 768))
     for part in range(3):

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.models import classifier, mae, masking
 
-MODEL = config.Model(
+MODEL = schema.Model(
     width=16,
     depth=2,
     heads=2,
@@ -32,7 +32,7 @@ MODALITIES: dict[str, modality.Modality] = {
 
 
 def autoencoder(
-    compute: config.Compute | None = None,
+    compute: schema.Compute | None = None,
     modalities: dict[str, modality.Modality] | None = None,
     **changes: Any,
 ) -> mae.MaskedAutoencoder:
@@ -40,13 +40,13 @@ def autoencoder(
     modalities = modalities or MODALITIES
     return randomise(
         lambda: mae.MaskedAutoencoder(
-            modalities, model, compute or config.Compute(remat="none"), rngs=nnx.Rngs(0)
+            modalities, model, compute or schema.Compute(remat="none"), rngs=nnx.Rngs(0)
         )
     )
 
 
 def classify(
-    compute: config.Compute | None = None,
+    compute: schema.Compute | None = None,
     modalities: dict[str, modality.Modality] | None = None,
     classes: int = 3,
     **changes: Any,
@@ -57,7 +57,7 @@ def classify(
         lambda: classifier.Classifier(
             modalities,
             model,
-            compute or config.Compute(remat="none"),
+            compute or schema.Compute(remat="none"),
             classes=classes,
             rngs=nnx.Rngs(0),
         )

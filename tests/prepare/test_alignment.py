@@ -9,7 +9,7 @@ import made_media
 import numpy as np
 import pytest
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.input import pipeline, record, records
 from av_mae.prepare import build, datasets, plan
 
@@ -88,7 +88,7 @@ def _events(video, audio) -> tuple[float, float]:
 
 def _windows(folder, kind: str):
     if kind == "training":
-        dataset, augment = config.Dataset(), config.Augment(crop="centre")
+        dataset, augment = schema.Dataset(), schema.Augment(crop="centre")
         batches = pipeline.train_batches(
             folder, MODALITIES, dataset, augment, batch_size=14, seed=2
         )

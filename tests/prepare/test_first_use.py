@@ -13,7 +13,8 @@ import pytest
 import test_check
 import tiny
 
-from av_mae import config, on_demand, parse
+from av_mae import on_demand
+from av_mae.config import parse, schema
 from av_mae.prepare import cache, datasets, plan
 from av_mae.prepare.datasets import folder
 
@@ -97,15 +98,15 @@ def test_two_processes_prepare_once_and_a_config_finds_the_same_records(videos, 
 
 
 def test_what_cannot_be_prepared_is_said_by_its_key(videos, tmp_path, monkeypatch):
-    with pytest.raises(config.ConfigError, match="dataset.source=gone does not exist; name"):
+    with pytest.raises(schema.ConfigError, match="dataset.source=gone does not exist; name"):
         on_demand.resolve(experiment("gone"))
     wrong = experiment(videos, prepare="--shrot_side=48", cache=str(tmp_path / "cache"))
-    with pytest.raises(config.ConfigError, match="could not be prepared.*--shrot_side=48"):
+    with pytest.raises(schema.ConfigError, match="could not be prepared.*--shrot_side=48"):
         on_demand.resolve(wrong)
-    with pytest.raises(config.ConfigError, match="dataset.cache is set.*set dataset.source"):
+    with pytest.raises(schema.ConfigError, match="dataset.cache is set.*set dataset.source"):
         experiment("", cache="somewhere")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(config.ConfigError, match="pip install 'av_mae\\[prepare\\]'"):
+    with pytest.raises(schema.ConfigError, match="pip install 'av_mae\\[prepare\\]'"):
         on_demand.resolve(experiment(videos))
 
 

@@ -3,7 +3,7 @@
 import made_media
 import numpy as np
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from benchmarks import media
 
 
@@ -15,7 +15,7 @@ def test_a_clip_of_a_file_is_a_window_of_it_with_its_sound(tmp_path):
     wanted = media.Input(
         modality.Video(frames=4, stride=5, size=32, patch=(2, 16, 16)),
         modality.Audio(seconds=2.0, mels=16),
-        config.Augment(),
+        schema.Augment(),
         seconds=2.0,
     )
     rng, starts = np.random.default_rng(0), set()

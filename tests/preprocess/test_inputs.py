@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import config, modality
+from av_mae.config import modality, schema
 from av_mae.preprocess import audio, inputs
 
 VIDEO = modality.Video(frames=2, size=16, patch=(2, 8, 8))
 AUDIO = modality.Audio(seconds=0.32, mels=16, patch=(8, 8), mean=-6.0, std=3.0)
 BOTH = {"video": VIDEO, "audio": AUDIO}
-EVERYTHING = config.Augment(
+EVERYTHING = schema.Augment(
     color=0.8,
     gray=0.1,
     rand_augment=2,
@@ -94,7 +94,7 @@ def test_sound_and_pictures_are_drawn_apart():
 
 
 def test_rand_augment_works_on_bytes():
-    augment = config.Augment(flip=0.0, rand_augment=4)
+    augment = schema.Augment(flip=0.0, rand_augment=4)
     found = inputs.prepare(_batch(), {"video": VIDEO}, augment=augment, keys_b=_keys(4))["video"]
     pixels = (found + 1.0) * 127.5
     np.testing.assert_allclose(pixels, pixels.round(), atol=1e-3)
@@ -102,7 +102,7 @@ def test_rand_augment_works_on_bytes():
 
 
 def test_erasing_puts_noise_on_normalised_pixels():
-    augment = config.Augment(flip=0.0, erase=1.0)
+    augment = schema.Augment(flip=0.0, erase=1.0)
     found = inputs.prepare(_batch(), {"video": VIDEO}, augment=augment, keys_b=_keys(4))["video"]
     plain = inputs.prepare(_batch(), {"video": VIDEO})["video"]
     changed = np.asarray(found != plain).all(-1)

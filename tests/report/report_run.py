@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from av_mae import parse
+from av_mae.config import parse
 from av_mae.report import writer
 
 EXPERIMENT = parse.experiment(

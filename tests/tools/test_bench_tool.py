@@ -6,7 +6,7 @@ import re
 import pytest
 import tiny
 
-from av_mae import config, parse
+from av_mae.config import parse, schema
 from av_mae.tools import bench
 
 
@@ -40,5 +40,5 @@ def test_steps_on_noise_need_no_records():
 
 
 def test_without_records_it_says_so():
-    with pytest.raises(config.ConfigError, match="nowhere"):
+    with pytest.raises(schema.ConfigError, match="nowhere"):
         bench.prepared(parse.experiment(tiny.experiment("nowhere")), None, None)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import av_mae
-from av_mae import api, parse
+from av_mae import api
+from av_mae.config import parse
 from av_mae.tools import features
 
 

@@ -13,18 +13,8 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import (
-    config,
-    estimate,
-    forecast,
-    hardware,
-    parse,
-    run,
-    suggest,
-    synthetic,
-    topology,
-    train,
-)
+from av_mae import estimate, forecast, hardware, run, suggest, synthetic, topology, train
+from av_mae.config import parse, schema
 from av_mae.input import description
 from av_mae.tools import plan
 
@@ -196,7 +186,7 @@ def test_gpus_give_the_share_of_their_memory_that_jax_takes(monkeypatch):
         monkeypatch.setenv(name, ".9")
         assert topology.find("a100_40gb:8").memory == 36e9
         monkeypatch.setenv(name, "most")
-        with pytest.raises(config.ConfigError, match=f"{name} is 'most'"):
+        with pytest.raises(schema.ConfigError, match=f"{name} is 'most'"):
             topology.find("h100:8")
         monkeypatch.delenv(name)
 
@@ -245,7 +235,7 @@ def test_gpus_need_all_that_a_program_reserves_in_one_piece(platform, counted):
 
 
 def test_more_gpus_than_there_are_stand_ins_for_are_refused():
-    with pytest.raises(config.ConfigError, match="with 8 devices that could stand for them"):
+    with pytest.raises(schema.ConfigError, match="with 8 devices that could stand for them"):
         topology.find("gpu:512")
 
 
@@ -279,12 +269,12 @@ def test_what_is_split_over_tensor_is_kept_and_summed_by_parts():
 
 @pytest.mark.parametrize("name", ["v5e", "v5e:", "abc:4x4", "4x4", "2v5e:4x4"])
 def test_an_unknown_topology_is_refused(name):
-    with pytest.raises(config.ConfigError, match="expected here, TPUs as in"):
+    with pytest.raises(schema.ConfigError, match="expected here, TPUs as in"):
         topology.find(name)
 
 
 def test_the_size_of_the_data_has_to_come_from_somewhere():
-    with pytest.raises(config.ConfigError, match="nowhere.*--clips=N"):
+    with pytest.raises(schema.ConfigError, match="nowhere.*--clips=N"):
         plan.plan(EXPERIMENT, "here", None, None)
 
 

@@ -11,7 +11,8 @@ import sys
 
 from absl import app, flags
 
-from av_mae import config, cores
+from av_mae import cores
+from av_mae.config import schema
 
 _DECODE = flags.DEFINE_enum(
     "decode", "sample", ["sample", "all"], "Pictures that are decoded: three a clip, or all."
@@ -37,7 +38,7 @@ def _main(arguments: list[str]) -> None:
         _leave("name the folder of one data set: python -m av_mae.prepare.check records/mine")
     try:
         sys.exit(0 if _check(pathlib.Path(arguments[1])) else _WRONG)
-    except (config.ConfigError, ValueError, OSError) as error:
+    except (schema.ConfigError, ValueError, OSError) as error:
         _leave(str(error))
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from absl import flags, logging
 
-from av_mae import config
+from av_mae.config import schema
 
 BAD_DATA = 65  # EX_DATAERR: records that cannot be used
 BAD_CONFIG = 78  # EX_CONFIG: a config that cannot run
@@ -40,7 +40,7 @@ def _sentence(error: BaseException) -> str:
     root = error
     while root.__context__ is not None:
         root = root.__context__
-    if isinstance(root, config.ConfigError):
+    if isinstance(root, schema.ConfigError):
         return str(root)
     near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', f"{error} {root}")
     if near:
@@ -67,5 +67,5 @@ def leave(code: int, error: object) -> NoReturn:
 
 def _ours_or_serious(record: standard_logging.LogRecord) -> bool:
     """Libraries may warn; what they merely tell (orbax: ten lines a checkpoint) is left out."""
-    own = pathlib.Path(__file__).parent
+    own = pathlib.Path(__file__).parents[1]
     return record.levelno > standard_logging.INFO or own in pathlib.Path(record.pathname).parents

@@ -1,7 +1,7 @@
 """The schema of an experiment: every key a config may set, its type, its default and its meaning.
 
-A config file returns an `ml_collections.ConfigDict`; `av_mae.parse` turns it, once, into the frozen
-dataclasses below.
+A config file returns an `ml_collections.ConfigDict`; `av_mae.config.parse` turns it, once, into the
+frozen dataclasses below.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from av_mae import modality as modality_lib
+from av_mae.config import modality as modality_lib
 
 # width, depth, heads, mlp (Dosovitskiy et al. 2021; Ti, S: Touvron et al. 2021).
 VARIANTS = {
@@ -216,7 +216,7 @@ class Experiment:
     log_every: str = "50 steps"  # line, metrics.jsonl, TensorBoard
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dict; `av_mae.parse` reads it back to an equal experiment."""
+        """Plain nested dict; `av_mae.config.parse` reads it back to an equal experiment."""
         return dataclasses.asdict(self)
 
     def digest(self) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from av_mae import config
+from av_mae.config import schema
 
 _UNITS = {"step": "steps", "epoch": "epochs", "example": "examples", "percent": "%"}
 
@@ -12,7 +12,7 @@ def steps(duration: str, *, steps_per_epoch: float, batch_size: int, total: int 
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]+|%)", duration.strip())
     unit = _UNITS.get(match[2].rstrip("s"), match[2]) if match else ""
     if not match or unit not in ("steps", "epochs", "examples", "%"):
-        raise config.ConfigError(
+        raise schema.ConfigError(
             f"duration {duration!r}: expected a number and steps, epochs, examples or %, "
             'as in "5 epochs"'
         )
