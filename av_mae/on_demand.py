@@ -12,8 +12,8 @@ import shlex
 import subprocess
 import sys
 
-from av_mae import storage
 from av_mae.config import schema
+from av_mae.input import storage
 
 CACHE = "~/.cache/av_mae/records"
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 LEAVES = {
     "config", "config.modality", "config.schema", "config.durations", "config.parse",
-    "cores", "storage", "version",
+    "input.cores", "input.storage", "version",
 }  # fmt: skip
 MODELS = {"models.mae", "models.classifier"}
 

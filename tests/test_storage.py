@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from av_mae import storage
+from av_mae.input import storage
 
 
 @pytest.fixture(params=["local", "file", "memory"])

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from av_mae import storage
 from av_mae.config import schema
-from av_mae.input import records
+from av_mae.input import records, storage
 
 # A store takes milliseconds to answer, and a large data set has thousands of index files.
 _READERS = 32

@@ -14,11 +14,10 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from av_mae import cores
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
+from av_mae.input import cores, order, records, source
 from av_mae.input import example as example_lib
-from av_mae.input import order, records, source
 
 Batch = dict[str, np.ndarray]
 

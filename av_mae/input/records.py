@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import storage
 from av_mae.config import schema
-from av_mae.input import record
+from av_mae.input import record, storage
 
 INFO_FILE = "av_mae.json"
 # Records of format 1 have pictures in every clip and no boxes; all else is the same.

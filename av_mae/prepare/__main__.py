@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from av_mae import cores, storage
+from av_mae.input import cores, storage
 from av_mae.prepare import build, cache, container, datasets, plan, report
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]

@@ -20,7 +20,7 @@ import apache_beam  # pyright: ignore[reportMissingImports]
 from apache_beam.metrics import metric  # pyright: ignore[reportMissingImports]
 from apache_beam.options import pipeline_options  # pyright: ignore[reportMissingImports]
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import plan, state
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pathlib
 import time
 from collections.abc import Iterator
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import container
 
 _ATTEMPTS = 3

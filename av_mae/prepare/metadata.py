@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import storage
-from av_mae.input import records
+from av_mae.input import records, storage
 
 
 def write(folder: pathlib.Path, info: records.Info) -> None:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import datasets, plan, state
 
 if TYPE_CHECKING:

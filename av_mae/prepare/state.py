@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import plan
 
 FOLDER = ".prepare"

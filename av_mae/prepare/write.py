@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from av_mae import storage, version
-from av_mae.input import boxes, record, records
+from av_mae import version
+from av_mae.input import boxes, record, records, storage
 from av_mae.prepare import clip, datasets, metadata, plan, pool, report, state, statistics
 
 DATASET_VERSION = "1.0.0"

@@ -28,7 +28,7 @@ def contents(out):
 def test_from_and_to_addresses_it_makes_the_same_bytes(prepared, media_folder, tmp_path):
     listing = folder.clips(f"file://{media_folder}", datasets.Options())
     out = f"file://{tmp_path}/deep/tiny"
-    from av_mae import storage
+    from av_mae.input import storage
 
     report = build.build(listing, storage.path(out), SETTINGS, pipeline=OPTIONS)
     assert report.clips == 30

@@ -11,8 +11,8 @@ import sys
 
 from absl import app, flags
 
-from av_mae import cores
 from av_mae.config import schema
+from av_mae.input import cores
 
 _DECODE = flags.DEFINE_enum(
     "decode", "sample", ["sample", "all"], "Pictures that are decoded: three a clip, or all."

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import datasets
 
 TAKES = ("media", "val_share", "ignore_columns")

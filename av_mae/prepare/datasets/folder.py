@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import datasets
 
 TAKES = ("val_share",)

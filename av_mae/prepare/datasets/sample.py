@@ -2,7 +2,7 @@
 
 import pathlib
 
-from av_mae import storage
+from av_mae.input import storage
 from av_mae.prepare import datasets, sample
 from av_mae.prepare.datasets import folder
 
