@@ -41,7 +41,7 @@ class Work:
 
     Attributes:
         flops: as the compiler counts them, our kernels at what they tell it; None without one.
-        needed: matrix products that the model needs, as `av_mae.flops` counts them.
+        needed: matrix products that the model needs, as `av_mae.models.flops` counts them.
         moved: bytes between the device and its memory; None where they were not counted.
         sent: bytes to other devices, by kind of collective.
     """

@@ -13,10 +13,11 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from av_mae import flops, hardware, on_demand, optim, sharding, state, tasks
+from av_mae import hardware, on_demand, optim, sharding, state, tasks
 from av_mae.config import durations, schema
 from av_mae.config.modality import Audio
 from av_mae.input import description, records
+from av_mae.models import flops
 from av_mae.preprocess import canvas
 from av_mae.report import writer
 

@@ -15,8 +15,8 @@ from absl import logging
 from av_mae import best, checkpoint, evaluate, evaluators, init_from, run, sharding, state, timing
 from av_mae.config import schema
 from av_mae.input import pipeline
-from av_mae.metrics import Diverged
 from av_mae.report import history, page
+from av_mae.tasks.metrics import Diverged
 
 # EX_TEMPFAIL: stopped by SIGTERM after saving; running the same command again continues.
 PREEMPTED = 75

@@ -15,7 +15,7 @@ masks that lie on the device.
 
 Every measurement is a process of its own, so that no memory is counted twice, and one that does
 not fit the device is noted as such. The figures to compare are `clips_per_second` and
-`of_product`: the products that the model needs, by av_mae.flops, over the rate of one large
+`of_product`: the products that the model needs, by av_mae.models.flops, over the rate of one large
 product of the same framework and type, measured in the same process (8192 cubed on a GPU). The
 JSON is written after every measurement. `--profile` lists the kernels that took longest.
 """

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from av_mae import flops
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import classifier, mae
+from av_mae.models import classifier, flops, mae
 
 MODALITIES = {
     "video": modality_lib.Video(frames=8, size=64, mask_ratio=0.75),

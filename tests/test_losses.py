@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import losses
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
+from av_mae.tasks import losses
 
 VIDEO = modality_lib.Video(
     frames=2, size=4, patch=(2, 2, 2), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), weight=2.0

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import metrics
+from av_mae.tasks import metrics
 
 KINDS = {
     "accuracy": metrics.Accuracy.of,

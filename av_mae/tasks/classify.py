@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import losses, metrics
 from av_mae.config import schema
 from av_mae.models import classifier, fusion
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
-from av_mae.tasks import presence
+from av_mae.tasks import losses, metrics, presence
 
 
 @dataclasses.dataclass(frozen=True)

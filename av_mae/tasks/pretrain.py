@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from av_mae import losses
 from av_mae.config import schema
 from av_mae.config.modality import Modality
 from av_mae.models import mae, masking
 from av_mae.preprocess import inputs as inputs_lib
-from av_mae.tasks import presence
+from av_mae.tasks import losses, presence
 
 
 @flax.struct.dataclass

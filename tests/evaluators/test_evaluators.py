@@ -14,10 +14,11 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import api, evaluators, losses, metrics, run, sharding
+from av_mae import api, evaluators, run, sharding
 from av_mae.config import parse, schema
 from av_mae.evaluators import batches, classification, knn
 from av_mae.input import pipeline
+from av_mae.tasks import losses, metrics
 
 
 class Silent:

@@ -7,8 +7,8 @@ import scenic_cases
 from flax import nnx
 from test_scenic_pretrain import compare_gradients
 
-from av_mae import losses
 from av_mae.convert.scenic_rules import NAMES
+from av_mae.tasks import losses
 
 CASES = golden_cases.found("scenic/finetune")
 

@@ -10,10 +10,10 @@ import pytest
 import scenic_cases
 from flax import nnx
 
-from av_mae import losses, optim
+from av_mae import optim
 from av_mae.config import modality, schema
 from av_mae.models import masking
-from av_mae.tasks import pretrain
+from av_mae.tasks import losses, pretrain
 
 _TARGETS = {"raw": "none", "std_patch": "patch", "std_both_flags": "patch"}
 

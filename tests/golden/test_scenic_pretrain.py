@@ -10,8 +10,8 @@ import pytest
 import scenic_cases
 from flax import nnx
 
-from av_mae import losses
 from av_mae.convert.scenic_rules import NAMES
+from av_mae.tasks import losses
 
 CASES = golden_cases.found("scenic/pretrain") + golden_cases.found("scenic/pretrain_single")
 

@@ -12,9 +12,10 @@ import optax
 import scenic_cases
 from flax import nnx, traverse_util
 
-from av_mae import checkpoint, losses, state, tasks
+from av_mae import checkpoint, state, tasks
 from av_mae.convert import describe, mmaction2, read, table, videomae
 from av_mae.models import masking
+from av_mae.tasks import losses
 
 
 def model(saved: checkpoint.Saved) -> tuple[Any, Any, Any]:

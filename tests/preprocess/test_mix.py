@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import losses
 from av_mae.preprocess import mix
+from av_mae.tasks import losses
 
 SHAPES = {"video": (2, 8, 8, 3), "audio": (12, 4)}
 
