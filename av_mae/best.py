@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from absl import logging
 
-from av_mae.checkpoint import Checkpoints
 from av_mae.config import schema
-from av_mae.state import TrainState
+from av_mae.experiment.checkpoint import Checkpoints
+from av_mae.experiment.state import TrainState
 
 
 class Best:

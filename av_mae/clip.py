@@ -62,12 +62,12 @@ def read(
         ModuleNotFoundError: PyAV is not installed.
     """
     try:
-        from av_mae.prepare import container, media
+        from av_mae.prepare.media import container, decode
     except ModuleNotFoundError as error:
         message = "reading media files needs PyAV: pip install av_mae[prepare]"
         raise ModuleNotFoundError(message, name=error.name) from error
     try:
-        found = media.read(path, fps=fps, short_side=short_side, start=start, end=end)
+        found = decode.read(path, fps=fps, short_side=short_side, start=start, end=end)
     except container.UnreadableError as error:
         if not str(error).startswith("no video stream"):
             raise ValueError(f"{os.fspath(path)}: {error}") from error
@@ -82,7 +82,7 @@ def _sound_only(path: str | os.PathLike[str], start: float, end: float) -> Clip:
     import av
     from av import error as av_error
 
-    from av_mae.prepare import clock, container
+    from av_mae.prepare.media import clock, container
 
     limits = container.Limits()
     sound = clock.Sound(longest=limits.seconds + 2 * _PREROLL)

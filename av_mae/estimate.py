@@ -7,9 +7,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from av_mae import sharding
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
+from av_mae.experiment import sharding
 
 Modalities = Mapping[str, modality_lib.Modality]
 

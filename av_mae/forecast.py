@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from av_mae import estimate, hardware, hlo, run, sharding, synthetic
+from av_mae import estimate, hlo, synthetic
 from av_mae.config import schema
+from av_mae.experiment import hardware, run, sharding
 from av_mae.input import records
 from av_mae.topology import Topology
 

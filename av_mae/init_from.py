@@ -8,9 +8,9 @@ import jax
 from absl import logging
 from flax import traverse_util
 
-from av_mae import run, state
 from av_mae.config import schema
 from av_mae.convert import describe, read
+from av_mae.experiment import run, state
 from av_mae.models import inherit
 
 

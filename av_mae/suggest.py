@@ -4,8 +4,9 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from av_mae import estimate, run
+from av_mae import estimate
 from av_mae.config import schema
+from av_mae.experiment import run
 from av_mae.input import records
 from av_mae.topology import Topology
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import psutil
 
-from av_mae.run import Run
+from av_mae.experiment.run import Run
 
 
 class Schedule:

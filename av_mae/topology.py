@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from av_mae import hardware
 from av_mae.config import schema
+from av_mae.experiment import hardware
 
 # A bare `gpu:8` means servers of this one.
 USUAL_GPU = "h100"

@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from av_mae import host, run, sharding, state, synthetic
+from av_mae import host, synthetic
+from av_mae.experiment import run, sharding, state
 from benchmarks import gpu_case
 
 KERNELS = 25

@@ -20,8 +20,9 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import checkpoint, host, run, speed, synthetic, timing, train
+from av_mae import host, speed, synthetic, timing, train
 from av_mae.config import command_line, parse, schema
+from av_mae.experiment import checkpoint, run
 from av_mae.input import cores
 from av_mae.report import history
 

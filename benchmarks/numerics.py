@@ -15,8 +15,9 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import run, sharding, train
+from av_mae import train
 from av_mae.config import command_line, parse, schema
+from av_mae.experiment import run, sharding
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps of each run.")

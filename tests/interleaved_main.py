@@ -4,7 +4,7 @@ import runpy
 
 import jax
 
-from av_mae import sharding
+from av_mae.experiment import sharding
 
 if __name__ == "__main__":
     make_mesh = sharding.make_mesh

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae import checkpoint, sharding, state
 from av_mae.config import parse, schema
+from av_mae.experiment import checkpoint, sharding, state
 
 EXPERIMENT = parse.experiment({"modalities": {"video": {}}})
 

@@ -9,8 +9,9 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import run, sharding, tasks
+from av_mae import tasks
 from av_mae.config import parse, schema
+from av_mae.experiment import run, sharding
 from av_mae.input import pipeline
 from configs import common
 

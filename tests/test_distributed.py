@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import checkpoint, train
+from av_mae import train
 from av_mae.config import parse
+from av_mae.experiment import checkpoint
 
 
 @pytest.fixture(scope="module")

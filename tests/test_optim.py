@@ -7,8 +7,8 @@ import optax
 import pytest
 from flax import nnx
 
-from av_mae import fingerprint, optim, state
 from av_mae.config import schema
+from av_mae.experiment import fingerprint, optim, state
 from av_mae.models import primitives, vit
 
 SIZES = schema.Model(width=8, depth=4, heads=2, mlp=16)

@@ -7,8 +7,9 @@ import shutil
 import pytest
 import tiny
 
-from av_mae import evaluate, run, train
+from av_mae import evaluate, train
 from av_mae.config import parse, schema
+from av_mae.experiment import run
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from av_mae import sharding
 from av_mae.config import schema
+from av_mae.experiment import sharding
 
 
 def _shapes(**shapes):

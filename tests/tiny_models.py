@@ -9,9 +9,10 @@ import numpy as np
 import tiny
 from flax import nnx
 
-from av_mae import api, checkpoint, state, tasks
+from av_mae import api, tasks
 from av_mae.clip import Clip
 from av_mae.config import parse, schema
+from av_mae.experiment import checkpoint, state
 
 
 def model(task: str = "classify", seed: int = 0, **changes: Any) -> api.Model:

@@ -5,9 +5,9 @@ import pathlib
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import checkpoint
 from av_mae.config import command_line, parse, schema
 from av_mae.convert import read, write
+from av_mae.experiment import checkpoint
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What the file does not show of its model, as in configs/."

@@ -8,10 +8,11 @@ from typing import Any
 from absl import logging
 from flax import nnx, traverse_util
 
-from av_mae import checkpoint, state, tasks
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import describe, huggingface, keras, mmaction2, scenic, table, videomae
 from av_mae.convert.foreign import ForeignFileError
+from av_mae.experiment import checkpoint, state
 
 # In the order in which they are tried; a later one takes what an earlier one leaves.
 FAMILIES = (huggingface, keras, mmaction2, videomae, scenic)

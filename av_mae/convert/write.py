@@ -8,10 +8,10 @@ from typing import Any
 from absl import logging
 from flax import traverse_util
 
-from av_mae import checkpoint
 from av_mae.config import schema
 from av_mae.convert import huggingface, table, videomae
 from av_mae.convert.foreign import Arrays
+from av_mae.experiment import checkpoint
 from av_mae.models import inherit
 
 # What VideoMAE's program has, by key; whatever else would be lost.

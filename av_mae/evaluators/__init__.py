@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from av_mae.config import schema
 from av_mae.evaluators import classification, knn, reconstruction
+from av_mae.experiment.run import Run
 from av_mae.report import writer
-from av_mae.run import Run
 
 KINDS = {
     "classification": classification.Classification,

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from av_mae import sharding, state
 from av_mae.config import schema
 from av_mae.config.modality import Modality
+from av_mae.experiment import sharding, state
+from av_mae.experiment.run import Run
 from av_mae.input import pipeline
-from av_mae.run import Run
 from av_mae.tasks import presence
 
 _INPUTS = ("video", "audio")

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import sharding, state
 from av_mae.config import schema
 from av_mae.evaluators import batches, fetch
+from av_mae.experiment import sharding, state
+from av_mae.experiment.run import Run
 from av_mae.report import writer
-from av_mae.run import Run
 
 TEMPERATURE = 0.07
 BLOCK = 512  # asked rows at a time: similarities to 200,000 known rows and their order are 1.2 GB

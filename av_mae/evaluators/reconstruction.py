@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from av_mae import reconstruction, sharding, state
+from av_mae import reconstruction
 from av_mae.config import schema
 from av_mae.evaluators import batches, fetch
+from av_mae.experiment import sharding, state
+from av_mae.experiment.run import Run
 from av_mae.report import writer
-from av_mae.run import Run
 from av_mae.tasks import losses
 
 GALLERY = 4  # clips shown

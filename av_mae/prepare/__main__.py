@@ -18,7 +18,8 @@ from typing import NoReturn
 from absl import app, flags
 
 from av_mae.input import cores, storage
-from av_mae.prepare import build, cache, container, datasets, plan, report
+from av_mae.prepare import build, cache, datasets, plan, report
+from av_mae.prepare.media import container
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
     "dataset",

@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from av_mae.prepare import container, datasets
+from av_mae.prepare import datasets
+from av_mae.prepare.media import container
 
 
 @dataclasses.dataclass(frozen=True)

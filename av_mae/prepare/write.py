@@ -13,7 +13,8 @@ import numpy as np
 
 from av_mae import version
 from av_mae.input import boxes, record, records, storage
-from av_mae.prepare import clip, datasets, metadata, plan, pool, report, state, statistics
+from av_mae.prepare import datasets, metadata, plan, pool, report, state, statistics
+from av_mae.prepare.media import clip
 
 DATASET_VERSION = "1.0.0"
 

@@ -15,8 +15,9 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from av_mae import host, run, speed, train
+from av_mae import host, speed, train
 from av_mae.config import command_line, parse, schema
+from av_mae.experiment import run
 from av_mae.input import records
 from av_mae.tools import experiments
 

@@ -7,9 +7,10 @@ import pytest
 import tiny
 from test_read import PTH, SCENIC
 
-from av_mae import checkpoint, run, train
+from av_mae import train
 from av_mae.config import parse, schema
 from av_mae.convert import read
+from av_mae.experiment import checkpoint, run
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from flax import nnx, serialization, traverse_util
 from test_read import DATA, FACE
 
 import av_mae
-from av_mae import api, checkpoint, state, tasks
+from av_mae import api, tasks
 from av_mae.convert import read
+from av_mae.experiment import checkpoint, state
 from av_mae.models import masking
 
 SCENIC = {

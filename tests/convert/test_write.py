@@ -11,9 +11,10 @@ from flax import nnx
 from test_read import FACE, KNOWN, PTH, SCENIC
 
 import av_mae
-from av_mae import checkpoint, state, tasks
+from av_mae import tasks
 from av_mae.config import parse, schema
 from av_mae.convert import read, videomae, write
+from av_mae.experiment import checkpoint, state
 from configs.ucf101 import pretrain
 
 ROOT = pathlib.Path(__file__).parents[2]

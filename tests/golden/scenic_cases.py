@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
 
-from av_mae import state, tasks
+from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import describe, scenic, scenic_rules, table
 from av_mae.convert.scenic_rules import NAMES
+from av_mae.experiment import state
 from av_mae.models import masking
 
 _FUSIONS = {"concat_and_encode": "early", "same_encoder": "shared"}

@@ -10,8 +10,8 @@ import pytest
 import scenic_cases
 from flax import nnx
 
-from av_mae import optim
 from av_mae.config import modality, schema
+from av_mae.experiment import optim
 from av_mae.models import masking
 from av_mae.tasks import losses, pretrain
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from flax import nnx, traverse_util
 
-from av_mae import state, tasks
+from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import scenic, scenic_rules, table
+from av_mae.experiment import state
 from av_mae.models import inherit
 
 _FUSIONS = {

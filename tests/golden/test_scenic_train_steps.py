@@ -15,9 +15,9 @@ import pytest
 import scenic_cases
 from flax import nnx
 
-from av_mae import optim, state
 from av_mae.config import schema
 from av_mae.convert.scenic_rules import NAMES
+from av_mae.experiment import optim, state
 from av_mae.models import mae
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix

@@ -10,9 +10,10 @@ import pytest
 import videomae_cases as cases
 from flax import nnx, traverse_util
 
-from av_mae import optim, state, tasks
+from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import table, videomae
+from av_mae.experiment import optim, state
 from av_mae.models import mae, masking
 from av_mae.preprocess import inputs as inputs_lib
 

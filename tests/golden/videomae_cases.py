@@ -12,8 +12,9 @@ import optax
 import scenic_cases
 from flax import nnx, traverse_util
 
-from av_mae import checkpoint, state, tasks
+from av_mae import tasks
 from av_mae.convert import describe, mmaction2, read, table, videomae
+from av_mae.experiment import checkpoint, state
 from av_mae.models import masking
 from av_mae.tasks import losses
 

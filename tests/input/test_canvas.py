@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from av_mae import run, sharding, train
+from av_mae import train
 from av_mae.config import parse, schema
+from av_mae.experiment import run, sharding
 from av_mae.input import pipeline, video
 from av_mae.preprocess import canvas
 from av_mae.tools import plan

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from av_mae import sharding
+from av_mae.experiment import sharding
 from av_mae.models import attention, flash
 
 

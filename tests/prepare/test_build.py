@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from av_mae.input import record, records
-from av_mae.prepare import build, datasets, media, plan, sample
+from av_mae.prepare import build, datasets, plan, sample
+from av_mae.prepare.media import decode
 from av_mae.preprocess import audio
 
 SETTINGS = made_media.SETTINGS
@@ -57,7 +58,7 @@ def test_every_readable_clip_is_in_its_split_once(prepared, listing):
 def test_a_record_holds_what_the_file_shows(prepared, media_folder):
     info = records.Info.load(prepared)
     for id, clip in clips(prepared, "test").items():
-        direct = media.read(media_folder / id, fps=SETTINGS.fps, short_side=SETTINGS.short_side)
+        direct = decode.read(media_folder / id, fps=SETTINGS.fps, short_side=SETTINGS.short_side)
         assert clip.fps == SETTINGS.fps and (clip.height, clip.width) == (48, 48)
         assert clip.source == id
         assert info.labels[clip.labels[0]] == id.split("/")[1]

@@ -7,7 +7,7 @@ import av.error
 import numpy as np
 import pytest
 
-from av_mae.prepare import clock
+from av_mae.prepare.media import clock
 
 
 def sampled(times, *, fps, length, **limits):

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("upath")
 
-from av_mae.prepare import container, fetch
+from av_mae.prepare.media import container, fetch
 
 
 @pytest.fixture

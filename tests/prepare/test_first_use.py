@@ -13,9 +13,8 @@ import pytest
 import test_check
 import tiny
 
-from av_mae import on_demand
 from av_mae.config import parse, schema
-from av_mae.prepare import cache, datasets, plan
+from av_mae.prepare import cache, datasets, first_use, plan
 from av_mae.prepare.datasets import folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -89,7 +88,7 @@ def test_two_processes_prepare_once_and_a_config_finds_the_same_records(videos, 
     paths = {out.splitlines()[-1] for out, _ in told}
     assert len(paths) == 1
     assert sum("preparing" in errors for _, errors in told) == 1
-    found = on_demand.resolve(
+    found = first_use.resolve(
         experiment(videos, prepare="--short_side=48", cache=str(tmp_path / "cache"))
     )
     assert paths == {found.dataset.path}
@@ -99,17 +98,17 @@ def test_two_processes_prepare_once_and_a_config_finds_the_same_records(videos, 
 
 def test_what_cannot_be_prepared_is_said_by_its_key(videos, tmp_path, monkeypatch):
     with pytest.raises(schema.ConfigError, match="dataset.source=gone does not exist; name"):
-        on_demand.resolve(experiment("gone"))
+        first_use.resolve(experiment("gone"))
     wrong = experiment(videos, prepare="--shrot_side=48", cache=str(tmp_path / "cache"))
     with pytest.raises(schema.ConfigError, match="could not be prepared.*--shrot_side=48"):
-        on_demand.resolve(wrong)
+        first_use.resolve(wrong)
     with pytest.raises(schema.ConfigError, match="dataset.cache is set.*set dataset.source"):
         experiment("", cache="somewhere")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(schema.ConfigError, match="pip install 'av_mae\\[prepare\\]'"):
-        on_demand.resolve(experiment(videos))
+        first_use.resolve(experiment(videos))
 
 
 def test_records_that_a_config_names_are_left_as_they_are():
     named = experiment("")
-    assert on_demand.resolve(named) is named
+    assert first_use.resolve(named) is named

@@ -11,7 +11,8 @@ import made_media
 import numpy as np
 import pytest
 
-from av_mae.prepare import container, media, pool
+from av_mae.prepare import pool
+from av_mae.prepare.media import container, decode
 
 FPS = 12.5
 
@@ -70,7 +71,7 @@ def _common(row):
 def decoded(path):
     """The clip of a file at 12.5 frames a second, its pictures averaged, or why there is none."""
     try:
-        return media.decode(path, _small, fps=FPS, short_side=256)
+        return decode.decode(path, _small, fps=FPS, short_side=256)
     except container.UnreadableError as error:
         return str(error)
 
@@ -155,7 +156,7 @@ def test_every_frame_of_the_manifest_is_decoded(files, clips):
         row, path = files[name]
         if row["width"] * row["height"] * row["frames"] > 1e7:
             continue  # the larger ones are only slower
-        clip = media.decode(path, _small, fps=None, short_side=64)
+        clip = decode.decode(path, _small, fps=None, short_side=64)
         assert len(clip.pictures) == pytest.approx(row["frames"], abs=1), name
 
 

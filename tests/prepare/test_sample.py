@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from av_mae.prepare import media, sample
+from av_mae.prepare import sample
+from av_mae.prepare.media import decode
 
 
 def test_the_same_clip_is_the_same_bytes(tmp_path):
@@ -23,7 +24,7 @@ def test_clips_are_real_files_with_picture_and_sound(tmp_path):
     sample.render_clip(sample.Task(str(path), "moving", "beeping", (0,)))
     with av.open(str(path)) as file:
         assert [stream.codec_context.name for stream in file.streams] == ["h264", "aac"]
-    clip = media.read(path)
+    clip = decode.read(path)
     assert clip.frames.shape == (50, 64, 64, 3)
     assert clip.duration == pytest.approx(2.0, abs=0.05)
     assert np.abs(clip.audio).max() > 0.05

@@ -4,7 +4,7 @@ import made_media
 import numpy as np
 import pytest
 
-from av_mae.prepare import container, sound
+from av_mae.prepare.media import container, sound
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.m4a", "no suffix"])

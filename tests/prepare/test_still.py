@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from av_mae.prepare import container, still
+from av_mae.prepare.media import container, still
 
 COLOUR = (200, 100, 40)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from sklearn import datasets
 
-from av_mae import sharding
+from av_mae.experiment import sharding
 from av_mae.preprocess import rand_augment
 
 SIZE = (60, 84)  # height, width

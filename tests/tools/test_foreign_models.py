@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import av_mae
-from av_mae import checkpoint
 from av_mae.convert import read
+from av_mae.experiment import checkpoint
 from av_mae.tools import features, predict
 
 DATA = pathlib.Path(__file__).parents[1] / "golden" / "data" / "videomae"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import estimate, forecast, hardware, run, suggest, synthetic, topology, train
+from av_mae import estimate, forecast, suggest, synthetic, topology, train
 from av_mae.config import parse, schema
+from av_mae.experiment import hardware, run
 from av_mae.input import description
 from av_mae.tools import plan
 

@@ -12,9 +12,9 @@ import av.error
 import numpy as np
 from jaxtyping import Int16
 
-from av_mae.prepare import clock, container
-from av_mae.prepare import damage as damage_lib
-from av_mae.prepare.container import Limits, UnreadableError
+from av_mae.prepare.media import clock, container
+from av_mae.prepare.media import damage as damage_lib
+from av_mae.prepare.media.container import Limits, UnreadableError
 
 # Decoders need some packets before their first right sample.
 _PREROLL = 1.0

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae import sharding
 from av_mae.config import schema
+from av_mae.experiment import sharding
 
 
 def digest(tree: Any) -> dict[str, int]:

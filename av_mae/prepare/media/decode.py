@@ -12,10 +12,10 @@ import av.error
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from av_mae.prepare import clock, container
-from av_mae.prepare import damage as damage_lib
-from av_mae.prepare.container import Limits, UnreadableError
-from av_mae.prepare.picture import Scaler
+from av_mae.prepare.media import clock, container
+from av_mae.prepare.media import damage as damage_lib
+from av_mae.prepare.media.container import Limits, UnreadableError
+from av_mae.prepare.media.picture import Scaler
 
 # Seconds that the packets of picture and sound may lie apart in a file.
 _INTERLEAVING = 10.0

@@ -2,7 +2,7 @@
 
 import math
 
-from av_mae.prepare.container import UnreadableError
+from av_mae.prepare.media.container import UnreadableError
 
 # A clip in which less than this could be decoded is rejected.
 _LEAST_SECONDS = 1.0

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from av_mae.prepare import container, fetch, media, sound, still
+from av_mae.prepare.media import container, decode, fetch, sound, still
 
 _JPEG_SIDE = 65_500
 
@@ -64,10 +64,10 @@ def content(job: Job) -> Content | Rejected:
     Raises:
         FetchError: it is remote, and its store does not answer.
     """
-    decode = {"video": _video, "sound": _sound, "picture": _picture}[job.kind]
+    read = {"video": _video, "sound": _sound, "picture": _picture}[job.kind]
     try:
         with fetch.local(job.path, job.scratch, job.limits) as path:
-            return decode(dataclasses.replace(job, path=path))
+            return read(dataclasses.replace(job, path=path))
     except fetch.FetchError:
         raise
     except container.UnreadableError as error:
@@ -79,7 +79,7 @@ def content(job: Job) -> Content | Rejected:
 
 
 def _video(job: Job) -> Content:
-    clip = media.decode(
+    clip = decode.decode(
         job.path,
         lambda picture_hw3: _jpeg(picture_hw3, job.quality),
         fps=job.fps,

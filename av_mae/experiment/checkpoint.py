@@ -23,9 +23,9 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
-from av_mae import fingerprint, sharding
 from av_mae.config import parse, schema
-from av_mae.state import TrainState
+from av_mae.experiment import fingerprint, sharding
+from av_mae.experiment.state import TrainState
 from av_mae.version import __version__
 
 _SLICED = 4 * 2**20  # bytes from which devices with the same array share the writing of it

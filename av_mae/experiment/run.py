@@ -13,11 +13,13 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from av_mae import hardware, on_demand, optim, sharding, state, tasks
+from av_mae import tasks
 from av_mae.config import durations, schema
 from av_mae.config.modality import Audio
+from av_mae.experiment import hardware, optim, sharding, state
 from av_mae.input import description, records
 from av_mae.models import flops
+from av_mae.prepare import first_use
 from av_mae.preprocess import canvas
 from av_mae.report import writer
 
@@ -111,7 +113,7 @@ def build(experiment: schema.Experiment) -> Run:
 
     Media files that the experiment names instead of records are prepared first.
     """
-    experiment = on_demand.resolve(experiment)
+    experiment = first_use.resolve(experiment)
     info = description.of(experiment.dataset)
     logging.info("records: %s", experiment.dataset.path)
     if info.audio_mean is not None and info.audio_std is not None:

@@ -13,7 +13,7 @@ import av
 import av.error
 from av.stream import Disposition
 
-from av_mae.prepare import clock
+from av_mae.prepare.media import clock
 
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 

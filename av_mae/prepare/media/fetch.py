@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from av_mae.input import storage
-from av_mae.prepare import container
+from av_mae.prepare.media import container
 
 _ATTEMPTS = 3
 _PIECE = 2**20

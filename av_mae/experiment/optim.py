@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from av_mae import sharding
 from av_mae.config import schema
+from av_mae.experiment import sharding
 from av_mae.models import vit
 
 

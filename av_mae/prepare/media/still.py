@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from av_mae.prepare import container, picture
-from av_mae.prepare.container import Limits, UnreadableError
+from av_mae.prepare.media import container, picture
+from av_mae.prepare.media.container import Limits, UnreadableError
 
 # Of Pillow's formats those that photographs are kept in; some of the others run programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
