@@ -19,7 +19,7 @@ from av_mae.config.modality import Audio
 from av_mae.experiment import hardware, optim, sharding, state
 from av_mae.input import description, records
 from av_mae.models import flops
-from av_mae.prepare import first_use
+from av_mae.prepare.shards import first_use
 from av_mae.preprocess import canvas
 from av_mae.report import writer
 

@@ -18,8 +18,9 @@ from typing import NoReturn
 from absl import app, flags
 
 from av_mae.input import cores, storage
-from av_mae.prepare import build, cache, datasets, plan, report
+from av_mae.prepare import datasets
 from av_mae.prepare.media import container
+from av_mae.prepare.shards import build, cache, plan, report
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
     "dataset",
@@ -214,7 +215,7 @@ def _build(
     workers = _WORKERS.value or cores.count()
     pipeline = None
     if _RUNNER.value is not None:
-        from av_mae.prepare import beam
+        from av_mae.prepare.shards import beam
 
         pipeline = beam.options(_RUNNER.value, beam_options, workers)
     return build.build(

@@ -6,8 +6,9 @@ import made_media
 import numpy as np
 import pytest
 
-from av_mae.prepare import build, datasets, sample
+from av_mae.prepare import datasets, sample
 from av_mae.prepare.datasets import folder
+from av_mae.prepare.shards import build
 
 
 @pytest.fixture(scope="session")

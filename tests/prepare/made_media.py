@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import av
 import numpy as np
 
-from av_mae.prepare import plan
+from av_mae.prepare.shards import plan
 
 SETTINGS = plan.Settings(name="tiny", fps=12.5, short_side=48, clips_per_shard=5)
 RATE = 48_000

@@ -11,7 +11,8 @@ import pytest
 
 from av_mae.config import modality, schema
 from av_mae.input import pipeline, record, records
-from av_mae.prepare import build, datasets, plan
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import build, plan
 
 FPS = 12.5
 SECONDS = 1.28

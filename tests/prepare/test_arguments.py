@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from av_mae.prepare import arguments, datasets
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import arguments
 
 
 def clips(source, options, *, split: Literal[1, 2, 3] = 2, val: bool = True, ids: str = ""):

@@ -12,9 +12,10 @@ pytest.importorskip("apache_beam")
 pytest.importorskip("upath")
 
 from av_mae.input import records
-from av_mae.prepare import beam, build, datasets, plan
+from av_mae.prepare import datasets
 from av_mae.prepare.datasets import folder
 from av_mae.prepare.media import container
+from av_mae.prepare.shards import beam, build, plan
 
 SETTINGS = made_media.SETTINGS
 OPTIONS = beam.options("DirectRunner", [], workers=2)

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from av_mae.input import record, records
-from av_mae.prepare import build, datasets, plan, sample
+from av_mae.prepare import datasets, sample
 from av_mae.prepare.media import decode
+from av_mae.prepare.shards import build, plan
 from av_mae.preprocess import audio
 
 SETTINGS = made_media.SETTINGS
@@ -195,7 +196,7 @@ def test_a_data_set_without_its_state_is_not_touched(prepared, listing, tmp_path
 
 
 def test_two_runs_do_not_write_into_one_folder(prepared, listing):
-    from av_mae.prepare import state
+    from av_mae.prepare.shards import state
 
     settings = build.fingerprint(listing, SETTINGS, plan.label_names(listing.entries, None))
     held = state.State(prepared, settings, overwrite=False)

@@ -14,8 +14,9 @@ import test_check
 import tiny
 
 from av_mae.config import parse, schema
-from av_mae.prepare import cache, datasets, first_use, plan
+from av_mae.prepare import datasets
 from av_mae.prepare.datasets import folder
+from av_mae.prepare.shards import cache, first_use, plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = plan.Settings(name="videos", short_side=48)

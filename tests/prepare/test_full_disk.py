@@ -7,7 +7,8 @@ import subprocess
 import made_media
 import pytest
 
-from av_mae.prepare import build, datasets, plan
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import build, plan
 
 SETTINGS = made_media.SETTINGS
 GONE = "/nowhere/" + "long name " * 2

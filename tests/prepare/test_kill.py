@@ -13,8 +13,9 @@ import time
 import made_media
 import pytest
 
-from av_mae.prepare import build, datasets
+from av_mae.prepare import datasets
 from av_mae.prepare.datasets import folder
+from av_mae.prepare.shards import build
 
 KILLS = 4
 # Moments are counted in changes of the folder, so that they fall into the work however slow the

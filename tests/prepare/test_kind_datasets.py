@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from av_mae.input import boxes, record, records
-from av_mae.prepare import build, datasets
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import build
 
 
 def write(folder, files):

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from av_mae.input import boxes, record, records
-from av_mae.prepare import build, datasets
+from av_mae.prepare import datasets
 from av_mae.prepare.datasets import csv as csv_source
 from av_mae.prepare.datasets import folder
+from av_mae.prepare.shards import build
 
 SETTINGS = made_media.SETTINGS
 
@@ -117,7 +118,7 @@ def test_an_impossible_box_costs_its_clip_and_not_the_run(media, tmp_path):
 
 
 def test_boxes_and_kind_tell_lists_apart(media):
-    from av_mae.prepare import plan
+    from av_mae.prepare.shards import plan
 
     entry = boxed(media, 1.0)
     moved = dataclasses.replace(entry.boxes[0], x1=0.0)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from av_mae.prepare import datasets, library
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library
 
 
 def files(root, *names):

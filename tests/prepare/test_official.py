@@ -2,7 +2,7 @@
 
 import pytest
 
-from av_mae.prepare import official
+from av_mae.prepare.lists import official
 
 
 def write(path, text=""):

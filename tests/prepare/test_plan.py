@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from av_mae.prepare import datasets, plan
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import plan
 
 
 def entries(count, split="train", labels=("dog",)):

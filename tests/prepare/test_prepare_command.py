@@ -10,8 +10,9 @@ import made_media
 import pytest
 
 from av_mae.input import records
-from av_mae.prepare import build, datasets, plan, report
+from av_mae.prepare import datasets
 from av_mae.prepare.datasets import csv as csv_source
+from av_mae.prepare.shards import build, plan, report
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from av_mae.input import records
-from av_mae.prepare import build, datasets
+from av_mae.prepare import datasets
 from av_mae.prepare.datasets import audioset
+from av_mae.prepare.shards import build
 
 
 def write(folder, files):

@@ -17,7 +17,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from av_mae.prepare import arguments
+from av_mae.prepare.lists import arguments
 
 Kind = Literal["video", "sound", "picture"]
 VAL_SHARE = 0.1

@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://research.google.com/audioset/download.html"
 # Clips of a list: what its second line says, as published.

@@ -6,7 +6,8 @@ keeps the actions that are scored.
 
 from typing import Literal
 
-from av_mae.prepare import ava, datasets, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import ava, official
 
 
 def clips(

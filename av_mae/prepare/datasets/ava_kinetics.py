@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from av_mae.prepare import ava, datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import ava, library, official
 
 # A ten-second clip of Kinetics, named after the part of the video that it is.
 _CLIP = re.compile(r"(.+)_(\d{6})_(\d{6})")

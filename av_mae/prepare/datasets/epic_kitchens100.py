@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://github.com/epic-kitchens/epic-kitchens-100-annotations"
 _PUBLISHED = 67_217 + 9_668

@@ -6,7 +6,8 @@ One fold is tested and the other four are trained on; a score is the mean over a
 import pathlib
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://github.com/karolpiczak/ESC-50"
 _PUBLISHED = 2_000

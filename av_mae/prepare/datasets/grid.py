@@ -6,7 +6,8 @@ experiment (docs/results.md); sentences that talker 1 does not say are for train
 
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # What the characters of a name stand for.

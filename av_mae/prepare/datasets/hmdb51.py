@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = (
     "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/ "

@@ -9,7 +9,8 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://www.image-net.org/challenges/LSVRC/2012/2012-downloads.php (the devkit of task 1)"
 _CLASS = re.compile(r"n\d{8}")

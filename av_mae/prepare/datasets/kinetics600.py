@@ -4,7 +4,8 @@
 clips themselves and not the whole video.
 """
 
-from av_mae.prepare import datasets, kinetics
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import kinetics
 
 # Rows of the lists.
 _PUBLISHED = {}

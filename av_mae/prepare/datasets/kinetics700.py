@@ -4,7 +4,8 @@ The lists of 2019 and of 2020 have the same form; `test=true` adds the test list
 that files named by the id alone are the clips themselves and not the whole video.
 """
 
-from av_mae.prepare import datasets, kinetics
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import kinetics
 
 # Rows of the lists.
 _PUBLISHED = {}

@@ -8,7 +8,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://www.qualcomm.com/developer/software/something-something-v-2-dataset"
 _PUBLISHED = 168_913 + 24_777

@@ -9,7 +9,8 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://www.crcv.ucf.edu/data/UCF101.php (UCF101TrainTestSplits-RecognitionTask.zip)"
 _PUBLISHED = 13_320

@@ -10,7 +10,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Literal
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/"
 _SECONDS = 10.0

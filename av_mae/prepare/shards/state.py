@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from av_mae.input import storage
-from av_mae.prepare import plan
+from av_mae.prepare.shards import plan
 
 FOLDER = ".prepare"
 # What remains to be done, while a pipeline does it.

@@ -5,10 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from av_mae.prepare import datasets, plan, report, state
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import plan, report, state
 
 if TYPE_CHECKING:
-    from av_mae.prepare import write  # loads JAX
+    from av_mae.prepare.shards import write  # loads JAX
 
 # Changes when the same media and settings would give other records.
 REVISION = 2
@@ -43,7 +44,7 @@ def build(
     kept = state.State(out, fingerprint(listing, settings, names), overwrite=overwrite)
     try:
         # Loads JAX, and TensorFlow at the first shard: after everything that can be refused.
-        from av_mae.prepare import write
+        from av_mae.prepare.shards import write
 
         recipe = write.Recipe(str(out), settings, names)
         outcomes = _make(recipe, shards, kept, workers, pipeline)
@@ -67,11 +68,11 @@ def _make(
     if not missing:
         return outcomes
     if pipeline is None:
-        from av_mae.prepare import local
+        from av_mae.prepare.shards import local
 
         done = sum(len(shard.entries) for shard in shards if shard.file in outcomes)
         return outcomes | local.shards(recipe, missing, done=done, workers=workers)
-    from av_mae.prepare import beam
+    from av_mae.prepare.shards import beam
 
     beam.shards(recipe, missing, pipeline)
     return outcomes | kept.outcomes(missing)

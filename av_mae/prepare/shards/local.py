@@ -6,7 +6,7 @@ from typing import Any
 
 import tqdm
 
-from av_mae.prepare import plan, state, write
+from av_mae.prepare.shards import plan, state, write
 
 
 def shards(

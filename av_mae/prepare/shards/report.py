@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from av_mae.input import storage
-from av_mae.prepare import datasets, plan, state
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import plan, state
 
 if TYPE_CHECKING:
     from av_mae.input import records  # loads JAX

@@ -3,7 +3,8 @@
 import pathlib
 from collections.abc import Iterator, Mapping
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 
 _AT = "https://github.com/cvdfoundation/kinetics-dataset"
 

@@ -10,7 +10,8 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from av_mae.prepare import datasets, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import official
 
 _VIDEO = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".ts"}
 _PICTURE = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}

@@ -13,8 +13,9 @@ import numpy as np
 
 from av_mae import version
 from av_mae.input import boxes, record, records, storage
-from av_mae.prepare import datasets, metadata, plan, pool, report, state, statistics
+from av_mae.prepare import datasets, pool
 from av_mae.prepare.media import clip
+from av_mae.prepare.shards import metadata, plan, report, state, statistics
 
 DATASET_VERSION = "1.0.0"
 

@@ -70,6 +70,6 @@ def _flags(dataset: schema.Dataset) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Ours, so that the same package is found, and without a device."""
-    root = str(pathlib.Path(__file__).parents[2])
+    root = str(pathlib.Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}

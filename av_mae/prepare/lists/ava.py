@@ -5,7 +5,8 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping
 
-from av_mae.prepare import datasets, library, official
+from av_mae.prepare import datasets
+from av_mae.prepare.lists import library, official
 from av_mae.prepare.media import container
 
 AT = "https://research.google.com/ava/download.html"

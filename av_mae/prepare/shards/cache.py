@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from av_mae.prepare import build, datasets, plan
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import build, plan
 
 _DIGITS = 12
 

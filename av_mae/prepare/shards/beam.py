@@ -21,10 +21,10 @@ from apache_beam.metrics import metric  # pyright: ignore[reportMissingImports]
 from apache_beam.options import pipeline_options  # pyright: ignore[reportMissingImports]
 
 from av_mae.input import storage
-from av_mae.prepare import plan, state
+from av_mae.prepare.shards import plan, state
 
 if TYPE_CHECKING:
-    from av_mae.prepare import write  # loads JAX
+    from av_mae.prepare.shards import write  # loads JAX
 
 _LOCAL = "DirectRunner"
 # Beam ends its traceback with the error of ours that caused it.
@@ -93,7 +93,7 @@ class _Prepare(apache_beam.DoFn):
         self._rejected = metric.Metrics.counter("prepare", "rejected")
 
     def process(self, element: tuple[int, int]) -> Iterable[Any]:
-        from av_mae.prepare import write
+        from av_mae.prepare.shards import write
 
         shard = _unpacked(self._tasks, *element)
         # A runner may do again what it lost sight of.
