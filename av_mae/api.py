@@ -12,13 +12,14 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Float, UInt8
 
-from av_mae import reconstruction, tasks, views
-from av_mae.clip import Clip
-from av_mae.clip import read as read_clip
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.config.modality import Audio, Modality
 from av_mae.convert import read
 from av_mae.experiment import fingerprint, state
+from av_mae.inference import reconstruction, views
+from av_mae.inference.clip import Clip
+from av_mae.inference.clip import read as read_clip
 from av_mae.report import pictures
 
 # Rows that go through a model at once; more views than this come in several batches.

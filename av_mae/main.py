@@ -7,8 +7,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import cluster, evaluate, host, timing, train
+from av_mae import cluster, host, timing, train
 from av_mae.config import command_line, parse, schema
+from av_mae.evaluation import evaluate
 from av_mae.input import records
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from absl import logging
 
-from av_mae import best, evaluate, evaluators, init_from, timing
+from av_mae import best, init_from, timing
 from av_mae.config import schema
+from av_mae.evaluation import evaluate, evaluators
 from av_mae.experiment import checkpoint, run, sharding, state
 from av_mae.input import pipeline
 from av_mae.report import history, page

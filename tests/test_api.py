@@ -9,8 +9,9 @@ import tiny
 import tiny_models
 
 import av_mae
-from av_mae import api, views
+from av_mae import api
 from av_mae.config import modality, schema
+from av_mae.inference import views
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 
-from av_mae import evaluate
+from av_mae.evaluation import evaluate
 
 
 def test_scores_of_the_same_step_stay_and_older_ones_go(tmp_path):

@@ -28,12 +28,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"models", "tasks.losses", "tasks.metrics", "preprocess"},
     "prepare": {"input.records", "input.record", "input.boxes", "preprocess"},
     "prepare.check": {"prepare", "input.records", "input.record", "report"},
-    "evaluators": {
+    "evaluation": {
         "tasks", "input", "experiment", "report",
-        "reconstruction", "models.masking",
+        "inference.reconstruction", "models.masking",
     },
-    "clip": {"prepare"},
-    "views": {"clip"},
+    "inference.clip": {"prepare"},
+    "inference.views": {"inference.clip"},
 }  # fmt: skip
 
 

@@ -7,8 +7,9 @@ import shutil
 import pytest
 import tiny
 
-from av_mae import evaluate, train
+from av_mae import train
 from av_mae.config import parse, schema
+from av_mae.evaluation import evaluate
 from av_mae.experiment import run
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import evaluate, train
+from av_mae import train
 from av_mae.config import parse, schema
+from av_mae.evaluation import evaluate
 from av_mae.experiment import checkpoint, run
 from av_mae.input import records
 from av_mae.report import progress

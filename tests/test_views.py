@@ -7,8 +7,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from av_mae import views
 from av_mae.config import modality, schema
+from av_mae.inference import views
 
 VIDEO = modality.Video(frames=4, stride=3, size=24, patch=(2, 8, 8))
 AUDIO = modality.Audio(seconds=0.32, mels=16, patch=(8, 8), mean=-6.0, std=3.0)

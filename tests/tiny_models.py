@@ -10,9 +10,9 @@ import tiny
 from flax import nnx
 
 from av_mae import api, tasks
-from av_mae.clip import Clip
 from av_mae.config import parse, schema
 from av_mae.experiment import checkpoint, state
+from av_mae.inference.clip import Clip
 
 
 def model(task: str = "classify", seed: int = 0, **changes: Any) -> api.Model:

@@ -26,8 +26,9 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float
 
-from av_mae import api, clip, views
+from av_mae import api
 from av_mae.config.modality import Modality, Video
+from av_mae.inference import clip, views
 from av_mae.tools import files
 from av_mae.version import __version__
 

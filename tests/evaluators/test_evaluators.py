@@ -14,9 +14,9 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import api, evaluators
+from av_mae import api
 from av_mae.config import parse, schema
-from av_mae.evaluators import batches, classification, knn
+from av_mae.evaluation import batches, classification, evaluators, knn
 from av_mae.experiment import run, sharding
 from av_mae.input import pipeline
 from av_mae.tasks import losses, metrics

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae.evaluators import fetch
+from av_mae.evaluation import fetch
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from absl import logging
 
-from av_mae import evaluators
 from av_mae.config import schema
+from av_mae.evaluation import evaluators
 from av_mae.experiment import checkpoint, fingerprint, run
 from av_mae.report import history, page
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from av_mae.config import schema
-from av_mae.evaluators import classification, knn, reconstruction
+from av_mae.evaluation import classification, knn, reconstruction
 from av_mae.experiment.run import Run
 from av_mae.report import writer
 

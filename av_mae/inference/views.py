@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from av_mae.clip import Clip
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
 from av_mae.config.modality import Audio, Modality, Video
+from av_mae.inference.clip import Clip
 
 # As in `av_mae.input.sampling`: absorbs the rounding of sums of steps that are no whole numbers.
 _ROUNDING = 1e-3

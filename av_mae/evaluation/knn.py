@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.evaluators import batches, fetch
+from av_mae.evaluation import batches, fetch
 from av_mae.experiment import sharding, state
 from av_mae.experiment.run import Run
 from av_mae.report import writer

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.evaluators import batches, fetch
+from av_mae.evaluation import batches, fetch
 from av_mae.experiment import sharding, state
 from av_mae.experiment.run import Run
 from av_mae.report import writer
