@@ -7,10 +7,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from av_mae import cluster, host, timing, train
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.input import records
+from av_mae.training import cluster, host, loop, timing
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and the report.")
@@ -47,12 +47,12 @@ def _main(_: list[str]) -> None:
         if _MODE.value == "evaluate":
             evaluate.evaluate(experiment, workdir)
             sys.exit(0)
-        sys.exit(train.train(experiment, workdir, stages))
+        sys.exit(loop.train(experiment, workdir, stages))
     except schema.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
         command_line.leave(command_line.BAD_DATA, error)
-    except train.Diverged as error:
+    except loop.Diverged as error:
         command_line.leave(_DIVERGED, error)
 
 

@@ -33,11 +33,11 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from av_mae import host
 from av_mae.config import command_line, schema
 from av_mae.input import pipeline, record, records
 from av_mae.prepare import datasets
 from av_mae.prepare.shards import build, plan
+from av_mae.training import host
 from benchmarks import input as input_benchmark
 from benchmarks import media
 

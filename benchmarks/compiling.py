@@ -16,9 +16,9 @@ from unittest import mock
 import jax
 from absl import app, flags
 
-from av_mae import forecast, synthetic, topology
 from av_mae.config import command_line
 from av_mae.models import flash
+from av_mae.planning import forecast, synthetic, topology
 from benchmarks import gpu_case
 
 _TOPOLOGY = flags.DEFINE_string("topology", "v5p:1", "here, or TPUs, as plan takes them.")

@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from av_mae import host, synthetic
 from av_mae.experiment import run, sharding, state
+from av_mae.planning import synthetic
+from av_mae.training import host
 from benchmarks import gpu_case
 
 KERNELS = 25

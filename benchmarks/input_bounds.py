@@ -20,9 +20,9 @@ from typing import Any
 
 from absl import app, flags
 
-from av_mae import host
 from av_mae.config import command_line, modality, schema
 from av_mae.input import pipeline
+from av_mae.training import host
 from benchmarks import input as input_benchmark
 
 _BATCHES = flags.DEFINE_integer("batches", 20_000, "Batches read in one go.")

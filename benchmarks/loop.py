@@ -20,11 +20,12 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import host, speed, synthetic, timing, train
 from av_mae.config import command_line, parse, schema
 from av_mae.experiment import checkpoint, run
 from av_mae.input import cores
+from av_mae.planning import speed, synthetic
 from av_mae.report import history
+from av_mae.training import host, loop, timing
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
 _BATCH = flags.DEFINE_integer("batch_size", 9, "Clips a step.")
@@ -80,8 +81,8 @@ def looped(plan: run.Run) -> float:
         workdir = pathlib.Path(folder)
         saved = checkpoint.Checkpoints(workdir / "checkpoints", e, plan.info.labels, keep=2)
         current = plan.init()
-        with train.Loop(plan, saved, workdir, 0, timing.Stages()) as loop:
-            loop.run(current, noise)
+        with loop.Loop(plan, saved, workdir, 0, timing.Stages()) as running:
+            running.run(current, noise)
         lines = map(json.loads, (workdir / history.METRICS).read_text().splitlines())
         told = [(line["step"], line["time"]) for line in lines if line["kind"] == "train"]
     (first, begin), (last, end) = told[0], told[-1]

@@ -15,9 +15,9 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from av_mae import train
 from av_mae.config import command_line, parse, schema
 from av_mae.experiment import run, sharding
+from av_mae.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps of each run.")
@@ -53,7 +53,7 @@ def losses(e: schema.Experiment, dtype: str) -> list[float]:
     compute = dataclasses.replace(e.compute, dtype=dtype)
     plan = run.build(dataclasses.replace(e, compute=compute))
     step, current = plan.train_step(), plan.init()
-    rows, found = train.batches(plan, 0), []
+    rows, found = loop.batches(plan, 0), []
     for _ in range(_STEPS.value):
         current, metrics = step(current, sharding.to_devices(next(rows), plan.mesh))
         found.append(metrics["loss"])

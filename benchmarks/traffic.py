@@ -16,8 +16,8 @@ import re
 
 from absl import app, flags
 
-from av_mae import hlo
 from av_mae.config import command_line
+from av_mae.planning import hlo
 
 _TEXT = flags.DEFINE_string("text", None, "The compiled program.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")

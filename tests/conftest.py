@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest  # noqa: E402
 
-from av_mae import host  # noqa: E402
+from av_mae.training import host  # noqa: E402
 
 host.keep_memory()
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 import tiny
 
-from av_mae import cluster
 from av_mae.config import schema
+from av_mae.training import cluster
 
 _JOIN = """
 import jax

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import train
 from av_mae.config import parse
 from av_mae.experiment import checkpoint
+from av_mae.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def _on_eight(workdir: pathlib.Path, data: pathlib.Path, task: str, **compute) -
     """Trains in this process, which has eight simulated devices."""
     assert jax.device_count() == 8
     values = tiny.experiment(data, task, evaluators={}, compute=compute)
-    assert train.train(parse.experiment(values), workdir) == 0
+    assert loop.train(parse.experiment(values), workdir) == 0
     return _outcome(workdir)
 
 
@@ -95,7 +95,7 @@ def test_one_process_told_to_stop_stops_both_at_the_same_step(data, tmp_path):
         tiny.wait_for(lambda: log.exists() and log.read_text().count('"train"') >= 3, both[0])
         both[1].send_signal(signal.SIGTERM)
         outputs = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [train.PREEMPTED] * 2, "\n".join(outputs)
+    assert [process.returncode for process in both] == [loop.PREEMPTED] * 2, "\n".join(outputs)
     step = checkpoint.read(tmp_path).step
     assert 3 <= step < 5000
     assert all(f"saved step {step};" in output for output in outputs)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from av_mae import hlo
 from av_mae.experiment import sharding
+from av_mae.planning import hlo
 
 MESH = sharding.make_mesh(fsdp=4)
 SPLIT, WHOLE = (NamedSharding(MESH, PartitionSpec(axes)) for axes in ("fsdp", None))

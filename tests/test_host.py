@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from av_mae import host
+from av_mae.training import host
 
 _SMALLEST_PAGE = 4096
 _STEPS = 60  # a few thousand pages are new to threads that take part for the first time

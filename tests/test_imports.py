@@ -173,6 +173,6 @@ def test_a_step_is_planned_where_tensorflow_is_not_installed():
     script = (
         "import sys\n"
         "sys.modules.update(tensorflow=None, tensorflow_datasets=None, clu=None)\n"
-        "import av_mae.experiment.run, av_mae.synthetic, av_mae.tools.plan"
+        "import av_mae.experiment.run, av_mae.planning.synthetic, av_mae.tools.plan"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

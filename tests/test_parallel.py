@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import synthetic
 from av_mae.config import parse, schema
 from av_mae.experiment import checkpoint, run, sharding
+from av_mae.planning import synthetic
 
 STEPS = 2
 LAYOUTS = [(f, t) for f in (1, 2, 4, 8) for t in (1, 2, 4, 8) if f * t <= 8]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import train
 from av_mae.experiment import checkpoint
+from av_mae.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_stopped_at_several_moments_ends_with_the_same_parameters(task, data, un
 
 def _assert_told_to_stop(workdir: pathlib.Path, output: str, code: int) -> None:
     """SIGTERM saves where it stands, between two checkpoints too, and has its own exit code."""
-    assert code == train.PREEMPTED, output
+    assert code == loop.PREEMPTED, output
     assert "run again to continue" in output
     step = checkpoint.read(workdir).step
     assert 2 <= step < 8 and f"saved step {step};" in output

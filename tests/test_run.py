@@ -7,10 +7,10 @@ import shutil
 import pytest
 import tiny
 
-from av_mae import train
 from av_mae.config import parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.experiment import run
+from av_mae.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def data(tmp_path_factory) -> pathlib.Path:
 
 def _refuse(values: dict, workdir: pathlib.Path, sentence: str) -> None:
     with pytest.raises(schema.ConfigError, match=sentence):
-        train.train(parse.experiment(values), workdir)
+        loop.train(parse.experiment(values), workdir)
     metrics = workdir / "metrics.jsonl"
     lines = metrics.read_text().splitlines() if metrics.is_file() else []
     assert not [line for line in lines if json.loads(line)["kind"] == "train"]
@@ -110,7 +110,7 @@ def test_evaluating_without_a_checkpoint(data, tmp_path):
 
 def test_evaluating_with_another_architecture(data, tmp_path):
     short = tiny.experiment(data, total="1 steps", evaluators={})
-    assert train.train(parse.experiment(short), tmp_path) == 0
+    assert loop.train(parse.experiment(short), tmp_path) == 0
     wider = tiny.experiment(data)
     wider["model"]["mlp"] = 64
     with pytest.raises(schema.ConfigError, match="does not fit the config"):

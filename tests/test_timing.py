@@ -3,7 +3,7 @@
 import threading
 import time
 
-from av_mae import timing
+from av_mae.training import timing
 
 
 class Step:

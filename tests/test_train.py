@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import train
 from av_mae.config import parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.experiment import checkpoint, run
 from av_mae.input import records
 from av_mae.report import progress
+from av_mae.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def data(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def pretrained(data, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("pretrained")
-    assert train.train(parse.experiment(tiny.experiment(data)), workdir) == 0
+    assert loop.train(parse.experiment(tiny.experiment(data)), workdir) == 0
     return workdir
 
 
@@ -61,7 +61,7 @@ def test_the_time_to_the_first_step_is_split_and_kept(pretrained):
 def test_a_finished_run_says_there_is_nothing_to_do(data, pretrained, caplog):
     before = checkpoint.read(pretrained).params
     caplog.set_level("WARNING", logger="absl")
-    assert train.train(parse.experiment(tiny.experiment(data)), pretrained) == 0
+    assert loop.train(parse.experiment(tiny.experiment(data)), pretrained) == 0
     assert "nothing to do: step 8 >= total 8" in caplog.text
     jax.tree.map(np.testing.assert_array_equal, checkpoint.read(pretrained).params, before)
 
@@ -69,7 +69,7 @@ def test_a_finished_run_says_there_is_nothing_to_do(data, pretrained, caplog):
 def test_learns(data, tmp_path):
     longer = tiny.experiment(data, total="80 steps", evaluators={}, lr=5e-3)
     longer |= {"checkpoint": {"every": "80 steps"}, "log_every": "4 steps"}
-    train.train(parse.experiment(longer), tmp_path)
+    loop.train(parse.experiment(longer), tmp_path)
     losses = [e["loss"] for e in _entries(tmp_path, "train")]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
@@ -85,7 +85,7 @@ def test_finetunes_from_a_pretraining_run(data, pretrained, tmp_path, modalities
     values = tiny.experiment(data, "classify", total="2 steps")
     values["init_from"] = {"path": str(pretrained)}
     values["modalities"] = {k: values["modalities"][k] for k in modalities}
-    assert train.train(parse.experiment(values), tmp_path) == 0
+    assert loop.train(parse.experiment(values), tmp_path) == 0
     report = (tmp_path / "init_from.txt").read_text()
     assert str(pretrained) in report and "encoders" in report
     results = json.loads((tmp_path / "results.json").read_text())["results"]
@@ -95,17 +95,17 @@ def test_finetunes_from_a_pretraining_run(data, pretrained, tmp_path, modalities
 def test_diverging_run_names_the_step_and_the_last_good_checkpoint(data, tmp_path):
     values = tiny.experiment(data, lr=1e30, checkpoint={"every": "1 steps"}, evaluators={})
     values["optim"] = {"name": "sgd", "schedule": "constant"}
-    with pytest.raises(train.Diverged, match=r"step \d+: loss .*last good checkpoint is step \d+"):
-        train.train(parse.experiment(values), tmp_path)
+    with pytest.raises(loop.Diverged, match=r"step \d+: loss .*last good checkpoint is step \d+"):
+        loop.train(parse.experiment(values), tmp_path)
     saved = checkpoint.read(tmp_path)
     assert all(np.isfinite(x).all() for x in saved.params["mask_token"].values())
 
 
 def test_what_a_diverged_run_is_advised_to_change_can_be_changed(data, tmp_path):
     values = tiny.experiment(data, evaluators={}, total="2 steps")
-    assert train.train(parse.experiment(values), tmp_path) == 0
+    assert loop.train(parse.experiment(values), tmp_path) == 0
     values |= {"total": "4 steps", "lr": 1e-4, "optim": {"clip": 1.0, "warmup": "3 steps"}}
-    assert train.train(parse.experiment(values), tmp_path) == 0
+    assert loop.train(parse.experiment(values), tmp_path) == 0
     assert [e["step"] for e in _entries(tmp_path, "train")] == [1, 2, 3, 4]
 
 
@@ -113,7 +113,7 @@ def test_best_checkpoint_is_kept_apart(data, tmp_path):
     values = tiny.experiment(data, "classify")
     values["checkpoint"] = {"every": "2 steps", "keep": 1, "best": "val/accuracy"}
     values["evaluators"]["val"]["every"] = "2 steps"
-    train.train(parse.experiment(values), tmp_path)
+    loop.train(parse.experiment(values), tmp_path)
     scores = {e["step"]: e["val/accuracy"] for e in _entries(tmp_path, "eval")}
     best = max(scores, key=lambda step: (scores[step], -step))
     assert checkpoint.read(tmp_path).step == best
@@ -123,24 +123,24 @@ def test_best_checkpoint_is_kept_apart(data, tmp_path):
 def test_best_metric_that_an_evaluator_does_not_have_stops_at_its_first_score(data, tmp_path):
     values = tiny.experiment(data, "classify", checkpoint={"best": "val/acuracy"})
     with pytest.raises(schema.ConfigError, match="'val/acuracy', but there is only .*val/accuracy"):
-        train.train(parse.experiment(values), tmp_path)
+        loop.train(parse.experiment(values), tmp_path)
 
 
 def test_the_best_loss_is_the_lowest(data, tmp_path):
     values = tiny.experiment(data, checkpoint={"every": "2 steps", "best": "val/loss"})
     values["evaluators"]["val"]["every"] = "2 steps"
-    train.train(parse.experiment(values), tmp_path)
+    loop.train(parse.experiment(values), tmp_path)
     losses = {e["step"]: e["val/loss"] for e in _entries(tmp_path, "eval")}
     assert checkpoint.read(tmp_path).step == min(losses, key=losses.__getitem__)
 
 
 def test_scores_that_a_stop_left_out_are_made_up_for(data, tmp_path, monkeypatch):
     """Told to stop at step 4, where an evaluation is due, and at the last one."""
-    monkeypatch.setattr(train.StopSignal, "now", lambda _, step: step in (4, 8))
+    monkeypatch.setattr(loop.StopSignal, "now", lambda _, step: step in (4, 8))
     experiment = parse.experiment(tiny.experiment(data))
-    assert train.train(experiment, tmp_path) == train.PREEMPTED
+    assert loop.train(experiment, tmp_path) == loop.PREEMPTED
     assert not _entries(tmp_path, "eval")
-    assert train.train(experiment, tmp_path) == 0
+    assert loop.train(experiment, tmp_path) == 0
     assert [e["step"] for e in _entries(tmp_path, "eval")] == [4, 8]
 
 
@@ -160,7 +160,7 @@ def test_scores_with_fewer_modalities_stand_beside_those_of_the_whole(data, pret
 def test_a_classifier_is_not_scored_on_other_labels(data, tmp_path):
     """As many of them in another order would be scored without a word."""
     experiment = parse.experiment(tiny.experiment(data, "classify", total="2 steps"))
-    train.train(experiment, tmp_path / "run")
+    loop.train(experiment, tmp_path / "run")
     other = pathlib.Path(shutil.copytree(data, tmp_path / "records"))
     info = records.Info.load(other)
     dataclasses.replace(info, labels=info.labels[::-1]).save(other)
@@ -173,10 +173,10 @@ def test_averaged_parameters_are_what_is_read(data, tmp_path):
     """Half of each step's parameters and half of the average before, from the initial ones on."""
     optim = {"schedule": "constant"}
     values = tiny.experiment(data, evaluators={}, total="3 steps", optim=optim | {"ema": 0.5})
-    train.train(parse.experiment(values), tmp_path)
+    loop.train(parse.experiment(values), tmp_path)
     plain = tiny.experiment(data, evaluators={}, total="3 steps", optim=optim)
     plain["checkpoint"] = {"every": "1 steps", "keep": 3}
-    train.train(parse.experiment(plain), tmp_path / "plain")
+    loop.train(parse.experiment(plain), tmp_path / "plain")
     average = run.build(parse.experiment(plain)).init().params
     for step in (1, 2, 3):
         last = checkpoint.read(tmp_path / "plain", step).params
@@ -190,6 +190,6 @@ def test_accumulated_steps_match_whole_ones(data, tmp_path):
     whole["modalities"] = {"video": whole["modalities"]["video"]}
     parts = whole | {"optim": {"accumulate": 2}}
     for name, values in (("whole", whole), ("parts", parts)):
-        train.train(parse.experiment(values), tmp_path / name)
+        loop.train(parse.experiment(values), tmp_path / name)
     losses = [[e["loss"] for e in _entries(tmp_path / n, "train")] for n in ("whole", "parts")]
     np.testing.assert_allclose(*losses, rtol=1e-4)

@@ -15,11 +15,12 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from av_mae import host, speed, train
 from av_mae.config import command_line, parse, schema
 from av_mae.experiment import run
 from av_mae.input import records
+from av_mae.planning import speed
 from av_mae.tools import experiments
+from av_mae.training import host, loop
 
 _WHAT = flags.DEFINE_list("what", ["step", "input", "both"], "What to time.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps, or batches, of each.", lower_bound=1)
@@ -63,7 +64,7 @@ def prepared(e: schema.Experiment, clips: int | None, labels: int | None) -> spe
     if clips is not None:
         return speed.on_noise(e, clips, labels or 0)
     plan = run.build(e)
-    return speed.Bench(plan, train.batches(plan, 0))
+    return speed.Bench(plan, loop.batches(plan, 0))
 
 
 def measure(

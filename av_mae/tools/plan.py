@@ -16,10 +16,10 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from av_mae import forecast, suggest, synthetic, topology
 from av_mae.config import command_line, durations, parse, schema
 from av_mae.experiment import run
 from av_mae.input import description, records
+from av_mae.planning import forecast, suggest, synthetic, topology
 from av_mae.tools import experiments
 
 _TOPOLOGY = flags.DEFINE_string(

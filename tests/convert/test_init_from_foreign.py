@@ -7,10 +7,10 @@ import pytest
 import tiny
 from test_read import PTH, SCENIC
 
-from av_mae import train
 from av_mae.config import parse, schema
 from av_mae.convert import read
 from av_mae.experiment import checkpoint, run
+from av_mae.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def _videomae(data, frames: int = 4, **model) -> dict:
 
 @pytest.mark.parametrize("frames", [4, 8])
 def test_a_run_starts_from_videomaes_file(data, tmp_path, frames):
-    assert train.train(parse.experiment(_videomae(data, frames)), tmp_path) == 0
+    assert loop.train(parse.experiment(_videomae(data, frames)), tmp_path) == 0
     report = (tmp_path / "init_from.txt").read_text()
     loaded, _, rest = report.partition("fresh:")
     for name in ("embed/video", "encoders/joint/blocks", "head_norm"):
@@ -42,7 +42,7 @@ def test_a_run_starts_from_videomaes_file(data, tmp_path, frames):
 
 
 def test_the_first_step_begins_with_its_weights(data, tmp_path):
-    from av_mae import init_from
+    from av_mae.training import init_from
 
     plan = run.build(parse.experiment(_videomae(data)))
     begun = init_from.apply(plan.init(), plan, tmp_path)
@@ -63,7 +63,7 @@ def _mbt(data, source: pathlib.Path) -> dict:
 
 
 def test_mbt_starts_from_scenics_folder(data, tmp_path):
-    assert train.train(parse.experiment(_mbt(data, SCENIC)), tmp_path) == 0
+    assert loop.train(parse.experiment(_mbt(data, SCENIC)), tmp_path) == 0
     loaded = (tmp_path / "init_from.txt").read_text().partition("fresh:")[0]
     for name in ("embed/audio", "encoders/fused/audio/blocks", "encoders/norm"):
         assert name in loaded
@@ -76,7 +76,7 @@ def test_a_converted_pretraining_starts_a_finetuning(golden, data, tmp_path, cap
     known |= {"modalities.video.frames": 4, "modalities.audio.mels": 16}
     source = tmp_path / "scenic"
     checkpoint.write(read.read(golden / "scenic/checkpoints/legacy_pretrain", known), source)
-    assert train.train(parse.experiment(_mbt(data, source)), tmp_path / "run") == 0
+    assert loop.train(parse.experiment(_mbt(data, source)), tmp_path / "run") == 0
     report = (tmp_path / "run" / "init_from.txt").read_text()
     loaded, _, unused = report.partition("unused:")
     for name in ("embed/audio", "encoders/fused/video/blocks <- encoders/video", "encoders/norm"):
@@ -88,4 +88,4 @@ def test_a_converted_pretraining_starts_a_finetuning(golden, data, tmp_path, cap
 def test_another_width_is_refused_by_its_key(data, tmp_path):
     values = _videomae(data, width=32)
     with pytest.raises(schema.ConfigError, match="width"):
-        train.train(parse.experiment(values), tmp_path)
+        loop.train(parse.experiment(values), tmp_path)

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from av_mae import train
 from av_mae.config import parse, schema
 from av_mae.experiment import run, sharding
 from av_mae.input import pipeline, video
 from av_mae.preprocess import canvas
 from av_mae.tools import plan
+from av_mae.training import loop
 
 HEIGHT, WIDTH = 40, 48  # of tiny's pictures
 
@@ -108,7 +108,7 @@ def test_a_run_learns_the_same(data, accumulate):
     for shape in ((0, 0), (HEIGHT, WIDTH)):
         made = run.build(experiment(data, shape, optim={"accumulate": accumulate}))
         step, current = made.train_step(), made.init()
-        rows = itertools.islice(train.batches(made, 0), 3)
+        rows = itertools.islice(loop.batches(made, 0), 3)
         found = []
         for batch in rows:
             current, metrics = step(current, sharding.to_devices(batch, made.mesh))

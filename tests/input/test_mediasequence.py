@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae import synthetic
 from av_mae.config import parse, schema
 from av_mae.input import description, offsets, pipeline, records
+from av_mae.planning import synthetic
 
 CLIPS = 7
 FORMAT = schema.Dataset(

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import tiny
 
-from av_mae import estimate, forecast, suggest, synthetic, topology, train
 from av_mae.config import parse, schema
 from av_mae.experiment import hardware, run
 from av_mae.input import description
+from av_mae.planning import estimate, forecast, suggest, synthetic, topology
 from av_mae.tools import plan
+from av_mae.training import loop
 
 EXPERIMENT = parse.experiment(tiny.experiment("nowhere"))
 
@@ -61,7 +62,7 @@ def test_a_plan_is_of_batches_as_the_records_give_them(some_silent):
     info = description.of(some_silent.dataset)
     noise, real = (
         synthetic.batch(some_silent, info, 8),
-        next(train.batches(run.build(some_silent), 0)),
+        next(loop.batches(run.build(some_silent), 0)),
     )
     assert "audio_present" in real
     assert {k: (x.shape, x.dtype) for k, x in noise.items()} == {

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from av_mae import estimate, hlo, synthetic
 from av_mae.config import schema
 from av_mae.experiment import hardware, run, sharding
 from av_mae.input import records
-from av_mae.topology import Topology
+from av_mae.planning import estimate, hlo, synthetic
+from av_mae.planning.topology import Topology
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Forecast:
     """A plan's figures; `seconds` are None where the chip is unknown.
 
     Attributes:
-        estimated: whether memory and bytes come from `av_mae.estimate`, not from a compiler.
+        estimated: whether memory and bytes come from `av_mae.planning.estimate`, not from a
+            compiler.
         compile_seconds: of the program that was compiled for its memory.
         text: that program, as the compiler writes it (XLA's HLO).
     """

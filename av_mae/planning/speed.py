@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae import synthetic
 from av_mae.config import schema
 from av_mae.experiment import hardware, run, sharding
+from av_mae.planning import synthetic
 
 _TIMES = 5  # products are quick: the median of so many
 

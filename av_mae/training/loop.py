@@ -12,13 +12,13 @@ import jax
 import numpy as np
 from absl import logging
 
-from av_mae import best, init_from, timing
 from av_mae.config import schema
 from av_mae.evaluation import evaluate, evaluators
 from av_mae.experiment import checkpoint, run, sharding, state
 from av_mae.input import pipeline
 from av_mae.report import history, page
 from av_mae.tasks.metrics import Diverged
+from av_mae.training import best, init_from, timing
 
 # EX_TEMPFAIL: stopped by SIGTERM after saving; running the same command again continues.
 PREEMPTED = 75

@@ -4,11 +4,11 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from av_mae import estimate
 from av_mae.config import schema
 from av_mae.experiment import run
 from av_mae.input import records
-from av_mae.topology import Topology
+from av_mae.planning import estimate
+from av_mae.planning.topology import Topology
 
 # The estimates are rough: what is suggested has to leave this share of the memory free.
 _SPARE = 0.1
