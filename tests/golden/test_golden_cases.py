@@ -12,7 +12,7 @@ ELSEWHERE = {
     "scenic/helpers": "test_scenic_helpers.py, test_positions.py, tests/preprocess, tests/metrics",
     "scenic/init_surgery": "test_scenic_inherit.py",
     "scenic/data": "test_scenic_data.py; its MediaSequence files are not read yet",
-    "videomae/official_data": "tests/input, tests/preprocess, tests/evaluators",
+    "videomae/official_data": "tests/input, tests/preprocess, tests/evaluation",
     "videomae/ava": "detection is not part of this project yet",
     "videomae/roialign": "detection is not part of this project yet",
     "videomae/avmae_ucf101": "the UCF101 AV-MAE is not part of this project yet",
