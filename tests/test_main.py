@@ -33,7 +33,8 @@ MISTAKES = {
 # Flags of a config can be parsed once in a process, and importing the program takes seconds.
 SCRIPT = """
 import json, os, sys
-from av_mae import command_line, main
+from av_mae import main
+from av_mae.config import command_line
 for number, arguments in enumerate(json.loads(sys.argv[1])):
     child = os.fork()
     if not child:

@@ -363,8 +363,8 @@ def test_a_process_with_open_iterators_ends(folder):
     """At exit the iterators still hold running readers; the process must neither hang nor moan."""
     program = (
         "import sys; sys.path.insert(0, 'tests/input'); import input_clips\n"
-        "from av_mae import config; from av_mae.input import pipeline\n"
-        "args = (input_clips.both(), config.Dataset(), config.Augment(crop='centre'))\n"
+        "from av_mae.config import schema; from av_mae.input import pipeline\n"
+        "args = (input_clips.both(), schema.Dataset(), schema.Augment(crop='centre'))\n"
         f"train = pipeline.train_batches({str(folder)!r}, *args, batch_size=4, seed=0)\n"
         f"test = pipeline.eval_batches({str(folder)!r}, 'train', args[0], batch_size=4)\n"
         "print(len(next(train)['index']) + len(next(test)['index']))\n"

@@ -26,12 +26,13 @@ CHANGES = 12
 RUNS = """
 import os, signal, sys
 import made_media
-from av_mae import storage
-from av_mae.prepare import build, datasets, local, write
+from av_mae.input import storage
+from av_mae.prepare import datasets
+from av_mae.prepare.shards import build, local, write
 from av_mae.prepare.datasets import folder
 pipeline = None
 if sys.argv[3]:
-    from av_mae.prepare import beam
+    from av_mae.prepare.shards import beam
     pipeline = beam.options("DirectRunner", [], workers=2)
 listing = folder.clips(sys.argv[1], datasets.Options())
 print("ready", flush=True)

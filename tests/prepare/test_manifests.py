@@ -184,7 +184,7 @@ def test_the_cover_is_not_the_video(clips):
 # What the heap keeps for itself is given back first: what is left is in use.
 AGAIN = """
 import ctypes, gc, sys
-from av_mae.prepare import container, media
+from av_mae.prepare.media import container, decode
 def memory():
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -193,7 +193,7 @@ after = []
 for i in range(8):
     for path in sys.argv[1:]:
         try:
-            media.decode(path, lambda picture: 0, fps=1.0, short_side=32)
+            decode.decode(path, lambda picture: 0, fps=1.0, short_side=32)
         except container.UnreadableError:
             pass
     after.append(memory())

@@ -231,9 +231,9 @@ def test_a_part_behind_the_end_says_where_the_end_is(tmp_path):
 
 PEAK = """
 import re, sys
-from av_mae.prepare import container, media
+from av_mae.prepare.media import container, decode
 try:
-    clip = media.read(sys.argv[1], fps=12.5, short_side=256)
+    clip = decode.read(sys.argv[1], fps=12.5, short_side=256)
     print(clip.frames.shape[1], end=" ")
 except container.UnreadableError as error:
     print(str(error).partition(":")[0], end=" ")
@@ -279,13 +279,13 @@ def test_a_container_header_of_60000_by_60000_is_not_believed(shared):
 
 LEAK = """
 import sys
-from av_mae.prepare import container, media
+from av_mae.prepare.media import container, decode
 def memory():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 def read_all(times):
     for path in sys.argv[1:] * times:
         try:
-            media.read(path, fps=5.0, short_side=64)
+            decode.read(path, fps=5.0, short_side=64)
         except container.UnreadableError:
             pass
 read_all(100)  # the allocator's own pools fill up

@@ -12,7 +12,7 @@ from av_mae.training import cluster
 
 _JOIN = """
 import jax
-from av_mae import cluster
+from av_mae.training import cluster
 cluster.join(None, None, None)
 print(jax.process_index(), jax.process_count(), jax.device_count())
 """
