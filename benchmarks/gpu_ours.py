@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from av_mae.experiment import run, sharding, state
+from av_mae.experiment import sharding, state
+from av_mae.experiment.run import Run
 from av_mae.planning import synthetic
 from av_mae.training import host
 from benchmarks import gpu_case
@@ -27,13 +28,13 @@ def main(job: dict[str, Any]) -> None:
     gpu = device.platform == "gpu"
     dtype = "bfloat16" if gpu else "float32"
     experiment = gpu_case.experiment(job, dtype)
-    plan = run.assemble(experiment, synthetic.info(experiment, clips=10_000, labels=400))
-    rows = synthetic.batch(experiment, plan.info, experiment.batch_size)
-    batch = sharding.to_devices(rows, plan.mesh)
-    current = plan.init()
+    run = Run.assemble(experiment, synthetic.info(experiment, clips=10_000, labels=400))
+    rows = synthetic.batch(experiment, run.info, experiment.batch_size)
+    batch = sharding.to_devices(rows, run.mesh)
+    current = run.init()
     parameters = sum(x.size for x in jax.tree.leaves(current.params))
     begin = time.perf_counter()
-    compiled = plan.train_step().lower(current, batch).compile()
+    compiled = run.train_step().lower(current, batch).compile()
     steps = Steps(compiled, current, batch)
     steps(1)
     first = time.perf_counter() - begin

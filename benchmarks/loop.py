@@ -21,7 +21,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from av_mae.config import command_line, parse, schema
-from av_mae.experiment import checkpoint, run
+from av_mae.experiment import checkpoint
+from av_mae.experiment.run import Run
 from av_mae.input import cores
 from av_mae.planning import speed, synthetic
 from av_mae.report import history
@@ -43,7 +44,7 @@ def main(_: list[str]) -> None:
     host.keep_memory()
     experiment = changed(parse.experiment(_CONFIG.value))
     bare = speed.on_noise(experiment, 1000, _LABELS)
-    turns = [(bare.steps(_STEPS.value), looped(bare.plan)) for _ in range(_ROUNDS.value)]
+    turns = [(bare.steps(_STEPS.value), looped(bare.run)) for _ in range(_ROUNDS.value)]
     result = {
         "command": command_line.given("benchmarks.loop"),
         "device": jax.devices()[0].device_kind,
@@ -73,15 +74,15 @@ def changed(e: schema.Experiment) -> schema.Experiment:
     )
 
 
-def looped(plan: run.Run) -> float:
+def looped(run: Run) -> float:
     """Seconds a step of the real training loop, from its first line to its last."""
-    e = plan.experiment
-    noise = itertools.repeat(synthetic.batch(e, plan.info, e.batch_size))
+    e = run.experiment
+    noise = itertools.repeat(synthetic.batch(e, run.info, e.batch_size))
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder)
-        saved = checkpoint.Checkpoints(workdir / "checkpoints", e, plan.info.labels, keep=2)
-        current = plan.init()
-        with loop.Loop(plan, saved, workdir, 0, timing.Stages()) as running:
+        saved = checkpoint.Checkpoints(workdir / "checkpoints", e, run.info.labels, keep=2)
+        current = run.init()
+        with loop.Loop(run, saved, workdir, 0, timing.Stages()) as running:
             running.run(current, noise)
         lines = map(json.loads, (workdir / history.METRICS).read_text().splitlines())
         told = [(line["step"], line["time"]) for line in lines if line["kind"] == "train"]

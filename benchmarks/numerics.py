@@ -16,7 +16,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from av_mae.config import command_line, parse, schema
-from av_mae.experiment import run, sharding
+from av_mae.experiment import sharding
+from av_mae.experiment.run import Run
 from av_mae.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
@@ -51,11 +52,11 @@ def main(_: list[str]) -> None:
 def losses(e: schema.Experiment, dtype: str) -> list[float]:
     """Loss of every step of a fresh run in this precision."""
     compute = dataclasses.replace(e.compute, dtype=dtype)
-    plan = run.build(dataclasses.replace(e, compute=compute))
-    step, current = plan.train_step(), plan.init()
-    rows, found = loop.batches(plan, 0), []
+    run = Run.build(dataclasses.replace(e, compute=compute))
+    step, current = run.train_step(), run.init()
+    rows, found = loop.batches(run, 0), []
     for _ in range(_STEPS.value):
-        current, metrics = step(current, sharding.to_devices(next(rows), plan.mesh))
+        current, metrics = step(current, sharding.to_devices(next(rows), run.mesh))
         found.append(metrics["loss"])
     return [float(loss) for loss in found]
 

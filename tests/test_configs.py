@@ -11,7 +11,8 @@ from flax import nnx
 
 from av_mae import tasks
 from av_mae.config import parse, schema
-from av_mae.experiment import run, sharding
+from av_mae.experiment import sharding
+from av_mae.experiment.run import Run
 from av_mae.input import pipeline
 from configs import common
 
@@ -181,26 +182,26 @@ def records(tmp_path_factory) -> pathlib.Path:
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_a_shrunk_config_takes_a_step(file, records):
     e = parse.experiment(shrink(load(file), records))
-    plan = run.build(e)
+    run = Run.build(e)
     rows = next(
         pipeline.train_batches(
             records, e.modalities, e.dataset, e.augment, batch_size=e.batch_size, seed=e.seed
         )
     )
-    batch = sharding.to_devices(rows, plan.mesh)
-    step = plan.train_step().lower(plan.abstract, batch)
-    after, metrics = step.compile()(some_state(plan), batch)
+    batch = sharding.to_devices(rows, run.mesh)
+    step = run.train_step().lower(run.abstract, batch)
+    after, metrics = step.compile()(some_state(run), batch)
     assert int(after.step) == 1
     assert np.isfinite(float(metrics["loss"]))
     assert float(metrics["grad_norm"]) > 0
 
 
-def some_state(plan: run.Run):
+def some_state(run: Run):
     """A training state of small random parameters, made without compiling their initialisers."""
     rng = np.random.default_rng(0)
-    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), plan.abstract)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), run.abstract)
     params = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(x.dtype), state.params)
-    layout = jax.tree.map(lambda x: x.sharding, plan.abstract)
+    layout = jax.tree.map(lambda x: x.sharding, run.abstract)
     return jax.device_put(state.replace(params=params), layout)
 
 

@@ -25,32 +25,32 @@ class Split:
     too, for `present` to leave out; making the split logs how many they are.
     """
 
-    def __init__(self, name: str, evaluator: schema.Evaluator, plan: Run, split: str):
+    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, split: str):
         """Opens the split without reading a clip.
 
         Raises:
             ConfigError: no such split, no clip in it with the asked modalities, an unknown
                 modality, or a batch size that the devices do not divide.
         """
-        self._mesh = plan.mesh
-        asked = _modalities(name, evaluator, plan)
-        size = _batch_size(name, evaluator, plan)
+        self._mesh = run.mesh
+        asked = _modalities(name, evaluator, run)
+        size = _batch_size(name, evaluator, run)
         self._read = functools.partial(
             pipeline.eval_batches,
-            plan.experiment.dataset.path,
+            run.experiment.dataset.path,
             split,
             asked,
             batch_size=size,
             temporal_views=evaluator.temporal_views,
             spatial_views=evaluator.spatial_views,
-            dataset=plan.experiment.dataset,
-            rows=sharding.host_rows(plan.mesh, size),
+            dataset=run.experiment.dataset,
+            rows=sharding.host_rows(run.mesh, size),
         )
         try:
             self._read()
         except schema.ConfigError as error:
             raise schema.ConfigError(f"evaluators.{name}: {error}") from error
-        _log_left_out(name, plan, split, asked)
+        _log_left_out(name, run, split, asked)
 
     def __iter__(self) -> Iterator[state.Batch]:
         for batch in self._read():
@@ -76,9 +76,9 @@ def present(batch: state.Batch) -> dict[str, jax.Array]:
     return {k: valid_b & known[k] if k in known else valid_b for k in _INPUTS if k in batch}
 
 
-def _modalities(name: str, evaluator: schema.Evaluator, plan: Run) -> dict[str, Modality]:
+def _modalities(name: str, evaluator: schema.Evaluator, run: Run) -> dict[str, Modality]:
     """The modalities an evaluator gives to the model; all of them unless it names a subset."""
-    known = plan.experiment.modalities
+    known = run.experiment.modalities
     wrong = [m for m in evaluator.modalities if m not in known]
     if wrong:
         raise schema.ConfigError(
@@ -87,18 +87,18 @@ def _modalities(name: str, evaluator: schema.Evaluator, plan: Run) -> dict[str, 
     return {k: v for k, v in known.items() if not evaluator.modalities or k in evaluator.modalities}
 
 
-def _batch_size(name: str, evaluator: schema.Evaluator, plan: Run) -> int:
+def _batch_size(name: str, evaluator: schema.Evaluator, run: Run) -> int:
     """The asked batch size, else the training one where every device gets the same rows."""
     if evaluator.batch_size:
-        sharding.check_batch(evaluator.batch_size, plan.mesh, f"evaluators.{name}.batch_size")
+        sharding.check_batch(evaluator.batch_size, run.mesh, f"evaluators.{name}.batch_size")
         return evaluator.batch_size
-    parts = sharding.row_shards(plan.mesh)
-    return math.ceil(plan.experiment.batch_size / parts) * parts
+    parts = sharding.row_shards(run.mesh)
+    return math.ceil(run.experiment.batch_size / parts) * parts
 
 
-def _log_left_out(name: str, plan: Run, split: str, asked: dict[str, Modality]) -> None:
+def _log_left_out(name: str, run: Run, split: str, asked: dict[str, Modality]) -> None:
     """Every clip has pictures or sound, so only who asks for one of them may find nothing."""
-    found = plan.info.split(split)
+    found = run.info.split(split)
     if len(asked) > 1:
         return
     left_out = found.clips - (found.with_sound if "audio" in asked else found.with_pictures)

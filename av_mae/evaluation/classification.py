@@ -20,11 +20,11 @@ class Classification:
 
     tasks = ("classify",)
 
-    def __init__(self, name: str, evaluator: schema.Evaluator, plan: Run, _: writer.Reporter):
-        self._task: Any = plan.task  # a classify task, as `tasks` above makes sure
-        self._clips = batches.Split(name, evaluator, plan, evaluator.split)
-        step = functools.partial(scores, plan.task, plan.graphdef, evaluator.merge)
-        self._step = sharding.jit_replicated(plan.mesh, step)
+    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, _: writer.Reporter):
+        self._task: Any = run.task  # a classify task, as `tasks` above makes sure
+        self._clips = batches.Split(name, evaluator, run, evaluator.split)
+        step = functools.partial(scores, run.task, run.graphdef, evaluator.merge)
+        self._step = sharding.jit_replicated(run.mesh, step)
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         del step

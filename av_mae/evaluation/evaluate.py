@@ -11,7 +11,8 @@ from absl import logging
 
 from av_mae.config import schema
 from av_mae.evaluation import evaluators
-from av_mae.experiment import checkpoint, fingerprint, run
+from av_mae.experiment import checkpoint, fingerprint
+from av_mae.experiment.run import Run
 from av_mae.report import history, page
 
 
@@ -29,13 +30,13 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
     """
     workdir = pathlib.Path(workdir)
     saved = checkpoint.read(workdir)
-    plan = run.build(_named_apart(experiment, saved.experiment))
+    run = Run.build(_named_apart(experiment, saved.experiment))
     if experiment.task == "classify":
-        checkpoint.compare_labels(saved.labels, plan.info.labels, workdir)
-    params = _place(saved.params, plan.abstract.params, workdir)
-    rest = _place(saved.rest, plan.abstract.rest, workdir)
-    reporter = plan.reporter(workdir, resume_step=None)
-    every = evaluators.make(plan, reporter)
+        checkpoint.compare_labels(saved.labels, run.info.labels, workdir)
+    params = _place(saved.params, run.abstract.params, workdir)
+    rest = _place(saved.rest, run.abstract.rest, workdir)
+    reporter = run.reporter(workdir, resume_step=None)
+    every = evaluators.make(run, reporter)
     results = evaluators.evaluate(every, list(every), saved.step, params, rest)
     reporter.evaluation(saved.step, results)
     reporter.close()
@@ -80,7 +81,7 @@ def _named_apart(experiment: schema.Experiment, trained: schema.Experiment) -> s
 
 
 def _place(found: Any, abstract: Any, workdir: pathlib.Path) -> Any:
-    """Puts host arrays where the plan wants them, after checking that they fit."""
+    """Puts host arrays where the run has them, after checking that they fit."""
     difference = fingerprint.difference(found, abstract)
     if difference:
         raise schema.ConfigError(

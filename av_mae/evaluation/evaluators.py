@@ -20,11 +20,11 @@ class Evaluator(Protocol):
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]: ...
 
 
-def make(plan: Run, reporter: writer.Reporter) -> dict[str, Evaluator]:
+def make(run: Run, reporter: writer.Reporter) -> dict[str, Evaluator]:
     """The evaluators of an experiment by name, built before the first step so errors come early."""
     return {
-        name: _kind(name, c, plan.experiment.task)(name, c, plan, reporter)
-        for name, c in plan.experiment.evaluators.items()
+        name: _kind(name, c, run.experiment.task)(name, c, run, reporter)
+        for name, c in run.experiment.evaluators.items()
     }
 
 

@@ -40,12 +40,12 @@ class NearestNeighbours:
 
     tasks = ("pretrain", "classify")
 
-    def __init__(self, name: str, evaluator: schema.Evaluator, plan: Run, _: writer.Reporter):
+    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, _: writer.Reporter):
         self._neighbours = evaluator.neighbours
-        self._known = batches.Split(name, evaluator, plan, evaluator.train_split)
-        self._asked = batches.Split(name, evaluator, plan, evaluator.split)
-        step = functools.partial(_features, plan.task, plan.graphdef)
-        self._step = sharding.jit_replicated(plan.mesh, step)
+        self._known = batches.Split(name, evaluator, run, evaluator.train_split)
+        self._asked = batches.Split(name, evaluator, run, evaluator.split)
+        step = functools.partial(_features, run.task, run.graphdef)
+        self._step = sharding.jit_replicated(run.mesh, step)
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         del step

@@ -27,15 +27,13 @@ class Reconstruction:
 
     tasks = ("pretrain",)
 
-    def __init__(
-        self, name: str, evaluator: schema.Evaluator, plan: Run, reporter: writer.Reporter
-    ):
+    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, reporter: writer.Reporter):
         self._name, self._split, self._reporter = name, evaluator.split, reporter
-        self._modalities = plan.experiment.modalities
-        self._clips = batches.Split(name, evaluator, plan, evaluator.split)
-        bind = functools.partial(functools.partial, task=plan.task, graphdef=plan.graphdef)
-        self._errors = sharding.jit_replicated(plan.mesh, bind(_errors))
-        self._pictures = sharding.jit_replicated(plan.mesh, bind(_pictures))
+        self._modalities = run.experiment.modalities
+        self._clips = batches.Split(name, evaluator, run, evaluator.split)
+        bind = functools.partial(functools.partial, task=run.task, graphdef=run.graphdef)
+        self._errors = sharding.jit_replicated(run.mesh, bind(_errors))
+        self._pictures = sharding.jit_replicated(run.mesh, bind(_pictures))
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         total = None

@@ -46,6 +46,65 @@ class Run:
     abstract: state.TrainState
     flops_per_step: float
 
+    @classmethod
+    def build(cls, experiment: schema.Experiment) -> "Run":
+        """Reads the data set's info and lays the run out on this machine; see `assemble`.
+
+        Media files that the experiment names instead of records are prepared first.
+        """
+        experiment = first_use.resolve(experiment)
+        info = description.of(experiment.dataset)
+        logging.info("records: %s", experiment.dataset.path)
+        if info.audio_mean is not None and info.audio_std is not None:
+            logging.info("their log-mel statistics: %.3f %.3f", info.audio_mean, info.audio_std)
+        return cls.assemble(experiment, info)
+
+    @classmethod
+    def assemble(
+        cls, experiment: schema.Experiment, info: records.Info, devices: Sequence[Any] | None = None
+    ) -> "Run":
+        """Checks that everything fits together and lays the run out; no record is read.
+
+        Args:
+            devices: what the run is laid out on, None: all that JAX sees. Descriptions of devices
+                that are not here will do for lowering and compiling the step.
+
+        Raises:
+            ConfigError: no data set at dataset.path, unknown split, a batch size that the
+                devices do not divide, durations that contradict each other.
+        """
+        if experiment.task == "classify" and not info.labels:
+            remedy = "prepare them again from class folders, or from a csv with a label column"
+            if experiment.dataset.format == "mediasequence":
+                remedy = "set dataset.mediasequence.labels or dataset.mediasequence.classes"
+            raise schema.ConfigError(
+                f"the clips of {experiment.dataset.path} have no labels; {remedy}"
+            )
+        _check_exchange(experiment)
+        experiment = with_statistics(experiment, info)
+        mesh = sharding.mesh_of(experiment.compute, devices)
+        sharding.check_batches(experiment, mesh)
+        per_epoch = steps_per_epoch(experiment, info)
+        total, warmup = _durations(experiment, per_epoch)
+        task = tasks.make(experiment, info.labels)
+        model = nnx.eval_shape(lambda: task.init(nnx.Rngs(experiment.seed)))
+        lr = optim.schedule(experiment.optim, experiment.lr, total=total, warmup=warmup)
+        trainable = "head" if experiment.model.linear_probe else ""
+        tx = optim.make(experiment.optim, model, lr, trainable=trainable)
+        return cls(
+            experiment=experiment,
+            info=info,
+            mesh=mesh,
+            task=task,
+            graphdef=nnx.split(model, nnx.Param, ...)[0],
+            tx=tx,
+            lr=lr,
+            total=total,
+            steps_per_epoch=per_epoch,
+            abstract=_abstract(task, tx, experiment, mesh),
+            flops_per_step=_flops(experiment, len(info.labels)),
+        )
+
     def steps(self, duration: str) -> int:
         """A duration such as "5 epochs" in steps of this run."""
         e = self.experiment
@@ -108,68 +167,6 @@ class Run:
         )
 
 
-def build(experiment: schema.Experiment) -> Run:
-    """Reads the data set's info and plans the run on this machine's devices; see `assemble`.
-
-    Media files that the experiment names instead of records are prepared first.
-    """
-    experiment = first_use.resolve(experiment)
-    info = description.of(experiment.dataset)
-    logging.info("records: %s", experiment.dataset.path)
-    if info.audio_mean is not None and info.audio_std is not None:
-        logging.info("their log-mel statistics: %.3f %.3f", info.audio_mean, info.audio_std)
-    return assemble(experiment, info)
-
-
-def assemble(
-    experiment: schema.Experiment, info: records.Info, devices: Sequence[Any] | None = None
-) -> Run:
-    """Checks that everything fits together and plans the run; no record is read.
-
-    Args:
-        devices: what the run is planned for, None: all that JAX sees. Descriptions of devices
-            that are not here will do for lowering and compiling the step.
-
-    Raises:
-        ConfigError: no data set at dataset.path, unknown split, a batch size that the
-            devices do not divide, durations that contradict each other.
-    """
-    if experiment.task == "classify" and not info.labels:
-        remedy = "prepare them again from class folders, or from a csv with a label column"
-        if experiment.dataset.format == "mediasequence":
-            remedy = "set dataset.mediasequence.labels or dataset.mediasequence.classes"
-        raise schema.ConfigError(f"the clips of {experiment.dataset.path} have no labels; {remedy}")
-    _check_exchange(experiment)
-    experiment = with_statistics(experiment, info)
-    mesh = mesh_of(experiment.compute, devices)
-    check_batches(experiment, mesh)
-    per_epoch = steps_per_epoch(experiment, info)
-    total, warmup = _durations(experiment, per_epoch)
-    task = tasks.make(experiment, info.labels)
-    model = nnx.eval_shape(lambda: task.init(nnx.Rngs(experiment.seed)))
-    lr = optim.schedule(experiment.optim, experiment.lr, total=total, warmup=warmup)
-    trainable = "head" if experiment.model.linear_probe else ""
-    tx = optim.make(experiment.optim, model, lr, trainable=trainable)
-    return Run(
-        experiment=experiment,
-        info=info,
-        mesh=mesh,
-        task=task,
-        graphdef=nnx.split(model, nnx.Param, ...)[0],
-        tx=tx,
-        lr=lr,
-        total=total,
-        steps_per_epoch=per_epoch,
-        abstract=_abstract(task, tx, experiment, mesh),
-        flops_per_step=_flops(experiment, len(info.labels)),
-    )
-
-
-def mesh_of(compute: schema.Compute, devices: Sequence[Any] | None = None) -> Mesh:
-    """The devices laid out as the config says; None: all that JAX sees."""
-    return sharding.make_mesh(compute.fsdp, devices, tensor=compute.tensor)
-
-
 def with_statistics(experiment: schema.Experiment, info: records.Info) -> schema.Experiment:
     """Fills modalities.audio.mean and std, where None, from the data set's own statistics."""
     audio = experiment.modalities.get("audio")
@@ -192,15 +189,6 @@ def _check_exchange(experiment: schema.Experiment) -> None:
             "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
             "nothing would be exchanged; use 2 or more, or 0 for none"
         )
-
-
-def check_batches(e: schema.Experiment, mesh: Mesh) -> None:
-    """Raises ConfigError unless the devices divide the batch, and hosts its clips."""
-    sharding.check_batch(e.batch_size, mesh, micro=e.optim.accumulate)
-    sharding.check_copies(e.batch_size, mesh, e.dataset.repeat)
-    if any(e.dataset.canvas):
-        clips = e.batch_size // e.dataset.repeat
-        sharding.check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
 
 
 def steps_per_epoch(e: schema.Experiment, info: records.Info) -> float:

@@ -59,6 +59,11 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
     return Mesh(_placed(shape, devices), AXES, axis_types=kinds)
 
 
+def mesh_of(compute: schema.Compute, devices: Sequence[Any] | None = None) -> Mesh:
+    """The devices laid out as the config says; None: all that JAX sees."""
+    return make_mesh(compute.fsdp, devices, tensor=compute.tensor)
+
+
 def _placed(shape: tuple[int, int, int], devices: list[Any]) -> np.ndarray:
     """Devices `[data fsdp tensor]` along the wires between them.
 
@@ -79,6 +84,15 @@ def _placed(shape: tuple[int, int, int], devices: list[Any]) -> np.ndarray:
 def row_shards(mesh: Mesh) -> int:
     """Number of parts that a batch is cut into."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def check_batches(e: schema.Experiment, mesh: Mesh) -> None:
+    """Raises ConfigError unless the devices divide the batch, and hosts its clips."""
+    check_batch(e.batch_size, mesh, micro=e.optim.accumulate)
+    check_copies(e.batch_size, mesh, e.dataset.repeat)
+    if any(e.dataset.canvas):
+        clips = e.batch_size // e.dataset.repeat
+        check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
 
 
 def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size", *, micro: int = 1) -> None:

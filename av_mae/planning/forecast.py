@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from av_mae.config import schema
-from av_mae.experiment import hardware, run, sharding
+from av_mae.experiment import hardware, sharding
+from av_mae.experiment.run import Run
 from av_mae.input import records
 from av_mae.planning import estimate, hlo, synthetic
 from av_mae.planning.topology import Topology
@@ -100,19 +101,19 @@ def make(
         ConfigError: the experiment cannot run on so many devices.
         TooLargeError: the compiler says so.
     """
-    plan = run.assemble(experiment, info, topology.devices)
+    run = Run.assemble(experiment, info, topology.devices)
     if not topology.compiles:
-        return _estimated(plan)
-    compiled, seconds = _compile(plan)
-    e = plan.experiment
+        return _estimated(run)
+    compiled, seconds = _compile(run)
+    e = run.experiment
     if e.compute.scan or e.optim.accumulate > 1:
-        flops, moved = _cost_without_loops(plan, topology) if costs else (None, None)
+        flops, moved = _cost_without_loops(run, topology) if costs else (None, None)
     else:
         flops, moved = _cost(compiled)
-    needed = plan.flops_per_step / plan.mesh.size
+    needed = run.flops_per_step / run.mesh.size
     text = compiled.as_text()
     work = Work(flops, needed, moved, hlo.collective_bytes(text))
-    return Forecast(_memory(plan, compiled), work, False, seconds, text)
+    return Forecast(_memory(run, compiled), work, False, seconds, text)
 
 
 def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
@@ -139,17 +140,17 @@ def _cost(compiled: Any) -> np.ndarray:
     return np.array([counted["flops"], counted["bytes accessed"]])
 
 
-def _cost_without_loops(plan: run.Run, topology: Topology) -> np.ndarray:
+def _cost_without_loops(run: Run, topology: Topology) -> np.ndarray:
     """(FLOPs, bytes) of a step as if its layers and micro-batches stood one after another."""
-    e, parts = plan.experiment, plan.experiment.optim.accumulate
+    e, parts = run.experiment, run.experiment.optim.accumulate
     fused = e.model.fusion_layers if e.model.fusion in ("mid", "bottleneck") else 0
     shallow = min(fused + 1, e.model.depth)
     few, more = (
-        _cost(_compile(run.assemble(_flat(e, depth), plan.info, topology.devices))[0])
+        _cost(_compile(Run.assemble(_flat(e, depth), run.info, topology.devices))[0])
         for depth in (shallow, shallow + 1)
     )
     once = few + (e.model.depth - shallow) * (more - few)
-    held = _state(plan)
+    held = _state(run)
     update = np.array([0.0, estimate.update(held.parameters, held.optimizer)])
     return parts * (once - update) + update
 
@@ -170,14 +171,14 @@ def _flat(e: schema.Experiment, depth: int) -> schema.Experiment:
     )
 
 
-def _compile(plan: run.Run) -> tuple[Any, float]:
-    rows = plan.experiment.batch_size
-    lowered = plan.train_step().lower(plan.abstract, _batch(plan, rows))
+def _compile(run: Run) -> tuple[Any, float]:
+    rows = run.experiment.batch_size
+    lowered = run.train_step().lower(run.abstract, _batch(run, rows))
     begin = time.perf_counter()
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        found = out_of_memory(str(error), _state(plan).peak)
+        found = out_of_memory(str(error), _state(run).peak)
         if not found:
             raise
         raise found from error
@@ -207,28 +208,28 @@ def _bytes(found: re.Match[str] | None) -> float | None:
     return float(found[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[found[2]] if found else None
 
 
-def _batch(plan: run.Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
-    copies = plan.experiment.dataset.repeat
-    few = synthetic.batch(plan.experiment, plan.info, copies)
+def _batch(run: Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+    copies = run.experiment.dataset.repeat
+    few = synthetic.batch(run.experiment, run.info, copies)
     return {
         k: jax.ShapeDtypeStruct((len(x) * rows // copies, *x.shape[1:]), x.dtype)
         for k, x in few.items()
     }
 
 
-def _memory(plan: run.Run, compiled: Any) -> Memory:
+def _memory(run: Run, compiled: Any) -> Memory:
     found = compiled.memory_analysis()
     held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     alive, reserved = max(float(found.peak_memory_in_bytes), held), float(found.temp_size_in_bytes)
     # On GPUs a program takes all that it reserves in one piece.
-    whole = plan.mesh.devices.flat[0].platform == "gpu"
+    whole = run.mesh.devices.flat[0].platform == "gpu"
     peak = held + reserved if whole else alive
-    return dataclasses.replace(_state(plan), temporaries=alive - held, reserved=reserved, peak=peak)
+    return dataclasses.replace(_state(run), temporaries=alive - held, reserved=reserved, peak=peak)
 
 
-def _estimated(plan: run.Run) -> Forecast:
-    e, held = plan.experiment, _state(plan)
-    rows = e.batch_size // sharding.row_shards(plan.mesh)
+def _estimated(run: Run) -> Forecast:
+    e, held = run.experiment, _state(run)
+    rows = e.batch_size // sharding.row_shards(run.mesh)
     kept = estimate.activations(e, rows)
     gradients = held.parameters * (1.5 if e.compute.dtype == "bfloat16" else 1.0)
     temporaries = kept + gradients
@@ -236,18 +237,18 @@ def _estimated(plan: run.Run) -> Forecast:
         held, temporaries=temporaries, reserved=temporaries, peak=held.peak + temporaries
     )
     moved = estimate.moved(e, rows, held.parameters, held.optimizer)
-    needed = plan.flops_per_step / plan.mesh.size
-    work = Work(None, needed, moved, estimate.sent(e, plan.mesh, plan.abstract.params))
+    needed = run.flops_per_step / run.mesh.size
+    work = Work(None, needed, moved, estimate.sent(e, run.mesh, run.abstract.params))
     return Forecast(memory, work, estimated=True, compile_seconds=0.0)
 
 
-def _state(plan: run.Run) -> Memory:
+def _state(run: Run) -> Memory:
     """The parts of memory that are known beforehand; `peak` is their sum."""
-    rows = plan.experiment.batch_size // sharding.row_shards(plan.mesh)
-    state = plan.abstract
+    rows = run.experiment.batch_size // sharding.row_shards(run.mesh)
+    state = run.abstract
     params, moments, averages = (
         estimate.tree_bytes(t) for t in (state.params, state.opt_state, state.ema)
     )
-    inputs = estimate.tree_bytes(_batch(plan, rows))
+    inputs = estimate.tree_bytes(_batch(run, rows))
     held = params + moments + averages + inputs
     return Memory(params, moments, averages, inputs, 0.0, 0.0, held)

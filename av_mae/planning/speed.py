@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from av_mae.config import schema
-from av_mae.experiment import hardware, run, sharding
+from av_mae.experiment import hardware, sharding
+from av_mae.experiment.run import Run
 from av_mae.planning import synthetic
 
 _TIMES = 5  # products are quick: the median of so many
@@ -28,12 +29,12 @@ class Bench:
         ready_seconds: what compiling took, or reading what was compiled before.
     """
 
-    def __init__(self, plan: run.Run, rows: Iterator[dict[str, np.ndarray]]):
-        self.plan, self._rows = plan, rows
+    def __init__(self, run: Run, rows: Iterator[dict[str, np.ndarray]]):
+        self.run, self._rows = run, rows
         self._batch = self._next()
-        self._current = plan.init()
+        self._current = run.init()
         begin = time.perf_counter()
-        self._step = plan.train_step().lower(self._current, self._batch).compile()
+        self._step = run.train_step().lower(self._current, self._batch).compile()
         self.ready_seconds = time.perf_counter() - begin
         self.steps(1)
 
@@ -67,8 +68,8 @@ class Bench:
         Args:
             product: FLOP/s of one device in a bare product.
         """
-        e, memory, peak = self.plan.experiment, self._step.memory_analysis(), hardware.peak_flops()
-        analytic = self.plan.flops_per_step
+        e, memory, peak = self.run.experiment, self._step.memory_analysis(), hardware.peak_flops()
+        analytic = self.run.flops_per_step
         rate = analytic / seconds
         return {
             "device": jax.devices()[0].device_kind,
@@ -90,7 +91,7 @@ class Bench:
         }
 
     def _next(self) -> dict[str, jax.Array]:
-        return sharding.to_devices(next(self._rows), self.plan.mesh)
+        return sharding.to_devices(next(self._rows), self.run.mesh)
 
 
 def on_noise(e: schema.Experiment, clips: int, labels: int) -> Bench:
@@ -99,8 +100,8 @@ def on_noise(e: schema.Experiment, clips: int, labels: int) -> Bench:
     Raises:
         ConfigError: the config cannot run on this machine.
     """
-    plan = run.assemble(e, synthetic.info(e, clips, labels))
-    return Bench(plan, itertools.repeat(synthetic.batch(plan.experiment, plan.info, e.batch_size)))
+    run = Run.assemble(e, synthetic.info(e, clips, labels))
+    return Bench(run, itertools.repeat(synthetic.batch(run.experiment, run.info, e.batch_size)))
 
 
 def product_flops(dtype: str) -> float:

@@ -5,7 +5,8 @@ import functools
 from collections.abc import Iterator
 
 from av_mae.config import schema
-from av_mae.experiment import run
+from av_mae.experiment import sharding
+from av_mae.experiment.run import Run
 from av_mae.input import records
 from av_mae.planning import estimate
 from av_mae.planning.topology import Topology
@@ -71,7 +72,7 @@ def _smaller_batch(e: schema.Experiment, devices: int) -> Iterator[schema.Experi
 
 def _runs(e: schema.Experiment, place: Topology) -> bool:
     try:
-        run.check_batches(e, run.mesh_of(e.compute, place.devices))
+        sharding.check_batches(e, sharding.mesh_of(e.compute, place.devices))
     except schema.ConfigError:
         return False
     return True
@@ -86,7 +87,7 @@ def _powers(first: int, most: int) -> Iterator[int]:
 def _state(e: schema.Experiment, info: records.Info, place: Topology, fsdp: int) -> float:
     """Bytes of a device's state with its gradients."""
     compute = dataclasses.replace(e.compute, fsdp=fsdp)
-    state = run.assemble(dataclasses.replace(e, compute=compute), info, place.devices).abstract
+    state = Run.assemble(dataclasses.replace(e, compute=compute), info, place.devices).abstract
     trees = (state.params, state.opt_state, state.ema, state.params)
     return sum(map(estimate.tree_bytes, trees))
 

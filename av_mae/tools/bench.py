@@ -16,7 +16,7 @@ import jax
 from absl import app, flags
 
 from av_mae.config import command_line, parse, schema
-from av_mae.experiment import run
+from av_mae.experiment.run import Run
 from av_mae.input import records
 from av_mae.planning import speed
 from av_mae.tools import experiments
@@ -63,8 +63,8 @@ def prepared(e: schema.Experiment, clips: int | None, labels: int | None) -> spe
     """
     if clips is not None:
         return speed.on_noise(e, clips, labels or 0)
-    plan = run.build(e)
-    return speed.Bench(plan, loop.batches(plan, 0))
+    run = Run.build(e)
+    return speed.Bench(run, loop.batches(run, 0))
 
 
 def measure(
@@ -72,7 +72,7 @@ def measure(
 ) -> dict[str, Any]:
     """Seconds of each thing named, with what is known of the step where one is taken."""
     times: dict[str, float] = {}
-    dtype = bench.plan.experiment.compute.dtype
+    dtype = bench.run.experiment.compute.dtype
     product = speed.product_flops(dtype) if "step" in what else 0.0
     timed = {"step": bench.steps, "input": bench.input, "both": bench.both}
     for name in what:
@@ -81,7 +81,7 @@ def measure(
         profiled = trace if name == what[-1] else None
         with jax.profiler.trace(profiled) if profiled else contextlib.nullcontext():
             times[name] = timed[name](steps)
-    rows = bench.plan.experiment.batch_size
+    rows = bench.run.experiment.batch_size
     figures: dict[str, Any] = {"seconds": times}
     figures["clips_per_second"] = {name: rows / seconds for name, seconds in times.items()}
     if "step" in times:

@@ -17,7 +17,8 @@ import jax
 from absl import app, flags
 
 from av_mae.config import command_line, durations, parse, schema
-from av_mae.experiment import run
+from av_mae.experiment import sharding
+from av_mae.experiment.run import steps_per_epoch
 from av_mae.input import description, records
 from av_mae.planning import forecast, suggest, synthetic, topology
 from av_mae.tools import experiments
@@ -172,7 +173,7 @@ def _setting(e: schema.Experiment, place: topology.Topology) -> dict[str, Any]:
         "topology": place.name,
         "devices": len(place.devices),
         "chip": place.chip.name if place.chip else place.devices[0].device_kind,
-        "mesh": dict(run.mesh_of(e.compute, place.devices).shape),
+        "mesh": dict(sharding.mesh_of(e.compute, place.devices).shape),
         "task": e.task,
         "batch_size": e.batch_size,
         "dtype": e.compute.dtype,
@@ -203,7 +204,7 @@ def _times(
     times = forecast.seconds(work, place.chip) if place.chip else {}
     if not times:
         return {}
-    per_epoch = run.steps_per_epoch(e, info)
+    per_epoch = steps_per_epoch(e, info)
     steps = durations.steps(e.total, steps_per_epoch=per_epoch, batch_size=e.batch_size)
     return {
         "seconds": times,

@@ -10,11 +10,12 @@ from flax import traverse_util
 
 from av_mae.config import schema
 from av_mae.convert import describe, read
-from av_mae.experiment import run, state
+from av_mae.experiment import state
+from av_mae.experiment.run import Run
 from av_mae.models import inherit
 
 
-def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> state.TrainState:
+def apply(fresh: state.TrainState, run: Run, workdir: pathlib.Path) -> state.TrainState:
     """Replaces fresh parameters by those of `init_from.path` wherever they correspond.
 
     What was loaded, resized, left fresh and left over is logged and written to
@@ -23,7 +24,7 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
     Raises:
         ConfigError: no checkpoint there, or one whose architecture cannot start this model.
     """
-    target = plan.experiment
+    target = run.experiment
     saved = read.read(target.init_from.path, _inputs(target), answers=_answers(target))
     ours: Any = traverse_util.flatten_dict(fresh.params)
     theirs: Any = traverse_util.flatten_dict(saved.params)
@@ -31,15 +32,15 @@ def apply(fresh: state.TrainState, plan: run.Run, workdir: pathlib.Path) -> stat
         ours,
         theirs,
         saved.experiment,
-        plan.experiment,
+        run.experiment,
     )
     report.unused += saved.left
-    logging.info("started from %s, step %d\n%s", plan.experiment.init_from.path, saved.step, report)
+    logging.info("started from %s, step %d\n%s", run.experiment.init_from.path, saved.step, report)
     for line in report.inputs:
         logging.warning("inputs are prepared otherwise than the checkpoint's were: %s", line)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "init_from.txt").write_text(f"{plan.experiment.init_from.path}\n{report}\n")
+        (workdir / "init_from.txt").write_text(f"{run.experiment.init_from.path}\n{report}\n")
     placed = jax.tree.map(
         lambda new, old: jax.device_put(new.astype(old.dtype), old.sharding),
         traverse_util.unflatten_dict(params),

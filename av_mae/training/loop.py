@@ -14,7 +14,8 @@ from absl import logging
 
 from av_mae.config import schema
 from av_mae.evaluation import evaluate, evaluators
-from av_mae.experiment import checkpoint, run, sharding, state
+from av_mae.experiment import checkpoint, sharding, state
+from av_mae.experiment.run import Run
 from av_mae.input import pipeline
 from av_mae.report import history, page
 from av_mae.tasks.metrics import Diverged
@@ -40,40 +41,40 @@ def train(
     """
     stages = stages or timing.Stages()
     workdir = pathlib.Path(workdir)
-    plan = run.build(experiment)
+    run = Run.build(experiment)
     stages.end("model and data set")
     saved = checkpoint.Checkpoints(
-        workdir / "checkpoints", plan.experiment, plan.info.labels, plan.experiment.checkpoint.keep
+        workdir / "checkpoints", run.experiment, run.info.labels, run.experiment.checkpoint.keep
     )
-    current = start(plan, saved, workdir)
+    current = start(run, saved, workdir)
     begin = int(current.step)
     stages.end("parameters")
-    if begin >= plan.total:
-        logging.warning("nothing to do: step %s >= total %s", f"{begin:,}", f"{plan.total:,}")
+    if begin >= run.total:
+        logging.warning("nothing to do: step %s >= total %s", f"{begin:,}", f"{run.total:,}")
         saved.close()
         return 0
-    _write_config(workdir, plan)
-    with Loop(plan, saved, workdir, begin, stages) as loop:
-        finished = loop.run(current, batches(plan, begin))
+    _write_config(workdir, run)
+    with Loop(run, saved, workdir, begin, stages) as loop:
+        finished = loop.run(current, batches(run, begin))
     return 0 if finished else PREEMPTED
 
 
-def start(plan: run.Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -> state.TrainState:
+def start(run: Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -> state.TrainState:
     """The newest checkpoint of this run, else fresh parameters, inherited ones where asked."""
-    restored = saved.restore(plan.abstract)
+    restored = saved.restore(run.abstract)
     if restored:
         logging.info("continuing at step %d", restored[1]["step"])
-        before, now = restored[1]["experiment"]["dataset"]["path"], plan.experiment.dataset.path
+        before, now = restored[1]["experiment"]["dataset"]["path"], run.experiment.dataset.path
         if before != now:
             logging.warning("up to here the records were those in %s, now in %s", before, now)
         return restored[0]
-    fresh = plan.init()
-    return init_from.apply(fresh, plan, workdir) if plan.experiment.init_from.path else fresh
+    fresh = run.init()
+    return init_from.apply(fresh, run, workdir) if run.experiment.init_from.path else fresh
 
 
-def batches(plan: run.Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
+def batches(run: Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
     """This host's rows of every batch after step `begin`, in the order that the seed decides."""
-    e = plan.experiment
+    e = run.experiment
     return pipeline.train_batches(
         e.dataset.path,
         e.modalities,
@@ -82,7 +83,7 @@ def batches(plan: run.Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
         batch_size=e.batch_size,
         seed=e.seed,
         start=begin,
-        rows=sharding.host_rows(plan.mesh, e.batch_size),
+        rows=sharding.host_rows(run.mesh, e.batch_size),
     )
 
 
@@ -95,18 +96,18 @@ class Loop:
 
     def __init__(
         self,
-        plan: run.Run,
+        run: Run,
         saved: checkpoint.Checkpoints,
         workdir: pathlib.Path,
         begin: int,
         stages: timing.Stages,
     ):
-        self._plan, self._saved, self._begin, self._stages = plan, saved, begin, stages
-        self._step, self._every = plan.train_step(), timing.Schedule(plan)
-        self._reporter = plan.reporter(workdir, resume_step=begin)
+        self._run, self._saved, self._begin, self._stages = run, saved, begin, stages
+        self._step, self._every = run.train_step(), timing.Schedule(run)
+        self._reporter = run.reporter(workdir, resume_step=begin)
         self._workdir = workdir
-        self._evaluators = evaluators.make(plan, self._reporter)
-        self._best = _best(plan, workdir)
+        self._evaluators = evaluators.make(run, self._reporter)
+        self._best = _best(run, workdir)
         self._clock = timing.Clock(begin)
         self._stop = StopSignal(saved)
         self._unread: tuple[int, state.Metrics] | None = None
@@ -122,7 +123,7 @@ class Loop:
 
     def run(self, current: state.TrainState, batches: Iterator[dict[str, np.ndarray]]) -> bool:
         """Runs to the last step; False when a SIGTERM ended it early."""
-        total = self._plan.total
+        total = self._run.total
         self._catch_up(current)
         batch = self._next(batches)
         self._stages.end("first batch")
@@ -177,7 +178,7 @@ class Loop:
     def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> state.Batch:
         with self._clock.waiting():
             rows = next(batches)
-        return sharding.to_devices(rows, self._plan.mesh)
+        return sharding.to_devices(rows, self._run.mesh)
 
     def _read(self) -> None:
         """Waits for the numbers of the step before, checks them, and tells them where it is time.
@@ -219,7 +220,7 @@ class Loop:
             )
             self._reporter.evaluation(step, results)
             self._best.offer(step, current, results)
-            if jax.process_index() == 0 and step == self._plan.total:
+            if jax.process_index() == 0 and step == self._run.total:
                 evaluate.write(self._workdir, step, results)
             if jax.process_index() == 0:
                 page.write(self._workdir)
@@ -246,14 +247,14 @@ class StopSignal:
         return self._told if self._alone else self._saved.reached_preemption(step)
 
 
-def _best(plan: run.Run, workdir: pathlib.Path) -> best.Best:
-    metric = plan.experiment.checkpoint.best
+def _best(run: Run, workdir: pathlib.Path) -> best.Best:
+    metric = run.experiment.checkpoint.best
     lower = history.lower_is_better(metric)
-    return best.Best(workdir, plan.experiment, plan.info.labels, metric=metric, lower=lower)
+    return best.Best(workdir, run.experiment, run.info.labels, metric=metric, lower=lower)
 
 
-def _write_config(workdir: pathlib.Path, plan: run.Run) -> None:
+def _write_config(workdir: pathlib.Path, run: Run) -> None:
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(plan.experiment.to_dict(), indent=1)
+        text = json.dumps(run.experiment.to_dict(), indent=1)
         (workdir / "config.json").write_text(text)

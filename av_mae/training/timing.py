@@ -15,13 +15,13 @@ from av_mae.experiment.run import Run
 class Schedule:
     """Which things are due after which step."""
 
-    def __init__(self, plan: Run):
-        e = plan.experiment
-        self._total = plan.total
-        self._log = max(plan.steps(e.log_every), 1)
-        self._checkpoint = max(plan.steps(e.checkpoint.every), 1)
+    def __init__(self, run: Run):
+        e = run.experiment
+        self._total = run.total
+        self._log = max(run.steps(e.log_every), 1)
+        self._checkpoint = max(run.steps(e.checkpoint.every), 1)
         self._evaluators = {
-            name: plan.total if c.every == "end" else max(plan.steps(c.every), 1)
+            name: run.total if c.every == "end" else max(run.steps(c.every), 1)
             for name, c in e.evaluators.items()
         }
 

@@ -9,7 +9,8 @@ from test_read import PTH, SCENIC
 
 from av_mae.config import parse, schema
 from av_mae.convert import read
-from av_mae.experiment import checkpoint, run
+from av_mae.experiment import checkpoint
+from av_mae.experiment.run import Run
 from av_mae.training import loop
 
 
@@ -44,8 +45,8 @@ def test_a_run_starts_from_videomaes_file(data, tmp_path, frames):
 def test_the_first_step_begins_with_its_weights(data, tmp_path):
     from av_mae.training import init_from
 
-    plan = run.build(parse.experiment(_videomae(data)))
-    begun = init_from.apply(plan.init(), plan, tmp_path)
+    run = Run.build(parse.experiment(_videomae(data)))
+    begun = init_from.apply(run.init(), run, tmp_path)
     stored = read.read(PTH, {"model.heads": 4})
     ours = np.asarray(begun.params["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"])
     assert np.array_equal(ours, stored.params["encoders"]["joint"]["blocks"]["mlp"]["up"]["kernel"])

@@ -17,7 +17,8 @@ from flax import nnx
 from av_mae import api
 from av_mae.config import parse, schema
 from av_mae.evaluation import batches, classification, evaluators, knn
-from av_mae.experiment import run, sharding
+from av_mae.experiment import sharding
+from av_mae.experiment.run import Run
 from av_mae.input import pipeline
 from av_mae.tasks import losses, metrics
 
@@ -41,22 +42,22 @@ def data(tmp_path_factory) -> pathlib.Path:
 class Model:
     """An experiment and variables that make every input count."""
 
-    plan: run.Run
+    run: Run
     params: dict
     rest: dict
 
-    def run(self, reporter) -> dict[str, float]:
-        made = evaluators.make(self.plan, reporter)
+    def score(self, reporter) -> dict[str, float]:
+        made = evaluators.make(self.run, reporter)
         return evaluators.evaluate(made, ["val"], 3, self.params, self.rest)
 
     def of_clips(self, method: str, split: str, *modalities: str) -> tuple[Any, dict]:
         """What a method of the task gives for all clips of a split at once, and their batch."""
-        e = self.plan.experiment
+        e = self.run.experiment
         known = {k: v for k, v in e.modalities.items() if k in modalities}
-        clips = self.plan.info.split(split).clips
+        clips = self.run.info.split(split).clips
         batch = next(pipeline.eval_batches(e.dataset.path, split, known, batch_size=clips))
-        function: Callable[..., Any] = getattr(self.plan.task, method)
-        model = nnx.merge(self.plan.graphdef, self.params, self.rest)
+        function: Callable[..., Any] = getattr(self.run.task, method)
+        model = nnx.merge(self.run.graphdef, self.params, self.rest)
         return nnx.jit(function)(model, batches.fold_views(batch)), batch
 
 
@@ -64,14 +65,14 @@ def _model(data, task, batch_size=8, dataset=None, **evaluator) -> Model:
     values = tiny.experiment(data, task)
     values["dataset"] |= dataset or {}
     values["evaluators"] = {"val": {"split": "val", "batch_size": batch_size} | evaluator}
-    plan = run.build(parse.experiment(values))
-    current = plan.init()
-    return Model(plan, _without_zeros(current.params), current.rest)
+    run = Run.build(parse.experiment(values))
+    current = run.init()
+    return Model(run, _without_zeros(current.params), current.rest)
 
 
 def _results(data, task, batch_size=8, **kwargs):
     reporter = Silent()
-    return _model(data, task, batch_size, **kwargs).run(reporter), reporter
+    return _model(data, task, batch_size, **kwargs).score(reporter), reporter
 
 
 def _without_zeros(params):
@@ -198,7 +199,7 @@ def test_sound_alone_is_scored_on_clips_with_sound(data, caplog):
     """Every third training clip is silent."""
     sound = {"kind": "classification", "split": "train", "modalities": ("audio",)}
     model = _model(data, "classify", **sound)
-    results = model.run(Silent())
+    results = model.score(Silent())
     logits, batch = model.of_clips("predict", "train", "audio")
     heard = batch["index"] % 3 != 2
     logits, labels = jnp.asarray(logits[heard]), jnp.asarray(batch["label"][heard])
@@ -262,7 +263,7 @@ def _neighbours_by_hand(model: Model, split: str, train_split: str) -> dict[str,
 
 def test_neighbours_are_scored_by_modality(data):
     model = _model(data, "pretrain", kind="knn", split="train", train_split="val", neighbours=3)
-    assert model.run(Silent()) == pytest.approx(_neighbours_by_hand(model, "train", "val"))
+    assert model.score(Silent()) == pytest.approx(_neighbours_by_hand(model, "train", "val"))
 
 
 def _two_clips(audio):
@@ -279,11 +280,11 @@ def test_silent_clips_have_no_vote_on_sound(monkeypatch):
     """The second clip of each split is silent; as a voter it would be the nearest one."""
     made = {"train": [_two_clips([[1, 0], [0, 1]])], "val": [_two_clips([[0.1, 1], [1, 0]])]}
     monkeypatch.setattr(batches, "Split", lambda _, __, ___, split: made[split])
-    plan: Any = types.SimpleNamespace(
+    run: Any = types.SimpleNamespace(
         task=Told(), graphdef=nnx.graphdef(nnx.Dict()), mesh=sharding.make_mesh()
     )
     evaluator = schema.Evaluator(kind="knn", neighbours=1)
-    scored: Any = knn.NearestNeighbours("val", evaluator, plan, Silent()).run({}, {}, 0)
+    scored: Any = knn.NearestNeighbours("val", evaluator, run, Silent()).run({}, {}, 0)
     assert dict(scored)["accuracy_audio"] == 1.0
 
 
@@ -300,7 +301,7 @@ class Mute:
 def test_training_accuracy_is_of_the_modalities_a_clip_has(data):
     """The second clip is silent and recognised by its pictures; the third is padding."""
     values = tiny.experiment(data, "classify", augment={})
-    task = run.build(parse.experiment(values)).task
+    task = Run.build(parse.experiment(values)).task
     batch = {
         "video": jnp.zeros((3, 4, 32, 32, 3), jnp.uint8),
         "audio": jnp.zeros((3, 10_240), jnp.int16),

@@ -9,7 +9,8 @@ import pytest
 import tiny
 
 from av_mae.config import parse, schema
-from av_mae.experiment import checkpoint, run, sharding
+from av_mae.experiment import checkpoint, sharding
+from av_mae.experiment.run import Run
 from av_mae.planning import synthetic
 
 STEPS = 2
@@ -25,15 +26,15 @@ def experiment(fsdp, tensor, task="pretrain", heads=8):
     return parse.experiment(values)
 
 
-def plan(fsdp, tensor, devices=None, task="pretrain"):
+def laid_out(fsdp, tensor, devices=None, task="pretrain"):
     e = experiment(fsdp, tensor, task)
-    return run.assemble(e, synthetic.info(e, 80, 2), devices)
+    return Run.assemble(e, synthetic.info(e, 80, 2), devices)
 
 
 @functools.cache
 def losses(fsdp, tensor, task="pretrain", alone=False):
     """(losses, last state) of a few steps on the same clips."""
-    made = plan(fsdp, tensor, jax.devices()[:1] if alone else None, task)
+    made = laid_out(fsdp, tensor, jax.devices()[:1] if alone else None, task)
     rows = synthetic.batch(made.experiment, made.info, made.experiment.batch_size)
     batch, current = sharding.to_devices(rows, made.mesh), made.init()
     step, found = made.train_step(), []
@@ -58,7 +59,7 @@ def test_a_classifier_gives_the_losses_of_one_device():
 def test_a_checkpoint_of_one_layout_restores_on_another(tmp_path, number):
     """Every other one on the one before it in the list, the first on the last."""
     _, state = losses(*LAYOUTS[number])
-    other = plan(*LAYOUTS[number - 1])
+    other = laid_out(*LAYOUTS[number - 1])
     written = checkpoint.Checkpoints(tmp_path / "a", other.experiment, ("0", "1"), keep=1)
     written.save(STEPS, state)
     written.wait()
@@ -71,7 +72,7 @@ def test_a_checkpoint_of_one_layout_restores_on_another(tmp_path, number):
 
 
 def test_heads_and_hidden_units_are_split():
-    kernel = plan(2, 2).abstract.params["decoders"]["shared"]["blocks"]["attention"]["qkv"]
+    kernel = laid_out(2, 2).abstract.params["decoders"]["shared"]["blocks"]["attention"]["qkv"]
     layers, width, three, heads, size = kernel["kernel"].shape
     part = kernel["kernel"].sharding.shard_shape(kernel["kernel"].shape)
     assert part == (layers, width // 2, three, heads // 2, size)
@@ -82,4 +83,4 @@ def test_heads_that_cannot_be_split_are_refused():
         experiment(1, 4, heads=2)
     e = dataclasses.replace(experiment(8, 1), compute=schema.Compute(fsdp=8, tensor=2))
     with pytest.raises(schema.ConfigError, match="compute.tensor is 2 with 8 devices and"):
-        run.assemble(e, synthetic.info(e, 80, 2))
+        Run.assemble(e, synthetic.info(e, 80, 2))

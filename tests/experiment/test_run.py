@@ -9,7 +9,7 @@ import tiny
 
 from av_mae.config import parse, schema
 from av_mae.evaluation import evaluate
-from av_mae.experiment import run
+from av_mae.experiment.run import Run
 from av_mae.training import loop
 
 
@@ -26,15 +26,15 @@ def _refuse(values: dict, workdir: pathlib.Path, sentence: str) -> None:
     assert not [line for line in lines if json.loads(line)["kind"] == "train"]
 
 
-def _build(data, task="pretrain", **changes) -> run.Run:
-    return run.build(parse.experiment(tiny.experiment(data, task, **changes)))
+def _build(data, task="pretrain", **changes) -> Run:
+    return Run.build(parse.experiment(tiny.experiment(data, task, **changes)))
 
 
-def test_plan_counts_steps_and_takes_the_data_sets_statistics(data):
-    plan = _build(data, total="2 epochs")
-    assert plan.total == 6 and plan.steps_per_epoch == 3.0
-    assert plan.experiment.modalities["audio"].mean == -6.0
-    assert plan.flops_per_step > 0
+def test_a_run_counts_steps_and_takes_the_data_sets_statistics(data):
+    run = _build(data, total="2 epochs")
+    assert run.total == 6 and run.steps_per_epoch == 3.0
+    assert run.experiment.modalities["audio"].mean == -6.0
+    assert run.flops_per_step > 0
 
 
 def test_no_data_set(tmp_path):

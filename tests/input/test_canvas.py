@@ -11,7 +11,8 @@ import tensorflow as tf
 import tiny
 
 from av_mae.config import parse, schema
-from av_mae.experiment import run, sharding
+from av_mae.experiment import sharding
+from av_mae.experiment.run import Run
 from av_mae.input import pipeline, video
 from av_mae.preprocess import canvas
 from av_mae.tools import plan
@@ -106,7 +107,7 @@ def test_a_run_learns_the_same(data, accumulate):
     """Over eight devices, which hold two clips of two copies each."""
     losses = []
     for shape in ((0, 0), (HEIGHT, WIDTH)):
-        made = run.build(experiment(data, shape, optim={"accumulate": accumulate}))
+        made = Run.build(experiment(data, shape, optim={"accumulate": accumulate}))
         step, current = made.train_step(), made.init()
         rows = itertools.islice(loop.batches(made, 0), 3)
         found = []
@@ -152,4 +153,4 @@ def test_what_cannot_be_a_canvas_is_refused(data):
     with pytest.raises(schema.ConfigError, match=r"dataset.canvas is \(0, 48\), expected a height"):
         experiment(data, (0, WIDTH))
     with pytest.raises(schema.ConfigError, match=r"batch_size / dataset.repeat 4 is not divisible"):
-        run.build(experiment(data, (HEIGHT, WIDTH), repeat=8))
+        Run.build(experiment(data, (HEIGHT, WIDTH), repeat=8))

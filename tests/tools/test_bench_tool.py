@@ -22,7 +22,7 @@ def test_measures_steps_input_and_both(compiled, tmp_path):
     assert all(seconds > 0 for seconds in figures["seconds"].values())
     assert figures["clips_per_second"]["both"] == pytest.approx(8 / figures["seconds"]["both"])
     step = figures["step"]
-    assert step["analytic_gflop"] == pytest.approx(compiled.plan.flops_per_step / 1e9)
+    assert step["analytic_gflop"] == pytest.approx(compiled.run.flops_per_step / 1e9)
     assert step["of_product"] > 0
     assert json.loads(json.dumps(figures)) == figures
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))

@@ -14,7 +14,8 @@ import pytest
 import tiny
 
 from av_mae.config import parse, schema
-from av_mae.experiment import hardware, run
+from av_mae.experiment import hardware
+from av_mae.experiment.run import Run
 from av_mae.input import description
 from av_mae.planning import estimate, forecast, suggest, synthetic, topology
 from av_mae.tools import plan
@@ -34,7 +35,7 @@ def unrolled():
 
 
 def parameters(e=EXPERIMENT):
-    state = run.assemble(e, synthetic.info(e, 1000, 2)).abstract
+    state = Run.assemble(e, synthetic.info(e, 1000, 2)).abstract
     return sum(np.prod(x.shape) for x in jax.tree.leaves(state.params))
 
 
@@ -62,7 +63,7 @@ def test_a_plan_is_of_batches_as_the_records_give_them(some_silent):
     info = description.of(some_silent.dataset)
     noise, real = (
         synthetic.batch(some_silent, info, 8),
-        next(loop.batches(run.build(some_silent), 0)),
+        next(loop.batches(Run.build(some_silent), 0)),
     )
     assert "audio_present" in real
     assert {k: (x.shape, x.dtype) for k, x in noise.items()} == {
@@ -139,7 +140,7 @@ def test_gpus_that_are_not_here_are_estimated_and_it_says_so():
 def test_what_is_suggested_fits():
     e = dataclasses.replace(EXPERIMENT, batch_size=64)
     info, place = synthetic.info(e, 1000, 2), topology.find("gpu:8")
-    state = run.assemble(e, info, place.devices).abstract
+    state = Run.assemble(e, info, place.devices).abstract
     held = estimate.tree_bytes((state.params, state.opt_state, state.params))
     kept = estimate.activations(e, 8)
     place = dataclasses.replace(place, memory=(held + 9 * kept) / 0.9)
@@ -223,7 +224,7 @@ def test_gpus_are_compiled_for_where_they_are_and_enough(monkeypatch, name, chip
 
 @pytest.mark.parametrize(("platform", "counted"), [("gpu", 700), ("tpu", 500)])
 def test_gpus_need_all_that_a_program_reserves_in_one_piece(platform, counted):
-    built = run.assemble(EXPERIMENT, synthetic.info(EXPERIMENT, 1000, 2))
+    built = Run.assemble(EXPERIMENT, synthetic.info(EXPERIMENT, 1000, 2))
     device = types.SimpleNamespace(platform=platform)
     mesh = types.SimpleNamespace(shape=built.mesh.shape, devices=np.array([device]))
     sizes = types.SimpleNamespace(
@@ -253,7 +254,7 @@ def test_what_is_sent_is_estimated_in_parameters(fsdp, tensor, expected):
     """In bfloat16, in rings: of gradients over "data", of parameters over "fsdp"."""
     compute = dataclasses.replace(EXPERIMENT.compute, fsdp=fsdp, tensor=tensor, dtype="bfloat16")
     e = dataclasses.replace(EXPERIMENT, compute=compute)
-    built = run.assemble(e, synthetic.info(e, 1000, 2))
+    built = Run.assemble(e, synthetic.info(e, 1000, 2))
     sent = estimate.sent(e, built.mesh, built.abstract.params)
     assert sent == pytest.approx({k: 2 * parameters() * share for k, share in expected.items()})
 
@@ -262,7 +263,7 @@ def test_what_is_split_over_tensor_is_kept_and_summed_by_parts():
     compute = dataclasses.replace(EXPERIMENT.compute, tensor=2)
     e = dataclasses.replace(EXPERIMENT, compute=compute)
     assert 0.5 < estimate.activations(e, 4) / estimate.activations(EXPERIMENT, 4) < 1
-    built = run.assemble(e, synthetic.info(e, 1000, 2))
+    built = Run.assemble(e, synthetic.info(e, 1000, 2))
     summed = estimate.sent(e, built.mesh, built.abstract.params)["all-reduce"]
     outputs = sum(layers * tokens * width for layers, tokens, width, _ in estimate.stacks(e))
     gradients = 2 * 3 / 4 * 4 * parameters() / 2

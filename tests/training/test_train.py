@@ -12,7 +12,8 @@ import tiny
 
 from av_mae.config import parse, schema
 from av_mae.evaluation import evaluate
-from av_mae.experiment import checkpoint, run
+from av_mae.experiment import checkpoint
+from av_mae.experiment.run import Run
 from av_mae.input import records
 from av_mae.report import progress
 from av_mae.training import loop
@@ -177,7 +178,7 @@ def test_averaged_parameters_are_what_is_read(data, tmp_path):
     plain = tiny.experiment(data, evaluators={}, total="3 steps", optim=optim)
     plain["checkpoint"] = {"every": "1 steps", "keep": 3}
     loop.train(parse.experiment(plain), tmp_path / "plain")
-    average = run.build(parse.experiment(plain)).init().params
+    average = Run.build(parse.experiment(plain)).init().params
     for step in (1, 2, 3):
         last = checkpoint.read(tmp_path / "plain", step).params
         average = jax.tree.map(lambda a, x: 0.5 * a + 0.5 * x, average, last)
