@@ -241,16 +241,10 @@ class Model:
 
     def expect(self, task: str) -> None:
         """Raises ValueError, with what to do instead, unless the model was trained for `task`."""
-        if self.experiment.task == task:
-            return
-        start = self.experiment.init_from.path
-        otherwise = {
-            "classify": "it has no classifier; use features or reconstruct, or finetune it: task "
-            f"classify with init_from.path={self.source}",
-            "pretrain": "it has no decoder; load the pretraining run that it was started from"
-            + (f": {start}" if start else ""),
-        }
-        raise ValueError(f"{self.source} is a {self.experiment.task} model: {otherwise[task]}")
+        e, wanted = self.experiment, tasks.find(task)
+        if not issubclass(tasks.find(e.task), wanted):
+            instead = wanted.instead(self.source, e.init_from.path)
+            raise ValueError(f"{self.source} is a {e.task} model: {instead}")
 
     def _evaluator(self) -> schema.Evaluator:
         """How the run evaluates its classifier; the defaults where it does not."""

@@ -7,6 +7,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from av_mae import tasks
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.input import records
@@ -38,6 +39,7 @@ def _main(_: list[str]) -> None:
     command_line.log_ours()
     try:
         experiment = parse.experiment(_CONFIG.value)
+        tasks.check(experiment)
         cluster.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         host.keep_compiled()
         host.keep_memory()

@@ -1,6 +1,7 @@
 """From a config mapping to a checked `config.Experiment`.
 
-An unknown key or a value of the wrong kind stops here with the nearest key.
+An unknown key or a value of the wrong kind stops here with the nearest key. What keys mean for a
+task is checked by `av_mae.tasks.check`.
 """
 
 import dataclasses
@@ -123,19 +124,12 @@ def _check(e: schema.Experiment) -> None:
         for where, value in _at(e, path):
             if not least <= value <= most:
                 raise schema.ConfigError(f"{where} is {value}, expected {least} to {most}")
-    for path in schema.OF_CLASSIFIERS if e.task != "classify" else ():
-        for where, value in _at(e, path):
-            if value:
-                raise schema.ConfigError(
-                    f"{where} is {value}, which only task 'classify' has a use for; leave it at 0"
-                )
     for path in schema.DURATIONS:
         for where, value in _at(e, path):
             _check_duration(where, value)
     _check_source(e)
     _check_sizes(e)
     _check_fusion(e)
-    _check_masking(e)
     _check_merging(e)
 
 
@@ -197,8 +191,6 @@ def _check_sizes(e: schema.Experiment) -> None:
         if width % heads:
             raise schema.ConfigError(f"{key}: width {width} is not divisible by {heads} heads")
     parts = {"model.heads": m.heads, "model.mlp": m.mlp}
-    if e.task == "pretrain":
-        parts |= {"model.decoder_heads": m.decoder_heads, "model.decoder_mlp": m.decoder_mlp}
     for key, size in parts.items():
         if size % e.compute.tensor:
             raise schema.ConfigError(
@@ -208,14 +200,6 @@ def _check_sizes(e: schema.Experiment) -> None:
 
 def _check_fusion(e: schema.Experiment) -> None:
     m = e.model
-    if e.task == "pretrain" and m.fusion == "bottleneck":
-        raise schema.ConfigError(
-            "model.fusion bottleneck is for finetuning; pretrain with mid or early"
-        )
-    if m.fusion in ("mid", "bottleneck") and not 0 <= m.fusion_layers <= m.depth:
-        raise schema.ConfigError(
-            f"model.fusion_layers is {m.fusion_layers}, expected 0 to model.depth ({m.depth})"
-        )
     if not 0 <= m.fusion_norm_layer < m.depth:
         raise schema.ConfigError(
             f"model.fusion_norm_layer is {m.fusion_norm_layer}, expected 0 (where fusion begins) "
@@ -223,16 +207,6 @@ def _check_fusion(e: schema.Experiment) -> None:
         )
     if m.inpainting and len(e.modalities) < 2:
         raise schema.ConfigError("model.inpainting needs two modalities; add one or turn it off")
-
-
-def _check_masking(e: schema.Experiment) -> None:
-    if e.task != "pretrain" or e.model.loss_on_visible:
-        return
-    if not any(modality.hidden for modality in e.modalities.values()):
-        raise schema.ConfigError(
-            "nothing is hidden, so there is nothing to reconstruct: raise mask_ratio of "
-            + " or ".join(f"modalities.{n} ({m.tokens} tokens)" for n, m in e.modalities.items())
-        )
 
 
 def _check_merging(e: schema.Experiment) -> None:

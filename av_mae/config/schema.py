@@ -199,7 +199,7 @@ class InitFrom:
 class Experiment:
     """Everything that defines a run."""
 
-    task: str = "pretrain"  # pretrain, classify
+    task: str = "pretrain"  # pretrain, classify: a module of av_mae/tasks
     seed: int = 0  # of parameters, order, masks and augmentation
     total: str = "100 epochs"  # length of the run
     batch_size: int = 256  # rows a step, over all devices and micro-batches
@@ -226,7 +226,6 @@ class Experiment:
 
 
 CHOICES = {
-    "task": ("pretrain", "classify"),
     "dataset.format": ("records", "mediasequence"),
     "dataset.mediasequence.sound": ("auto", "waveform", "melspec"),
     "dataset.sampling": ("dense", "dense_cyclic", "dense_linspace", "uniform", "uniform_floor"),
@@ -311,15 +310,6 @@ PROBABILITIES = (
 
 # Numbers with a smallest and a largest value, probabilities among them.
 RANGES = dict.fromkeys(PROBABILITIES, (0, 1)) | {"augment.rand_augment_magnitude": (0, 10)}
-
-# Numbers that only a classifier's training has a use for; elsewhere they stay 0.
-OF_CLASSIFIERS = (
-    "augment.rand_augment",
-    "augment.erase",
-    "augment.mixup",
-    "augment.cutmix",
-    "augment.drop_modality",
-)
 
 # Keys whose text is a length of time; an evaluator may also wait for the "end".
 DURATIONS = ("total", "log_every", "optim.warmup", "checkpoint.every", "evaluators.*.every")

@@ -31,7 +31,7 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
     workdir = pathlib.Path(workdir)
     saved = checkpoint.read(workdir)
     run = Run.build(_named_apart(experiment, saved.experiment))
-    if experiment.task == "classify":
+    if run.task.labelled:
         checkpoint.compare_labels(saved.labels, run.info.labels, workdir)
     params = _place(saved.params, run.abstract.params, workdir)
     rest = _place(saved.rest, run.abstract.rest, workdir)

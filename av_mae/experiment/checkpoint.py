@@ -23,6 +23,7 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
+from av_mae import tasks
 from av_mae.config import parse, schema
 from av_mae.experiment import fingerprint, sharding
 from av_mae.experiment.state import TrainState
@@ -158,7 +159,7 @@ class Checkpoints:
     def _compare_runs(self, meta: dict[str, Any], abstract: TrainState) -> None:
         """Another config may continue a run as long as it has the same arrays; it is told."""
         changed = _differences(meta["experiment"], self._record["experiment"])
-        if self._record["experiment"]["task"] == "classify":
+        if tasks.find(self._record["experiment"]["task"]).labelled:
             compare_labels(meta["labels"], self._record["labels"], self._folder)
         if meta["shapes"] != fingerprint.shapes(abstract):
             raise OtherRunError(

@@ -18,7 +18,6 @@ from av_mae.config import durations, schema
 from av_mae.config.modality import Audio
 from av_mae.experiment import hardware, optim, sharding, state
 from av_mae.input import description, records
-from av_mae.models import flops
 from av_mae.prepare.shards import first_use
 from av_mae.preprocess import canvas
 from av_mae.report import writer
@@ -37,7 +36,7 @@ class Run:
     experiment: schema.Experiment
     info: records.Info
     mesh: Mesh
-    task: state.Task
+    task: tasks.Task
     graphdef: Any
     tx: optax.GradientTransformation
     lr: optax.Schedule
@@ -52,6 +51,7 @@ class Run:
 
         Media files that the experiment names instead of records are prepared first.
         """
+        tasks.check(experiment)  # before anything is prepared
         experiment = first_use.resolve(experiment)
         info = description.of(experiment.dataset)
         logging.info("records: %s", experiment.dataset.path)
@@ -73,14 +73,7 @@ class Run:
             ConfigError: no data set at dataset.path, unknown split, a batch size that the
                 devices do not divide, durations that contradict each other.
         """
-        if experiment.task == "classify" and not info.labels:
-            remedy = "prepare them again from class folders, or from a csv with a label column"
-            if experiment.dataset.format == "mediasequence":
-                remedy = "set dataset.mediasequence.labels or dataset.mediasequence.classes"
-            raise schema.ConfigError(
-                f"the clips of {experiment.dataset.path} have no labels; {remedy}"
-            )
-        _check_exchange(experiment)
+        tasks.make(experiment, info.labels).check_training()
         experiment = with_statistics(experiment, info)
         mesh = sharding.mesh_of(experiment.compute, devices)
         sharding.check_batches(experiment, mesh)
@@ -89,8 +82,7 @@ class Run:
         task = tasks.make(experiment, info.labels)
         model = nnx.eval_shape(lambda: task.init(nnx.Rngs(experiment.seed)))
         lr = optim.schedule(experiment.optim, experiment.lr, total=total, warmup=warmup)
-        trainable = "head" if experiment.model.linear_probe else ""
-        tx = optim.make(experiment.optim, model, lr, trainable=trainable)
+        tx = optim.make(experiment.optim, model, lr, trainable=task.trainable)
         return cls(
             experiment=experiment,
             info=info,
@@ -102,7 +94,7 @@ class Run:
             total=total,
             steps_per_epoch=per_epoch,
             abstract=_abstract(task, tx, experiment, mesh),
-            flops_per_step=_flops(experiment, len(info.labels)),
+            flops_per_step=task.flops().train * experiment.batch_size,
         )
 
     def steps(self, duration: str) -> int:
@@ -181,16 +173,6 @@ def with_statistics(experiment: schema.Experiment, info: records.Info) -> schema
     return dataclasses.replace(experiment, modalities=experiment.modalities | {"audio": audio})
 
 
-def _check_exchange(experiment: schema.Experiment) -> None:
-    """A model with one fused layer can be read and run; to train one is a mistake."""
-    m = experiment.model
-    if m.fusion == "bottleneck" and m.fusion_layers == 1 and len(experiment.modalities) > 1:
-        raise schema.ConfigError(
-            "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
-            "nothing would be exchanged; use 2 or more, or 0 for none"
-        )
-
-
 def steps_per_epoch(e: schema.Experiment, info: records.Info) -> float:
     """Batches in which every clip of the training split comes dataset.repeat times."""
     return info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
@@ -207,18 +189,10 @@ def _durations(e: schema.Experiment, steps_per_epoch: float) -> tuple[int, int]:
 
 
 def _abstract(
-    task: state.Task, tx: optax.GradientTransformation, e: schema.Experiment, mesh: Mesh
+    task: tasks.Task, tx: optax.GradientTransformation, e: schema.Experiment, mesh: Mesh
 ) -> state.TrainState:
     shapes = jax.eval_shape(functools.partial(state.init_state, task, tx, e.seed, e.optim.ema > 0))
     layout = sharding.tree_shardings(shapes, mesh)
     return jax.tree.map(
         lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, layout
     )
-
-
-def _flops(e: schema.Experiment, classes: int) -> float:
-    if e.task == "pretrain":
-        count = flops.pretrain_flops(e.modalities, e.model)
-    else:
-        count = flops.classify_flops(e.modalities, e.model, classes)
-    return count.train * e.batch_size

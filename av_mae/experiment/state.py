@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import flax.struct
 import jax
@@ -11,19 +11,10 @@ import optax
 from flax import nnx
 
 from av_mae.models import projections
+from av_mae.tasks import Task
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
-
-
-class Task(Protocol):
-    """What one step optimises; see `av_mae.tasks`."""
-
-    def init(self, rngs: nnx.Rngs) -> nnx.Module: ...
-
-    def loss(
-        self, model: Any, batch: Batch, key: jax.Array, keys_b: jax.Array
-    ) -> tuple[jax.Array, Metrics]: ...
 
 
 @flax.struct.dataclass

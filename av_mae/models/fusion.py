@@ -7,7 +7,7 @@ attended to, so they change nothing for the others. Encoders use all classes; de
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -174,9 +174,7 @@ class Bottleneck(nnx.Module):
         if self.bottleneck is not None:
             start = jnp.tile(self.bottleneck[...].astype(self.spec.dtype), (batch, 1, 1))
         tokens, _ = vit.loop(body, (tokens, start), layers, self.spec)
-        if layer is not None:
-            return tokens
-        return {name: _optional(stacks[name].norm, x_btd) for name, x_btd in tokens.items()}
+        return {n: _normed(stacks[n].norm, {n: x}, layer)[n] for n, x in tokens.items()}
 
 
 def encoders(
@@ -220,6 +218,24 @@ def decoders(
             return Shared(stack())
         case _:
             return Separate({name: stack() for name in names})
+
+
+def check(model: schema.Model) -> None:
+    """Raises ConfigError if layers are to be fused that the model does not have."""
+    if model.fusion in ("mid", "bottleneck") and not 0 <= model.fusion_layers <= model.depth:
+        raise schema.ConfigError(
+            f"model.fusion_layers is {model.fusion_layers}, expected 0 to model.depth "
+            f"({model.depth})"
+        )
+
+
+def check_training(model: schema.Model, names: Collection[str]) -> None:
+    """A model with one fused layer can be read and run; to train one is a mistake."""
+    if model.fusion == "bottleneck" and model.fusion_layers == 1 and len(names) > 1:
+        raise schema.ConfigError(
+            "model.fusion_layers is 1: the bottleneck carries from one fused layer to the next, so "
+            "nothing would be exchanged; use 2 or more, or 0 for none"
+        )
 
 
 def keep_tokens(tokens: Tokens, present: Present | None) -> jax.Array | None:
@@ -270,7 +286,8 @@ def _jointly(
     keys_b = vit.fold(keys_b, len(tokens))
     keep_bt = keep_tokens(tokens, present)
     joined_btd = encoder(joined_btd, keep_bt=keep_bt, keys_b=keys_b, layer=layer)
-    return _split(joined_btd, tokens)
+    lengths = [x_btd.shape[1] for x_btd in tokens.values()]
+    return dict(zip(tokens, jax.lax.split(joined_btd, lengths, axis=1), strict=True))
 
 
 def _separately(
@@ -283,11 +300,6 @@ def _separately(
         name: stacks[name](x_btd, keys_b=vit.fold(keys_b, number), layer=layer)
         for number, (name, x_btd) in enumerate(tokens.items())
     }
-
-
-def _split(joined_btd: jax.Array, tokens: Tokens) -> Tokens:
-    lengths = [x_btd.shape[1] for x_btd in tokens.values()]
-    return dict(zip(tokens, jax.lax.split(joined_btd, lengths, axis=1), strict=True))
 
 
 def _context(
@@ -330,11 +342,8 @@ def _norm(spec: vit.Spec, eps: float | None) -> primitives.LayerNorm | None:
     return None if eps is None else primitives.LayerNorm(spec.width, eps)
 
 
-def _optional(norm: primitives.LayerNorm | None, x_btd: jax.Array) -> jax.Array:
-    return x_btd if norm is None else norm(x_btd)
-
-
 def _normed(norm: primitives.LayerNorm | None, tokens: Tokens, layer: int | None) -> Tokens:
     """The last norm of all, unless it stops at a layer before."""
-    norm = norm if layer is None else None
-    return {name: _optional(norm, x_btd) for name, x_btd in tokens.items()}
+    if norm is None or layer is not None:
+        return tokens
+    return {name: norm(x_btd) for name, x_btd in tokens.items()}

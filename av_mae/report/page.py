@@ -6,12 +6,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.report import charts, exhibits, gallery, history, markup, progress
 
 PAGE = "report.html"
 
-_TASKS = {"pretrain": "Masked autoencoder pretraining", "classify": "Classifier training"}
 _TILES = 4
 
 
@@ -39,6 +39,11 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
     path = run.workdir / PAGE
     history.write_whole(path, markup.document(f"{run.name} · av_mae", body))
     return path
+
+
+def _task(run: history.Run) -> type[tasks.Task] | None:
+    """None where the workdir does not say."""
+    return tasks.find(run.config["task"]) if "task" in run.config else None
 
 
 def dataset(run: history.Run) -> str:
@@ -78,7 +83,7 @@ def elapsed_seconds(run: history.Run) -> float:
 
 
 def _header(run: history.Run) -> str:
-    task = run.config.get("task", "")
+    task = _task(run)
     total = run.info.get("total_steps", 0)
     done = min(run.step / total, 1.0) if total else 0.0
     state = (f"finished {run.step:,} steps", "good") if done == 1.0 else (_reached(run), "")
@@ -88,7 +93,7 @@ def _header(run: history.Run) -> str:
     about = " · ".join(filter(None, [dataset(run), _model(run.config)]))
     bar = f'<div class="bar"><i style="width:{done:.1%}"></i></div>' if 0 < done < 1 else ""
     return (
-        f'<header><p class="eyebrow">{markup.escape(_TASKS.get(task, task))}</p>'
+        f'<header><p class="eyebrow">{markup.escape(task.title if task else "")}</p>'
         f'<h1>{markup.escape(run.name)}</h1><p class="lead">{markup.escape(about)}</p>'
         f"{markup.chips(chip for chip in chips if chip[0])}{bar}</header>\n"
     )
@@ -234,7 +239,8 @@ def _score_row(score: history.Score, evaluator: str) -> str:
 
 def _reconstructions(run: history.Run, galleries: Sequence[gallery.Gallery]) -> str:
     shown = exhibits.section(galleries)
-    if shown or run.config.get("task") != "pretrain":
+    task = _task(run)
+    if shown or task is None or not task.gallery:
         return shown
     return markup.empty("No gallery yet: a reconstruction evaluator writes one.")
 

@@ -1,15 +1,117 @@
-"""What one training step optimises: `pretrain` and `classify`."""
+"""What a training step optimises: every module of this package with a class of its name is a task.
 
+`config.task = "pretrain"` is the class `Pretrain` of `av_mae/tasks/pretrain.py`. A task is
+registered nowhere else: step, evaluators, plan and report ask it for what they need. The other
+modules here are what tasks are made of: losses, metrics, and which clip has which modality.
+"""
+
+import abc
+import dataclasses
+import importlib
+import pkgutil
 from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+from flax import nnx
 
 from av_mae.config import schema
-from av_mae.tasks import classify, pretrain
+from av_mae.models import flops, fusion
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
 
 
-def make(
-    experiment: schema.Experiment, labels: Sequence[str]
-) -> pretrain.Pretrain | classify.Classify:
-    """The task of an experiment on a data set with these label names."""
-    if experiment.task == "pretrain":
-        return pretrain.Pretrain(experiment)
-    return classify.Classify(experiment, len(labels))
+@dataclasses.dataclass(frozen=True)
+class Task(abc.ABC):
+    """The task of an experiment whose data set has these label names.
+
+    Tasks may also have what evaluators and `av_mae.Model` call: `predict`, `measure`, `features`,
+    `evaluate`, `reconstruct`.
+
+    Attributes:
+        title: what reports call its runs.
+        labelled: whether the model learns the labels; a run then continues on the same ones only.
+        gallery: whether a report has a place for reconstructions.
+    """
+
+    experiment: schema.Experiment
+    labels: tuple[str, ...] = ()
+
+    title: ClassVar[str]
+    labelled: ClassVar[bool] = False
+    gallery: ClassVar[bool] = False
+
+    @classmethod
+    def check(cls, e: schema.Experiment) -> None:
+        """Raises ConfigError if keys of the experiment contradict this task or its model."""
+        fusion.check(e.model)
+
+    @staticmethod
+    @abc.abstractmethod
+    def instead(source: str, start: str) -> str:
+        """Advice where `source`, started from `start`, is the model of another task."""
+
+    def check_training(self) -> None:
+        """Raises ConfigError if a model may be loaded and run, but not trained, in this way."""
+        fusion.check_training(self.experiment.model, self.experiment.modalities)
+
+    @property
+    def trainable(self) -> str:
+        """The only top-level group of parameters that training changes; "" = all of them."""
+        return ""
+
+    @abc.abstractmethod
+    def flops(self) -> flops.Flops:
+        """Matrix products of one example."""
+
+    @abc.abstractmethod
+    def init(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The model with fresh parameters."""
+
+    @abc.abstractmethod
+    def loss(
+        self, model: Any, batch: Batch, key: jax.Array, keys_b: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """The loss of a training batch, and what is logged of it.
+
+        Args:
+            key: for draws that the whole batch shares.
+            keys_b: for the draws of each example.
+        """
+
+    @abc.abstractmethod
+    def features(self, model: Any, batch: Batch, layer: int | None = None) -> dict[str, jax.Array]:
+        """Encoder output of all tokens, `{modality: [b n d]}`, or what leaves layer `layer`."""
+
+
+def names() -> list[str]:
+    """The values of `config.task`."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if _class(module.name)]
+
+
+def find(name: str) -> type[Task]:
+    """The class of a task.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in names():
+        raise schema.ConfigError(f"task is {name!r}, expected one of {', '.join(names())}")
+    return _class(name)
+
+
+def check(experiment: schema.Experiment) -> None:
+    """Raises ConfigError if there is no such task, or the config asks of it what it cannot do."""
+    find(experiment.task).check(experiment)
+
+
+def make(experiment: schema.Experiment, labels: Sequence[str] = ()) -> Task:
+    """The task of an experiment, which is checked, on a data set with these label names."""
+    check(experiment)
+    return find(experiment.task)(experiment, tuple(labels))
+
+
+def _class(name: str) -> Any:
+    module = importlib.import_module(f"{__name__}.{name}")
+    return getattr(module, name.title().replace("_", ""), None)

@@ -1,6 +1,5 @@
 """Classification: finetuning, training from scratch, and linear probes."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,35 +7,59 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from av_mae import tasks
 from av_mae.config import schema
-from av_mae.models import classifier, fusion
+from av_mae.models import classifier, flops, fusion
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
 from av_mae.tasks import losses, metrics, presence
 
 
-@dataclasses.dataclass(frozen=True)
-class Classify:
-    """The classification task of an experiment with `classes` labels."""
+class Classify(tasks.Task):
+    """The classification task of an experiment."""
 
-    experiment: schema.Experiment
-    classes: int
+    title = "Classifier training"
+    labelled = True
+
+    @staticmethod
+    def instead(source: str, start: str) -> str:
+        return (
+            "it has no classifier; use features or reconstruct, or finetune it: task classify with "
+            f"init_from.path={source}"
+        )
+
+    def check_training(self) -> None:
+        if not self.labels:
+            dataset = self.experiment.dataset
+            advice = "prepare them again from class folders, or from a csv with a label column"
+            if dataset.format == "mediasequence":
+                advice = "set dataset.mediasequence.labels or dataset.mediasequence.classes"
+            raise schema.ConfigError(f"the clips of {dataset.path} have no labels; {advice}")
+        super().check_training()
+
+    @property
+    def trainable(self) -> str:
+        return "head" if self.experiment.model.linear_probe else ""
+
+    def flops(self) -> flops.Flops:
+        e = self.experiment
+        return flops.classify_flops(e.modalities, e.model, len(self.labels))
 
     def init(self, rngs: nnx.Rngs) -> classifier.Classifier:
         e = self.experiment
         return classifier.Classifier(
-            e.modalities, e.model, e.compute, classes=self.classes, rngs=rngs
+            e.modalities, e.model, e.compute, classes=len(self.labels), rngs=rngs
         )
 
     def loss(
         self,
         model: classifier.Classifier,
-        batch: dict[str, jax.Array],
+        batch: tasks.Batch,
         key: jax.Array,
         keys_b: jax.Array,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[jax.Array, tasks.Metrics]:
         """Cross entropy of the (mixed) clips, and the share of them that is recognised."""
-        e = self.experiment
+        e, valid_b = self.experiment, batch["valid"]
         present = presence.of(batch)
         inputs = inputs_lib.prepare(batch, e.modalities, augment=e.augment, keys_b=keys_b)
         inputs, labels = mix.mix(
@@ -46,7 +69,7 @@ class Classify:
             mixup=e.augment.mixup,
             cutmix=e.augment.cutmix,
             per_modality=e.augment.mix_per_modality,
-            valid_b=batch["valid"],
+            valid_b=valid_b,
             present=present,
         )
         present = presence.drop(present, list(inputs), e.augment.drop_modality, keys_b)
@@ -56,22 +79,28 @@ class Classify:
             labels,
             multilabel=e.dataset.multilabel,
             smoothing=e.optim.label_smoothing,
-            valid_b=batch["valid"],
+            valid_b=valid_b,
             present=present,
         )
         if e.dataset.multilabel:
             return loss, {"loss": loss}
-        return loss, {"loss": loss, "accuracy": _accuracy(logits, labels, batch["valid"], present)}
 
-    def predict(self, model: classifier.Classifier, batch: dict[str, jax.Array]) -> jax.Array:
+        # Rows without any modality are not counted; mixed labels are those of all modalities.
+        here = [(present or {}).get(name, valid_b) for name in logits]
+        counted_b = valid_b & jnp.stack(here).any(0)
+        labels_bk = jnp.stack(list(labels.values())).mean(0)
+        right_b = fusion.mean_over(logits, present).argmax(1) == labels_bk.argmax(1)
+        accuracy = (right_b & counted_b).sum() / jnp.maximum(counted_b.sum(), 1)
+        return loss, {"loss": loss, "accuracy": accuracy}
+
+    def predict(self, model: classifier.Classifier, batch: tasks.Batch) -> jax.Array:
         """Logits `[b k]`, averaged over the modalities that a clip has."""
         inputs = inputs_lib.prepare(batch, self.experiment.modalities)
         return model.predict(inputs, present=presence.of(batch))
 
     def features(
-        self, model: classifier.Classifier, batch: dict[str, jax.Array], layer: int | None = None
+        self, model: classifier.Classifier, batch: tasks.Batch, layer: int | None = None
     ) -> dict[str, jax.Array]:
-        """Encoder output of all tokens, `{modality: [b n d]}`, or what leaves layer `layer`."""
         inputs = inputs_lib.prepare(batch, self.experiment.modalities)
         return model.features(inputs, present=presence.of(batch), layer=layer)
 
@@ -87,17 +116,3 @@ class Classify:
         for kind in (metrics.MeanAveragePrecision,) if multilabel else kinds:
             measured[kind.__name__] = kind.of(scores_bk, labels_bk, valid_b)
         return measured
-
-
-def _accuracy(
-    logits: dict[str, jax.Array],
-    labels: dict[str, jax.Array],
-    valid_b: jax.Array,
-    present: fusion.Present | None,
-) -> jax.Array:
-    """Share recognised of the rows that have a modality, merged over those that each one has."""
-    here = [(present or {}).get(name, valid_b) for name in logits]
-    counted_b = valid_b & jnp.stack(here).any(0)
-    labels_bk = jnp.stack(list(labels.values())).mean(0)
-    right_b = fusion.mean_over(logits, present).argmax(1) == labels_bk.argmax(1)
-    return (right_b & counted_b).sum() / jnp.maximum(counted_b.sum(), 1)

@@ -1,22 +1,30 @@
 """Masked-autoencoder pretraining: reconstruct the hidden tokens of every modality."""
 
-import dataclasses
-
 import flax.struct
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.config.modality import Modality
-from av_mae.models import mae, masking
+from av_mae.models import flops, mae, masking
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.tasks import losses, presence
 
+# Keys that only a classifier's training has a use for; here they stay 0.
+UNUSED = (
+    "augment.rand_augment",
+    "augment.erase",
+    "augment.mixup",
+    "augment.cutmix",
+    "augment.drop_modality",
+)
+
 
 @flax.struct.dataclass
-class Pictures:
-    """A reconstruction in the space of the model's inputs (normalised pixels or log-mel).
+class Filled:
+    """What the model fills in, in the space of its inputs (normalised pixels or log-mel).
 
     Attributes:
         original: the input, cut to whole patches.
@@ -29,11 +37,49 @@ class Pictures:
     predicted: jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
-class Pretrain:
+class Pretrain(tasks.Task):
     """The pretraining task of an experiment."""
 
-    experiment: schema.Experiment
+    title = "Masked autoencoder pretraining"
+    gallery = True
+
+    @classmethod
+    def check(cls, e: schema.Experiment) -> None:
+        for key in UNUSED:
+            group, name = key.split(".")
+            value = getattr(getattr(e, group), name)
+            if value:
+                raise schema.ConfigError(
+                    f"{key} is {value}, which only task 'classify' has a use for; leave it at 0"
+                )
+        sizes = {"decoder_heads": e.model.decoder_heads, "decoder_mlp": e.model.decoder_mlp}
+        for key, size in sizes.items():
+            if size % e.compute.tensor:
+                raise schema.ConfigError(
+                    f"model.{key} is {size}, which compute.tensor {e.compute.tensor} does not "
+                    "divide"
+                )
+        if e.model.fusion == "bottleneck":
+            raise schema.ConfigError(
+                "model.fusion bottleneck is for finetuning; pretrain with mid or early"
+            )
+        super().check(e)
+        if not e.model.loss_on_visible and not any(m.hidden for m in e.modalities.values()):
+            raise schema.ConfigError(
+                "nothing is hidden, so there is nothing to reconstruct: raise mask_ratio of "
+                + " or ".join(
+                    f"modalities.{n} ({m.tokens} tokens)" for n, m in e.modalities.items()
+                )
+            )
+
+    @staticmethod
+    def instead(source: str, start: str) -> str:
+        return "it has no decoder; load the pretraining run that it was started from" + (
+            f": {start}" if start else ""
+        )
+
+    def flops(self) -> flops.Flops:
+        return flops.pretrain_flops(self.experiment.modalities, self.experiment.model)
 
     def init(self, rngs: nnx.Rngs) -> mae.MaskedAutoencoder:
         e = self.experiment
@@ -42,10 +88,10 @@ class Pretrain:
     def loss(
         self,
         model: mae.MaskedAutoencoder,
-        batch: dict[str, jax.Array],
+        batch: tasks.Batch,
         key: jax.Array,
         keys_b: jax.Array,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[jax.Array, tasks.Metrics]:
         """Mean squared error of the hidden patches, and its parts by modality."""
         del key  # nothing is shared by the whole batch
         inputs = self._inputs(batch, augment=self.experiment.augment, keys_b=keys_b)
@@ -53,7 +99,7 @@ class Pretrain:
         return loss, {"loss": loss} | {f"loss_{name}": s.mean for name, s in errors.items()}
 
     def evaluate(
-        self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array], keys_b: jax.Array
+        self, model: mae.MaskedAutoencoder, batch: tasks.Batch, keys_b: jax.Array
     ) -> dict[str, losses.Sum]:
         """The errors without augmentation or dropout; masks are drawn from `keys_b`.
 
@@ -63,37 +109,36 @@ class Pretrain:
         return self._score(model, self._inputs(batch), batch, keys_b, train=False)[1]
 
     def features(
-        self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array], layer: int | None = None
+        self, model: mae.MaskedAutoencoder, batch: tasks.Batch, layer: int | None = None
     ) -> dict[str, jax.Array]:
-        """Encoder output of all tokens, `{modality: [b n d]}`, or what leaves layer `layer`."""
         return model.encode(self._inputs(batch), present=presence.of(batch), layer=layer)
 
     def reconstruct(
-        self, model: mae.MaskedAutoencoder, batch: dict[str, jax.Array], keys_b: jax.Array
-    ) -> dict[str, Pictures]:
+        self, model: mae.MaskedAutoencoder, batch: tasks.Batch, keys_b: jax.Array
+    ) -> dict[str, Filled]:
         """Hides tokens as in training and fills them in again, by modality."""
         inputs = self._inputs(batch)
-        specs = {name: self.experiment.modalities[name] for name in inputs}
-        masks = {
-            name: masking.draw(masking.modality_keys(keys_b, name), spec)
-            for name, spec in specs.items()
-        }
-        bools = {name: mask.as_bool() for name, mask in masks.items()}
-        predictions = model.reconstruct(inputs, bools, present=presence.of(batch))
+        masks = {}
+        for name in inputs:
+            keys = masking.modality_keys(keys_b, name)
+            masks[name] = masking.draw(keys, self.experiment.modalities[name]).as_bool()
+        predictions = model.reconstruct(inputs, masks, present=presence.of(batch))
         normalise = self.experiment.model.normalise_targets
         return {
-            name: pictures(specs[name], inputs[name], bools[name], predictions[name], normalise)
-            for name in inputs
+            name: fill(
+                self.experiment.modalities[name], x, masks[name], predictions[name], normalise
+            )
+            for name, x in inputs.items()
         }
 
-    def _inputs(self, batch: dict[str, jax.Array], **augmentation) -> dict[str, jax.Array]:
+    def _inputs(self, batch: tasks.Batch, **augmentation) -> dict[str, jax.Array]:
         return inputs_lib.prepare(batch, self.experiment.modalities, **augmentation)
 
     def _score(
         self,
         model: mae.MaskedAutoencoder,
         inputs: dict[str, jax.Array],
-        batch: dict[str, jax.Array],
+        batch: tasks.Batch,
         keys_b: jax.Array,
         *,
         train: bool,
@@ -112,14 +157,14 @@ class Pretrain:
         )
 
 
-def pictures(
+def fill(
     spec: Modality, x: jax.Array, mask_bn: jax.Array, predicted_bnp: jax.Array, normalise: str
-) -> Pictures:
+) -> Filled:
     """What was given, what of it was visible, and the hidden part as predicted for all tokens."""
     patches_bnp = spec.patchify(x)
     filled = losses.denormalise(predicted_bnp, patches_bnp, spec, normalise)
     hidden = mask_bn[:, :, None]
-    return Pictures(
+    return Filled(
         original=spec.unpatchify(patches_bnp),
         masked=spec.unpatchify(jnp.where(hidden, jnp.nan, patches_bnp)),
         predicted=spec.unpatchify(jnp.where(hidden, filled, patches_bnp)),

@@ -130,7 +130,7 @@ def test_a_share_of_one_and_more_is_named(key):
 
 @pytest.mark.parametrize("key", schema.PROBABILITIES)
 def test_a_probability_above_one_is_named(key):
-    parse.experiment(values(task="classify", **nested(key, 1.0)))
+    parse.experiment(values(**nested(key, 1.0)))
     assert f"{key} is 1.5, expected 0 to 1" in refusal(**nested(key, 1.5))
 
 
@@ -139,14 +139,6 @@ def test_a_number_outside_its_range_is_named(key):
     least, most = schema.RANGES[key]
     for outside in (least - 0.5, most + 0.5):
         assert f"{key} is {outside}, expected" in refusal(**nested(key, outside))
-
-
-@pytest.mark.parametrize("key", schema.OF_CLASSIFIERS)
-def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
-    some = value_like(key, 1)
-    parse.experiment(values(task="classify", **nested(key, some)))
-    message = refusal(task="pretrain", **nested(key, some))
-    assert f"{key} is {some}, which only task 'classify' has a use for" in message
 
 
 @pytest.mark.parametrize("key", schema.DURATIONS)
@@ -192,15 +184,9 @@ def test_a_sound_shorter_than_a_patch_is_refused():
         ({"batch_size": 9, "dataset": {"repeat": 2}}, ["9", "repeat 2"]),
         ({"model": {"width": 100}}, ["width 100", "12 heads"]),
         ({"model": {"decoder_heads": 5}}, ["model.decoder", "5 heads"]),
-        ({"model": {"fusion": "bottleneck"}}, ["bottleneck is for finetuning"]),
         (
             {"dataset": {"multilabel": True}, "evaluators": {"test": {"merge": "softmax"}}},
             ["evaluators.test.merge is softmax", "use logits"],
-        ),
-        ({"model": {"fusion": "mid", "fusion_layers": 13}}, ["fusion_layers is 13", "(12)"]),
-        (
-            {"modalities": {"video": {"mask_ratio": 0.0}}},
-            ["nothing to reconstruct", "mask_ratio of modalities.video (1568 tokens)"],
         ),
         (
             {"model": {"inpainting": True}, "modalities": {"audio": {}}},

@@ -138,7 +138,7 @@ def test_reconstruction_pictures():
     spec = modality.Video(frames=4, size=16, patch=(2, 8, 8))
     target, predicted = (jnp.asarray(found[f"video_{k}"]) for k in ("target", "pred"))
     mask_bn = jnp.asarray(found["video_mask"] > 0)
-    shown = pretrain.pictures(spec, spec.unpatchify(target), mask_bn, predicted, "none")
+    shown = pretrain.fill(spec, spec.unpatchify(target), mask_bn, predicted, "none")
     rows = found["video_grid"][: 6 * 16].reshape(6, 16, 4, 16, 3).swapaxes(1, 2)
     for ours, row in ((shown.original, 0), (shown.masked, 1), (shown.predicted, 5)):
         pixels = np.clip(np.asarray(ours[0]), -1, 1) * 127.5 + 127.5
