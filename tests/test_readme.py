@@ -8,11 +8,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 
 import pytest
 import test_configs
 import tiny
+import warm
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -185,14 +185,8 @@ def run(command: str, place: pathlib.Path) -> str:
             words.append("--config.dataset.cache=cache")
     elif words[:2] == ["-m", "av_mae.prepare"]:
         words = [str(ROOT / "tests" / "small_sample.py"), *words[2:]]
-    environment = os.environ | {
-        "XLA_FLAGS": tiny.xla_flags(devices=1),
-        "PYTHONPATH": str(place),
-    }
-    done = subprocess.run(
-        [sys.executable, *words], cwd=place, env=environment, text=True, timeout=600,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    paths = {"XLA_FLAGS": tiny.xla_flags(devices=1), "PYTHONPATH": str(place)}
+    done = warm.run(words, cwd=place, env=os.environ | paths)
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout
 

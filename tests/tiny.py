@@ -4,14 +4,13 @@ import contextlib
 import io
 import os
 import pathlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_collections
 import numpy as np
+import warm
 from PIL import Image
 
 from av_mae.config import parse
@@ -83,20 +82,15 @@ def config_dict(values: dict) -> ml_collections.ConfigDict:
 def start(
     workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, task: str = "pretrain",
     devices: int = 1, program: str = "av_mae.main",
-) -> subprocess.Popen:  # fmt: skip
+) -> warm.Process:  # fmt: skip
     """Starts a real training process on the tiny experiment."""
     command = [
-        sys.executable, "-m", program,
+        "-m", program,
         f"--config={ROOT}/tests/tiny_config.py:{task}", f"--workdir={workdir}",
         f"--config.dataset.path={records_folder}", *flags,
     ]  # fmt: skip
-    environment = os.environ | {
-        "XLA_FLAGS": xla_flags(devices),
-        "PYTHONPATH": f"{ROOT}:{ROOT}/tests",
-    }
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    paths = {"XLA_FLAGS": xla_flags(devices), "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
+    return warm.Process(command, env=os.environ | paths)
 
 
 def xla_flags(devices: int) -> str:
@@ -114,7 +108,7 @@ def run(workdir: pathlib.Path, records_folder: pathlib.Path, *flags: str, **kwar
 
 
 @contextlib.contextmanager
-def killed_at_last(*processes: subprocess.Popen) -> Iterator[None]:
+def killed_at_last(*processes: warm.Process) -> Iterator[None]:
     """However the block is left, the processes have ended then."""
     try:
         yield
@@ -125,7 +119,7 @@ def killed_at_last(*processes: subprocess.Popen) -> Iterator[None]:
 
 
 def wait_for(
-    condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 240.0
+    condition: Callable[[], bool], process: warm.Process, seconds: float = 240.0
 ) -> None:
     """Waits until the condition holds, at most until the process ends."""
     end = time.monotonic() + seconds

@@ -2,11 +2,11 @@
 
 import pathlib
 import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+import warm
 from flax import nnx
 from test_read import FACE, KNOWN, PTH, SCENIC
 
@@ -106,8 +106,7 @@ def test_official_checkpoints_are_written_for_pytorch(tmp_path):
 
 
 def _convert(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "av_mae.convert", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return warm.run(["-m", "av_mae.convert", *map(str, arguments)], cwd=ROOT, apart=True)
 
 
 def test_the_command(tmp_path):
