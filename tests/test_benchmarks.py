@@ -2,22 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import tiny
+import warm
 
 
 def process(module, *flags):
-    command = [sys.executable, "-m", f"benchmarks.{module}", *flags]
-    environment = os.environ | {
-        "XLA_FLAGS": tiny.xla_flags(1),
-        "PYTHONPATH": f"{tiny.ROOT}:{tiny.ROOT}/tests",
-    }
-    return subprocess.run(
-        command, cwd=tiny.ROOT, env=environment, capture_output=True, text=True, timeout=600
-    )
+    paths = {"XLA_FLAGS": tiny.xla_flags(1), "PYTHONPATH": f"{tiny.ROOT}:{tiny.ROOT}/tests"}
+    command = ["-m", f"benchmarks.{module}", *flags]
+    return warm.run(command, cwd=tiny.ROOT, env=os.environ | paths, apart=True)
 
 
 def ran(module, *flags):

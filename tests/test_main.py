@@ -1,12 +1,9 @@
 """What cannot work is answered by one sentence: exit status 78 for a config, 65 for records."""
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+import warm
 from input import input_clips
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -30,26 +27,6 @@ MISTAKES = {
     "return (": "was never closed",
 }
 
-# Flags of a config can be parsed once in a process, and importing the program takes seconds.
-SCRIPT = """
-import json, os, sys
-from av_mae import main
-from av_mae.config import command_line
-for number, arguments in enumerate(json.loads(sys.argv[1])):
-    child = os.fork()
-    if not child:
-        sys.stderr = open(f"{sys.argv[2]}/{number}", "w")
-        try:
-            sys.argv = ["main", *arguments]
-            command_line.parse(sys.argv, main._CONFIG)
-            code = 0
-        except SystemExit as left:
-            code = left.code
-        sys.stderr.close()
-        os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict[str, str]:
@@ -59,12 +36,14 @@ def answers(tmp_path_factory) -> dict[str, str]:
     for number, body in enumerate(MISTAKES):
         (folder / f"mine{number}.py").write_text(config_file(body))
         lines[body] = [f"--config={folder}/mine{number}.py"]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(list(lines.values())), str(folder)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert done.stdout.split() == ["78"] * len(lines)
-    return {name: (folder / str(number)).read_text() for number, name in enumerate(lines)}
+    told = {}
+    for name, arguments in lines.items():
+        command = ["-m", "av_mae.main", f"--workdir={folder}/run", *arguments]
+        done = warm.run(command, cwd=ROOT, apart=True)
+        assert done.returncode == 78, done.stderr
+        told[name] = done.stderr
+    assert not (folder / "run").exists()
+    return told
 
 
 def config_file(body: str) -> str:
@@ -93,10 +72,8 @@ def test_a_mistake_in_a_config_file_is_named(body, answers):
 
 def test_processes_without_a_coordinator_are_refused(tmp_path):
     """They would each train alone, all into one workdir."""
-    done = subprocess.run(
-        [sys.executable, "-m", "av_mae.main", SAMPLE, f"--workdir={tmp_path}", "--processes=2"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+    command = ["-m", "av_mae.main", SAMPLE, f"--workdir={tmp_path}", "--processes=2"]
+    done = warm.run(command, cwd=ROOT, apart=True)
     assert done.returncode == 78
     assert "need all of --coordinator=host:port" in done.stderr
 
@@ -105,11 +82,11 @@ def test_records_that_were_copied_in_part_are_named(tmp_path):
     info = input_clips.write(tmp_path, clips=2, frames=2, shards=1)
     shard = tmp_path / info.split("train").shards[0].file
     shard.write_bytes(shard.read_bytes()[:-1])
-    done = subprocess.run(
-        [sys.executable, "-m", "av_mae.main", SAMPLE, f"--workdir={tmp_path / 'run'}",
+    done = warm.run(
+        ["-m", "av_mae.main", SAMPLE, f"--workdir={tmp_path / 'run'}",
          f"--config.dataset.path={tmp_path}", "--config.batch_size=8",
          "--config.evaluators.val.split=train"],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT, apart=True,
     )  # fmt: skip
     assert done.returncode == 65
     assert f"error: {shard} has" in done.stderr

@@ -118,9 +118,7 @@ def killed_at_last(*processes: warm.Process) -> Iterator[None]:
             process.wait()
 
 
-def wait_for(
-    condition: Callable[[], bool], process: warm.Process, seconds: float = 240.0
-) -> None:
+def wait_for(condition: Callable[[], bool], process: warm.Process, seconds: float = 240.0) -> None:
     """Waits until the condition holds, at most until the process ends."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:

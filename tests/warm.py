@@ -1,9 +1,9 @@
 """Processes of the program that start warm: forked from one that has imported what they need.
 
-A Python process takes five seconds to import JAX, TensorFlow and Orbax, and whole-program tests
-start dozens. These are processes as any others (a pid, signals, an exit status, an environment and a
-folder of their own), only that their imports were done once, in `multiprocessing`'s fork server,
-where no device has been touched yet.
+A Python process takes five seconds to import JAX, TensorFlow and Orbax, and the tests of whole
+programs start dozens. These are real processes, with a pid, signals, an exit status, an environment
+and a working folder of their own. Only their imports were done once, in the fork server of
+`multiprocessing`, where no device has been touched yet.
 """
 
 import atexit
@@ -51,11 +51,12 @@ class Process:
         cwd: str | os.PathLike[str] | None = None,
         apart: bool = False,
     ):
-        self._logs = [tempfile.NamedTemporaryFile("r") for _ in range(1 + apart)]
+        self._folder = tempfile.TemporaryDirectory()
+        names = ("output", "errors") if apart else ("output",)
+        self._logs = [pathlib.Path(self._folder.name) / name for name in names]
         words = [os.fspath(word) for word in arguments]
         where = os.fspath(cwd or os.getcwd())
-        logs = [log.name for log in self._logs]
-        target = (words, dict(os.environ if env is None else env), where, logs)
+        target = (words, dict(os.environ if env is None else env), where, self._logs)
         self._process = _SERVER.Process(target=_run, args=target)
         self._process.start()
         self.args, self.pid = ["python", *words], self._process.pid
@@ -76,7 +77,7 @@ class Process:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """What it printed to the standard output and, if they are kept apart, its errors."""
         self.wait(timeout)
-        output, *errors = [pathlib.Path(log.name).read_text() for log in self._logs]
+        output, *errors = [log.read_text() for log in self._logs]
         return output, "".join(errors)
 
     def send_signal(self, sign: signal.Signals) -> None:
@@ -99,11 +100,13 @@ def run(
     return subprocess.CompletedProcess(process.args, process.returncode, *printed)
 
 
-def _run(words: list[str], environment: dict[str, str], folder: str, logs: list[str]) -> None:
+def _run(
+    words: list[str], environment: dict[str, str], folder: str, logs: list[pathlib.Path]
+) -> None:
     """In the new process: takes the place of `python WORDS`."""
     for descriptor, log in ((1, logs[0]), (2, logs[-1])):
-        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), descriptor)
-    sys.stdout, sys.stderr = (open(d, "w", buffering=1, closefd=False) for d in (1, 2))
+        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(d, "w", buffering=1, closefd=False) for d in (1, 2))
     logging.root.handlers.clear()  # a preloaded package has set one
     os.environ.clear()
     os.environ.update(environment)
