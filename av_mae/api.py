@@ -16,7 +16,8 @@ from av_mae import tasks
 from av_mae.config import schema
 from av_mae.config.modality import Audio, Modality
 from av_mae.convert import read
-from av_mae.experiment import fingerprint, state
+from av_mae.experiment import fingerprint
+from av_mae.experiment.step import split
 from av_mae.inference import reconstruction, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
@@ -84,7 +85,7 @@ def load(
     saved = read.read(path, known, step)
     task = tasks.make(saved.experiment, saved.labels)
     empty = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
-    graphdef, params, rest = state.split(empty)
+    graphdef, params, rest = split(empty)
     _check_fit(saved.params, params, path)
     _check_fit(saved.rest, rest, path)
     module = nnx.merge(graphdef, *jax.device_put((saved.params, saved.rest)))
@@ -112,7 +113,7 @@ class Model:
         self.experiment, self.labels = experiment, tuple(labels)
         self.source, self.step = source, step
         task = tasks.make(experiment, labels)
-        graphdef, *self._variables = state.split(module)
+        graphdef, *self._variables = split(module)
         self._predict, self._features, self._reconstruct = (
             _jitted(graphdef, getattr(task, name, None))
             for name in ("predict", "features", "reconstruct")

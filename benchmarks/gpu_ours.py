@@ -13,9 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from av_mae.experiment import sharding, state
+from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
+from av_mae.experiment.step import TrainState
 from av_mae.planning import synthetic
+from av_mae.tasks import Batch, Metrics
 from av_mae.training import host
 from benchmarks import gpu_case
 
@@ -58,11 +60,11 @@ def main(job: dict[str, Any]) -> None:
 class Steps:
     """Takes steps, one after another without waiting, and waits for the last one's loss."""
 
-    def __init__(self, step: Callable[..., Any], current: state.TrainState, batch: state.Batch):
+    def __init__(self, step: Callable[..., Any], current: TrainState, batch: Batch):
         self._step, self._current, self._batch = step, current, batch
 
     def __call__(self, count: int) -> None:
-        metrics: state.Metrics = {}
+        metrics: Metrics = {}
         for _ in range(count):
             self._current, metrics = self._step(self._current, self._batch)
         jax.block_until_ready(metrics)

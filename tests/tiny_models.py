@@ -11,7 +11,8 @@ from flax import nnx
 
 from av_mae import api, tasks
 from av_mae.config import parse, schema
-from av_mae.experiment import checkpoint, state
+from av_mae.experiment import checkpoint
+from av_mae.experiment.step import TrainState, split
 from av_mae.inference.clip import Clip
 
 
@@ -26,9 +27,9 @@ def write_run(
 ) -> pathlib.Path:
     """Writes the same model as a run's checkpoint of step 7."""
     net, experiment = module(task, seed, changes)
-    _, params, rest = state.split(net)
+    _, params, rest = split(net)
     saved = checkpoint.Checkpoints(workdir / "checkpoints", experiment, tiny.LABELS, keep=1)
-    saved.save(7, state.TrainState(jnp.int32(7), params, rest, (), {}))
+    saved.save(7, TrainState(jnp.int32(7), params, rest, (), {}))
     saved.close()
     return workdir
 

@@ -12,7 +12,8 @@ from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import describe, huggingface, keras, mmaction2, scenic, table, videomae
 from av_mae.convert.foreign import ForeignFileError
-from av_mae.experiment import checkpoint, state
+from av_mae.experiment import checkpoint
+from av_mae.experiment.step import split
 
 # In the order in which they are tried; a later one takes what an earlier one leaves.
 FAMILIES = (huggingface, keras, mmaction2, videomae, scenic)
@@ -51,7 +52,7 @@ def read(
     experiment = describe.experiment(found, known, str(path), answers=answers)
     labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
     task = tasks.make(experiment, labels)
-    _, params, rest = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
+    _, params, rest = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
     if rest:
         raise ForeignFileError(
             f"{path}: the running statistics of a linear probe are not read from foreign files; "

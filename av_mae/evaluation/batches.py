@@ -10,10 +10,10 @@ from absl import logging
 
 from av_mae.config import schema
 from av_mae.config.modality import Modality
-from av_mae.experiment import sharding, state
+from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pipeline
-from av_mae.tasks import presence
+from av_mae.tasks import Batch, presence
 
 _INPUTS = ("video", "audio")
 
@@ -52,12 +52,12 @@ class Split:
             raise schema.ConfigError(f"evaluators.{name}: {error}") from error
         _log_left_out(name, run, split, asked)
 
-    def __iter__(self) -> Iterator[state.Batch]:
+    def __iter__(self) -> Iterator[Batch]:
         for batch in self._read():
             yield sharding.to_devices(batch, self._mesh)
 
 
-def fold_views(batch: state.Batch) -> state.Batch:
+def fold_views(batch: Batch) -> Batch:
     """Views become rows: `[b v ...] -> [b*v ...]`; per-clip values are repeated to match."""
     views = next(batch[k].shape[1] for k in _INPUTS if k in batch)
     folded = {}
@@ -69,7 +69,7 @@ def fold_views(batch: state.Batch) -> state.Batch:
     return folded
 
 
-def present(batch: state.Batch) -> dict[str, jax.Array]:
+def present(batch: Batch) -> dict[str, jax.Array]:
     """Which rows are clips that have a modality, `{modality: bool [b]}`; padding has none."""
     known = presence.of(batch) or {}
     valid_b = batch["valid"]

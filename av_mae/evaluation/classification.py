@@ -10,9 +10,10 @@ from flax import nnx
 
 from av_mae.config import schema
 from av_mae.evaluation import batches, fetch
-from av_mae.experiment import sharding, state
+from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.report import writer
+from av_mae.tasks import Batch
 
 
 class Classification:
@@ -39,7 +40,7 @@ class Classification:
 
 
 def scores(
-    task: Any, graphdef: Any, merge: str, params: Any, rest: Any, batch: state.Batch
+    task: Any, graphdef: Any, merge: str, params: Any, rest: Any, batch: Batch
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(scores `[b k]`, labels `[b k]`, counted `[b]`) of a batch of clips with views.
 

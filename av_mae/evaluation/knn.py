@@ -16,9 +16,10 @@ from flax import nnx
 
 from av_mae.config import schema
 from av_mae.evaluation import batches, fetch
-from av_mae.experiment import sharding, state
+from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.report import writer
+from av_mae.tasks import Batch
 
 TEMPERATURE = 0.07
 BLOCK = 512  # asked rows at a time: similarities to 200,000 known rows and their order are 1.2 GB
@@ -96,7 +97,7 @@ def _together(
 
 
 def _features(
-    task: Any, graphdef: Any, params: Any, rest: Any, batch: state.Batch
+    task: Any, graphdef: Any, params: Any, rest: Any, batch: Batch
 ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
     """(unit features `[b d]`, labels `[b k]`, presence `[b]`), views averaged, by modality."""
     model = nnx.merge(graphdef, params, rest)

@@ -12,11 +12,11 @@ from flax import nnx
 
 from av_mae.config import schema
 from av_mae.evaluation import batches, fetch
-from av_mae.experiment import sharding, state
+from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.inference import reconstruction
 from av_mae.report import writer
-from av_mae.tasks import losses
+from av_mae.tasks import Batch, losses
 
 GALLERY = 4  # clips shown
 SEED = 0  # of the masks: a clip is masked the same way in every evaluation
@@ -51,7 +51,7 @@ class Reconstruction:
                 self._show(step, params, rest, batch)
             yield self._errors(params, rest, batch)
 
-    def _show(self, step: int, params: Any, rest: Any, batch: state.Batch) -> None:
+    def _show(self, step: int, params: Any, rest: Any, batch: Batch) -> None:
         views, valid, index = jax.device_get(self._pictures(params, rest, batch))
         rows = np.flatnonzero(valid)[:GALLERY]
         examples = []
@@ -66,7 +66,7 @@ class Reconstruction:
 
 
 def _errors(
-    params: Any, rest: Any, batch: state.Batch, *, task: Any, graphdef: Any
+    params: Any, rest: Any, batch: Batch, *, task: Any, graphdef: Any
 ) -> dict[str, losses.Sum]:
     """Each modality's error over the views that have it."""
     model = nnx.merge(graphdef, params, rest)
@@ -75,7 +75,7 @@ def _errors(
 
 
 def _pictures(
-    params: Any, rest: Any, batch: state.Batch, *, task: Any, graphdef: Any
+    params: Any, rest: Any, batch: Batch, *, task: Any, graphdef: Any
 ) -> tuple[Any, jax.Array, jax.Array]:
     """(reconstruction by modality, valid `[b]`, index `[b]`) of the first view of every clip."""
     model = nnx.merge(graphdef, params, rest)

@@ -26,7 +26,7 @@ from flax import traverse_util
 from av_mae import tasks
 from av_mae.config import parse, schema
 from av_mae.experiment import fingerprint, sharding
-from av_mae.experiment.state import TrainState
+from av_mae.experiment.step import TrainState
 from av_mae.version import __version__
 
 _SLICED = 4 * 2**20  # bytes from which devices with the same array share the writing of it

@@ -3,11 +3,10 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from absl import logging
 from flax import nnx
@@ -16,10 +15,10 @@ from jax.sharding import Mesh
 from av_mae import tasks
 from av_mae.config import durations, schema
 from av_mae.config.modality import Audio
-from av_mae.experiment import hardware, optim, sharding, state
+from av_mae.experiment import hardware, optim, sharding
+from av_mae.experiment.step import TrainState, compiled_on, init_state, make_train_step
 from av_mae.input import description, records
 from av_mae.prepare.shards import first_use
-from av_mae.preprocess import canvas
 from av_mae.report import writer
 
 
@@ -42,7 +41,7 @@ class Run:
     lr: optax.Schedule
     total: int
     steps_per_epoch: float
-    abstract: state.TrainState
+    abstract: TrainState
     flops_per_step: float
 
     @classmethod
@@ -107,10 +106,10 @@ class Run:
             total=self.total,
         )
 
-    def init(self) -> state.TrainState:
+    def init(self) -> TrainState:
         """A fresh training state, created directly in its layout."""
         e = self.experiment
-        make = functools.partial(state.init_state, self.task, self.tx, e.seed, e.optim.ema > 0)
+        make = functools.partial(init_state, self.task, self.tx, e.seed, e.optim.ema > 0)
         return jax.jit(make, out_shardings=self.shardings)()
 
     @property
@@ -129,34 +128,23 @@ class Run:
             resume_step=resume_step,
         )
 
-    def train_step(self) -> Callable[..., tuple[state.TrainState, state.Metrics]]:
-        """The jitted step; it consumes (donates) the state it is given.
+    def train_step(self) -> Any:
+        """The jitted step, `(state, batch) -> (state, metrics)`; it donates the state.
 
-        Its metrics name the learning rate as well, `lr`.
+        Batches may hold canvases instead of pictures. Metrics include `grad_norm` and `lr`.
         """
         e = self.experiment
-        inner = state.make_train_step(
+        pure = make_train_step(
             self.task,
             self.graphdef,
             self.tx,
+            self.lr,
             seed=e.seed,
             dtype=e.compute.dtype,
             accumulate=e.optim.accumulate,
             ema=e.optim.ema,
         )
-
-        size = e.modalities["video"].axes[1] if "video" in e.modalities else 0
-
-        def step(current: state.TrainState, batch: state.Batch):
-            following, metrics = inner(current, canvas.cut(batch, size))
-            return following, metrics | {"lr": jnp.float32(self.lr(current.step))}
-
-        return jax.jit(
-            sharding.within(self.mesh, step),
-            donate_argnums=0,
-            in_shardings=(self.shardings, sharding.batch_sharding(self.mesh)),
-            out_shardings=(self.shardings, sharding.replicated(self.mesh)),
-        )
+        return compiled_on(self.mesh, pure, self.shardings)
 
 
 def with_statistics(experiment: schema.Experiment, info: records.Info) -> schema.Experiment:
@@ -190,8 +178,8 @@ def _durations(e: schema.Experiment, steps_per_epoch: float) -> tuple[int, int]:
 
 def _abstract(
     task: tasks.Task, tx: optax.GradientTransformation, e: schema.Experiment, mesh: Mesh
-) -> state.TrainState:
-    shapes = jax.eval_shape(functools.partial(state.init_state, task, tx, e.seed, e.optim.ema > 0))
+) -> TrainState:
+    shapes = jax.eval_shape(functools.partial(init_state, task, tx, e.seed, e.optim.ema > 0))
     layout = sharding.tree_shardings(shapes, mesh)
     return jax.tree.map(
         lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, layout

@@ -4,24 +4,12 @@ One canvas serves all copies of a clip (dataset.repeat). Values are those of the
 (`av_mae.input.video.crops`) to the rounding of a grey level.
 """
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped, UInt8
+from jaxtyping import Array, Float, UInt8
 
 # Three passes of bfloat16 products on a TPU, TF32 on a GPU: a tenth of a grey level.
 _PRECISION = jax.lax.Precision.HIGH
-
-
-def cut(
-    batch: Mapping[str, Shaped[Array, "_ ..."]], size: int
-) -> dict[str, Shaped[Array, "b ..."]]:
-    """A batch with `canvas` and `crops` -> the one with `video`; any other one as it is."""
-    if "canvas" not in batch:
-        return dict(batch)
-    rest = {name: x for name, x in batch.items() if name not in ("canvas", "crops")}
-    return {"video": crops(batch["canvas"], batch["crops"], size)} | rest
 
 
 def crops(

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Key, Shaped
 
 from av_mae.config import modality, schema
-from av_mae.preprocess import audio, erase, rand_augment, video
+from av_mae.preprocess import audio, canvas, erase, rand_augment, video
 
 
 def prepare(
@@ -47,6 +47,20 @@ def prepare(
         keys = None if keys_b is None else _fold(keys_b, name)
         inputs[name] = _PREPARE[name](batch[name], modalities[name], augment, keys)
     return inputs
+
+
+def unpack(
+    batch: Mapping[str, Shaped[Array, "_ ..."]], modalities: Mapping[str, modality.Modality]
+) -> dict[str, Shaped[Array, "b ..."]]:
+    """Cuts the crops of a batch whose pictures the host left whole; any other batch as it is.
+
+    This comes before rows are dealt out to micro-batches, since a canvas serves several rows.
+    """
+    if "canvas" not in batch:
+        return dict(batch)
+    rest = {name: x for name, x in batch.items() if name not in ("canvas", "crops")}
+    cut = canvas.crops(batch["canvas"], batch["crops"], modalities["video"].axes[1])
+    return {"video": cut} | rest
 
 
 def _video(

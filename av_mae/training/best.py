@@ -8,7 +8,7 @@ from absl import logging
 
 from av_mae.config import schema
 from av_mae.experiment.checkpoint import Checkpoints
-from av_mae.experiment.state import TrainState
+from av_mae.experiment.step import TrainState
 
 
 class Best:

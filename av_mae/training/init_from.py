@@ -10,12 +10,12 @@ from flax import traverse_util
 
 from av_mae.config import schema
 from av_mae.convert import describe, read
-from av_mae.experiment import state
 from av_mae.experiment.run import Run
+from av_mae.experiment.step import TrainState
 from av_mae.models import inherit
 
 
-def apply(fresh: state.TrainState, run: Run, workdir: pathlib.Path) -> state.TrainState:
+def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
     """Replaces fresh parameters by those of `init_from.path` wherever they correspond.
 
     What was loaded, resized, left fresh and left over is logged and written to

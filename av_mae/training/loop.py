@@ -14,10 +14,12 @@ from absl import logging
 
 from av_mae.config import schema
 from av_mae.evaluation import evaluate, evaluators
-from av_mae.experiment import checkpoint, sharding, state
+from av_mae.experiment import checkpoint, sharding
 from av_mae.experiment.run import Run
+from av_mae.experiment.step import TrainState
 from av_mae.input import pipeline
 from av_mae.report import history, page
+from av_mae.tasks import Batch, Metrics
 from av_mae.tasks.metrics import Diverged
 from av_mae.training import best, init_from, timing
 
@@ -59,7 +61,7 @@ def train(
     return 0 if finished else PREEMPTED
 
 
-def start(run: Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -> state.TrainState:
+def start(run: Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -> TrainState:
     """The newest checkpoint of this run, else fresh parameters, inherited ones where asked."""
     restored = saved.restore(run.abstract)
     if restored:
@@ -110,7 +112,7 @@ class Loop:
         self._best = _best(run, workdir)
         self._clock = timing.Clock(begin)
         self._stop = StopSignal(saved)
-        self._unread: tuple[int, state.Metrics] | None = None
+        self._unread: tuple[int, Metrics] | None = None
 
     def __enter__(self) -> "Loop":
         return self
@@ -121,7 +123,7 @@ class Loop:
         self._best.close()
         self._reporter.close()
 
-    def run(self, current: state.TrainState, batches: Iterator[dict[str, np.ndarray]]) -> bool:
+    def run(self, current: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> bool:
         """Runs to the last step; False when a SIGTERM ended it early."""
         total = self._run.total
         self._catch_up(current)
@@ -144,7 +146,7 @@ class Loop:
                 return False
         return True
 
-    def _between(self, step: int, current: state.TrainState, stop: bool) -> None:
+    def _between(self, step: int, current: TrainState, stop: bool) -> None:
         """Evaluates and saves what is due after a step, once its numbers are known to be sound."""
         due, save = self._every.evaluators(step), self._every.checkpoint(step) or stop
         if due or save:
@@ -154,13 +156,13 @@ class Loop:
             with self._clock.paused():
                 self._saved.save(step, current, {"unscored": due} if stop else None)
 
-    def _catch_up(self, current: state.TrainState) -> None:
+    def _catch_up(self, current: TrainState) -> None:
         """Runs the evaluators that a stop left undone."""
         note = self._saved.note(self._begin) if self._begin else {}
         names = [name for name in note.get("unscored", []) if name in self._evaluators]
         self._evaluate(self._begin, current, names)
 
-    def _compile(self, current: state.TrainState, batch: state.Batch) -> Any:
+    def _compile(self, current: TrainState, batch: Batch) -> Any:
         """Compiles ahead of the first step, so that no step time contains it."""
         begin = time.perf_counter()
         compiled = self._step.lower(current, batch).compile()
@@ -175,7 +177,7 @@ class Loop:
         self._stages.end("first step")
         self._reporter.started(self._stages.seconds)
 
-    def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> state.Batch:
+    def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> Batch:
         with self._clock.waiting():
             rows = next(batches)
         return sharding.to_devices(rows, self._run.mesh)
@@ -204,14 +206,14 @@ class Loop:
             "Lower lr, lengthen optim.warmup or set optim.clip=1.0, and run again"
         )
 
-    def _log(self, step: int, metrics: state.Metrics) -> None:
+    def _log(self, step: int, metrics: Metrics) -> None:
         numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
         seconds, waited, steps = self._clock.lap(step)
         self._reporter.train(
             step, numbers, step_seconds=seconds, input_wait=waited, steps_since=steps
         )
 
-    def _evaluate(self, step: int, current: state.TrainState, names: list[str]) -> None:
+    def _evaluate(self, step: int, current: TrainState, names: list[str]) -> None:
         if not names:
             return
         with self._clock.paused():

@@ -13,7 +13,8 @@ from test_read import DATA, FACE
 import av_mae
 from av_mae import api, tasks
 from av_mae.convert import read
-from av_mae.experiment import checkpoint, state
+from av_mae.experiment import checkpoint
+from av_mae.experiment.step import split
 from av_mae.models import masking
 
 SCENIC = {
@@ -34,7 +35,7 @@ def _ours(place, known, tmp_path):
     checkpoint.write(read.read(file, SCENIC | known), tmp_path / "run")
     saved = checkpoint.read(tmp_path / "run")
     assert saved.step == 7
-    graphdef, _, rest = state.split(tasks.make(saved.experiment, saved.labels).init(nnx.Rngs(0)))
+    graphdef, _, rest = split(tasks.make(saved.experiment, saved.labels).init(nnx.Rngs(0)))
     arrays = dict(np.load(DATA / place / "arrays.npz"))
     kinds = saved.experiment.modalities
     inputs = {
@@ -73,7 +74,7 @@ def _changed(model: api.Model, **changes) -> api.Model:
     saved = read.read(FACE)
     e = dataclasses.replace(saved.experiment, **changes)
     module = tasks.make(e, saved.labels).init(nnx.Rngs(0))
-    graphdef, _, rest = state.split(module)
+    graphdef, _, rest = split(module)
     return api.Model(nnx.merge(graphdef, saved.params, rest), e, model.labels)
 
 

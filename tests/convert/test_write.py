@@ -14,7 +14,8 @@ import av_mae
 from av_mae import tasks
 from av_mae.config import parse, schema
 from av_mae.convert import read, videomae, write
-from av_mae.experiment import checkpoint, state
+from av_mae.experiment import checkpoint
+from av_mae.experiment.step import split
 from configs.ucf101 import pretrain
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -68,7 +69,7 @@ def test_a_model_of_ours_goes_out_whatever_its_fusion(tmp_path):
     c = pretrain.get_config("modalities=video,variant=Ti/16x2")
     c.update({"model": {"width": 32, "depth": 3, "heads": 2, "mlp": 64}})
     e = parse.experiment(c)
-    _, params, rest = state.split(tasks.make(e, ()).init(nnx.Rngs(3)))
+    _, params, rest = split(tasks.make(e, ()).init(nnx.Rngs(3)))
     saved = checkpoint.Saved(jax.device_get(params), rest, e, (), 5)
     write.to_huggingface(saved, tmp_path)
     back = write.official(read.read(tmp_path))

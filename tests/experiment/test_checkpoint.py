@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 
 from av_mae.config import parse, schema
-from av_mae.experiment import checkpoint, sharding, state
+from av_mae.experiment import checkpoint, sharding
+from av_mae.experiment.step import TrainState
 
 EXPERIMENT = parse.experiment({"modalities": {"video": {}}})
 
 
-def _state(step: int, fsdp: int = 1) -> state.TrainState:
+def _state(step: int, fsdp: int = 1) -> TrainState:
     key = jax.random.key(step)
     params = {"mlp": {"kernel": jax.random.normal(key, (16, 8)), "bias": jnp.full(8, 0.5)}}
     moments = jax.tree.map(lambda x: x * 2, params)
-    made = state.TrainState(jnp.int32(step), params, {"mean": jnp.ones(3)}, (moments,), {})
+    made = TrainState(jnp.int32(step), params, {"mean": jnp.ones(3)}, (moments,), {})
     return jax.device_put(made, sharding.tree_shardings(made, sharding.make_mesh(fsdp)))
 
 
-def _abstract(like: state.TrainState):
+def _abstract(like: TrainState):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
 
 
@@ -33,7 +34,7 @@ def _write(folder: pathlib.Path, *steps: int) -> None:
     saved.close()
 
 
-def _restore(folder: pathlib.Path, like: state.TrainState, experiment=EXPERIMENT, labels=()):
+def _restore(folder: pathlib.Path, like: TrainState, experiment=EXPERIMENT, labels=()):
     saved = checkpoint.Checkpoints(folder / "checkpoints", experiment, labels, keep=3)
     try:
         return saved.restore(_abstract(like))

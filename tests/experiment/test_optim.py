@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.experiment import fingerprint, optim, state
+from av_mae.experiment import fingerprint, optim
+from av_mae.experiment.step import split
 from av_mae.models import primitives, vit
 
 SIZES = schema.Model(width=8, depth=4, heads=2, mlp=16)
@@ -38,7 +39,7 @@ def model() -> Toy:
 def params(model):
     rng = np.random.default_rng(0)
     draw = lambda s: rng.normal(size=s.shape).astype(np.float32)  # noqa: E731
-    return jax.tree.map(draw, state.split(model)[1])
+    return jax.tree.map(draw, split(model)[1])
 
 
 def test_warm_up_then_cosine():

@@ -15,7 +15,7 @@ from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import describe, scenic, scenic_rules, table
 from av_mae.convert.scenic_rules import NAMES
-from av_mae.experiment import state
+from av_mae.experiment.step import split
 from av_mae.models import masking
 
 _FUSIONS = {"concat_and_encode": "early", "same_encoder": "shared"}
@@ -75,7 +75,7 @@ class Case:
 
     def split(self) -> tuple[Any, Any, Any]:
         """(graph definition, parameters, other variables) of the task's model."""
-        graphdef, _, rest = state.split(self.task.init(nnx.Rngs(0)))
+        graphdef, _, rest = split(self.task.init(nnx.Rngs(0)))
         params = traverse_util.unflatten_dict(self.values, sep="/")
         return graphdef, jax.tree.map(jnp.asarray, params), rest
 
@@ -125,7 +125,7 @@ def build(
     experiment = describe.experiment(description, known, "the golden parameters")
     experiment = _summed(_oblong(experiment, shapes), settings)
     task = tasks.make(experiment, description.labels)
-    _, empty, _ = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
+    _, empty, _ = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
     wanted = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
     rules = description.rules(experiment)
     spare = description.spare

@@ -15,7 +15,7 @@ from flax import nnx, traverse_util
 from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import scenic, scenic_rules, table
-from av_mae.experiment import state
+from av_mae.experiment.step import split
 from av_mae.models import inherit
 
 _FUSIONS = {
@@ -138,7 +138,7 @@ def _target(source: schema.Experiment, names: list[str]) -> schema.Experiment:
 def _fresh(e: schema.Experiment, seed: int):
     """Parameters of which no two are alike, by path."""
     task = tasks.make(e, ("",) * 7)
-    params = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]
+    params = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]
     rng = np.random.default_rng(seed)
     flat = traverse_util.flatten_dict(params)
     return {path: rng.normal(size=x.shape).astype(np.float32) for path, x in flat.items()}

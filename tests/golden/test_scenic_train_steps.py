@@ -17,7 +17,8 @@ from flax import nnx
 
 from av_mae.config import schema
 from av_mae.convert.scenic_rules import NAMES
-from av_mae.experiment import optim, state
+from av_mae.experiment import optim
+from av_mae.experiment.step import TrainState, make_train_step
 from av_mae.models import mae
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
@@ -106,10 +107,11 @@ def _public_step(case):
     e, task = case.experiment, case.task
     graphdef, params, rest = case.split()
     model = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
-    tx = optim.make(e.optim, model, _rate(e))
+    rate = _rate(e)
+    tx = optim.make(e.optim, model, rate)
     zero = jnp.zeros((), jnp.int32)
-    begin = state.TrainState(zero, params, rest, tx.init(params), {})
-    return begin, functools.partial(state.make_train_step, task, graphdef, tx, seed=0)
+    begin = TrainState(zero, params, rest, tx.init(params), {})
+    return begin, functools.partial(make_train_step, task, graphdef, tx, rate, seed=0)
 
 
 def _rate(e):

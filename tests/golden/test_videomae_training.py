@@ -13,7 +13,8 @@ from flax import nnx, traverse_util
 from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import table, videomae
-from av_mae.experiment import optim, state
+from av_mae.experiment import optim
+from av_mae.experiment.step import TrainState, make_train_step
 from av_mae.models import mae, masking
 from av_mae.preprocess import inputs as inputs_lib
 
@@ -129,5 +130,5 @@ def _public_step(saved, rates):
     lr = optim.schedule(settings, peak, total=len(rates), warmup=warmup)
     np.testing.assert_allclose([lr(i) for i in range(len(rates))], rates, atol=1e-7)
     tx = optim.make(settings, nnx.eval_shape(lambda: task.init(nnx.Rngs(0))), lr)
-    begin = state.TrainState(jnp.zeros((), jnp.int32), params, rest, tx.init(params), {})
-    return begin, lambda: state.make_train_step(task, graphdef, tx, seed=0)
+    begin = TrainState(jnp.zeros((), jnp.int32), params, rest, tx.init(params), {})
+    return begin, lambda: make_train_step(task, graphdef, tx, lr, seed=0)

@@ -14,7 +14,8 @@ from flax import nnx, traverse_util
 
 from av_mae import tasks
 from av_mae.convert import describe, mmaction2, read, table, videomae
-from av_mae.experiment import checkpoint, state
+from av_mae.experiment import checkpoint
+from av_mae.experiment.step import split
 from av_mae.models import masking
 from av_mae.tasks import losses
 
@@ -22,7 +23,7 @@ from av_mae.tasks import losses
 def model(saved: checkpoint.Saved) -> tuple[Any, Any, Any]:
     """(graph definition, parameters, other variables) of the task's model."""
     task = tasks.make(saved.experiment, saved.labels)
-    graphdef, _, rest = state.split(task.init(nnx.Rngs(0)))
+    graphdef, _, rest = split(task.init(nnx.Rngs(0)))
     return graphdef, jax.tree.map(jnp.asarray, saved.params), rest
 
 
@@ -64,7 +65,7 @@ def resized(file: pathlib.Path, more: dict[str, Any], size: tuple[int, ...]) -> 
     video = scenic_cases.Oblong(**vars(e.modalities["video"]), width=width)
     e = dataclasses.replace(e, modalities={"video": video})
     task = tasks.make(e, found.labels)
-    empty = state.split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]
+    empty = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]
     shapes = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
     values = table.read(found.rules(e), found.arrays, shapes, str(file), spare=found.spare)
     params = traverse_util.unflatten_dict(values, sep="/")

@@ -14,7 +14,7 @@ from av_mae.config import parse, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pipeline, video
-from av_mae.preprocess import canvas
+from av_mae.preprocess import canvas, inputs
 from av_mae.tools import plan
 from av_mae.training import loop
 
@@ -81,7 +81,7 @@ def test_a_batch_is_that_of_the_host_but_for_who_crops(data, repeat):
     for expected, found in zip(hosts, devices, strict=True):
         assert found["canvas"].shape == (32 // repeat, 4, *shape, 3)
         assert found["crops"].shape == (32 // repeat, repeat, 4)
-        cut = canvas.cut(jax.tree.map(jnp.asarray, found), 32)
+        cut = inputs.unpack(jax.tree.map(jnp.asarray, found), experiment(data).modalities)
         assert cut.keys() == expected.keys()
         assert np.abs(np.asarray(cut.pop("video")).astype(int) - expected["video"]).max() <= 1
         assert all(np.array_equal(cut[name], expected[name]) for name in cut)
@@ -127,7 +127,7 @@ def test_a_clip_without_pictures_is_an_empty_canvas(tmp_path):
     batch = next(found)
     drawn = batch["canvas"].any(axis=(1, 2, 3, 4))
     assert np.array_equal(drawn, batch["video_present"]) and drawn.sum() == 3
-    cut = canvas.cut(jax.tree.map(jnp.asarray, batch), 16)["video"]
+    cut = inputs.unpack(jax.tree.map(jnp.asarray, batch), input_clips.both())["video"]
     assert not np.asarray(cut)[~drawn].any()
 
 

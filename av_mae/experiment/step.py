@@ -1,4 +1,7 @@
-"""The training state and the pure functions that make it and move it one step."""
+"""The training step: its state, the pure function that advances it, and how that is compiled.
+
+The order of a step: crops are cut, keys drawn, micro-batches differentiated, parameters updated.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 
+from av_mae.experiment import sharding
 from av_mae.models import projections
-from av_mae.tasks import Task
-
-Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
+from av_mae.preprocess import inputs
+from av_mae.tasks import Batch, Metrics, Task
 
 
 @flax.struct.dataclass
@@ -38,6 +41,12 @@ class TrainState:
         return self.ema or self.params
 
 
+def split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Module -> (graph definition, parameters, other variables) as plain nested dicts."""
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
 def init_state(task: Task, tx: optax.GradientTransformation, seed: int, ema: bool) -> TrainState:
     """Fresh parameters from `seed`; jit it with out_shardings to create them in place."""
     _, params, rest = split(task.init(nnx.Rngs(seed)))
@@ -50,16 +59,11 @@ def init_state(task: Task, tx: optax.GradientTransformation, seed: int, ema: boo
     )
 
 
-def split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Module -> (graph definition, parameters, other variables) as plain nested dicts."""
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
-
-
 def make_train_step(
     task: Task,
     graphdef: Any,
     tx: optax.GradientTransformation,
+    lr: optax.Schedule,
     *,
     seed: int,
     dtype: str = "float32",
@@ -68,9 +72,14 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Builds the pure step. Every random draw is a function of (seed, step, row of the batch).
 
+    Its metrics are those of the task's loss, the norm of the gradient and the learning rate.
+
     Args:
-        dtype: what matrix products run in. Kernels are cast to it (and made flat) once a step, and
-            their gradients leave the products so; everything else, and the update, is float32.
+        lr: the schedule that `tx` follows, to be logged.
+        dtype: of matrix products. Kernels are cast to it (and flattened) once a step, and their
+            gradients leave the products in it; everything else, and the update, is float32.
+        accumulate: micro-batches that the batch is dealt out to.
+        ema: decay of the averaged parameters; 0 = none are kept.
     """
 
     def loss_and_grad(state: TrainState, batch: Batch, key: jax.Array, keys_b: jax.Array):
@@ -79,31 +88,53 @@ def make_train_step(
             value, metrics = task.loss(model, batch, key, keys_b)
             return value, (metrics, split(model)[2])
 
-        working = _working(state.params, dtype)
+        working = _working_copy(state.params, dtype)
         (_, (metrics, rest)), grads = jax.value_and_grad(loss, has_aux=True)(working)
         grads = jax.tree.map(lambda g, p: g.reshape(p.shape).astype(p.dtype), grads, state.params)
         return grads, metrics, rest
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key, keys_b = step_keys(seed, state.step, batch["valid"].shape[0])
+        batch = inputs.unpack(batch, task.experiment.modalities)
+        batch_key, row_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
+        rows = jnp.arange(batch["valid"].shape[0])
+        keys_b = jax.vmap(jax.random.fold_in, (None, 0))(row_key, rows)
+
         if accumulate == 1:
-            grads, metrics, rest = loss_and_grad(state, batch, key, keys_b)
+            grads, metrics, rest = loss_and_grad(state, batch, batch_key, keys_b)
         else:
-            grads, metrics, rest = _accumulate(loss_and_grad, state, batch, key, keys_b, accumulate)
+            grads, metrics, rest = _accumulate(
+                loss_and_grad, state, batch, batch_key, keys_b, accumulate
+            )
+
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         averaged = (
             jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, state.ema, params) if ema else {}
         )
-        metrics = metrics | {"grad_norm": optax.tree.norm(grads)}
-        step = state.step + 1
-        return TrainState(step, params, rest, opt_state, averaged), metrics
+        numbers = {"grad_norm": optax.tree.norm(grads), "lr": jnp.float32(lr(state.step))}
+        return TrainState(state.step + 1, params, rest, opt_state, averaged), metrics | numbers
 
     return train_step
 
 
-def _working(params: dict[str, Any], dtype: str) -> dict[str, Any]:
-    """Kernels as products take them; but for the head's, which computes in float32."""
+def compiled_on(
+    mesh: Mesh, train_step: Callable[..., tuple[TrainState, Metrics]], shardings: TrainState
+) -> Any:
+    """The step jitted for a mesh; it consumes (donates) the state it is given.
+
+    Args:
+        shardings: layout of the state, before the step and after it.
+    """
+    return jax.jit(
+        sharding.within(mesh, train_step),
+        donate_argnums=0,
+        in_shardings=(shardings, sharding.batch_sharding(mesh)),
+        out_shardings=(shardings, sharding.replicated(mesh)),
+    )
+
+
+def _working_copy(params: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """Kernels in the type and shape of products, but for the head's, which is used in float32."""
 
     def cast(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
         names = tuple(part.key for part in path)
@@ -114,13 +145,6 @@ def _working(params: dict[str, Any], dtype: str) -> dict[str, Any]:
     return jax.tree_util.tree_map_with_path(cast, params)
 
 
-def step_keys(seed: int, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
-    """(one key for draws that the whole batch shares, one key `[b]` for each row)."""
-    key = jax.random.fold_in(jax.random.key(seed), step)
-    batch_key, row_key = jax.random.split(key)
-    return batch_key, jax.vmap(jax.random.fold_in, (None, 0))(row_key, jnp.arange(batch_size))
-
-
 def _accumulate(loss_and_grad, state, batch, key, keys_b, parts: int):
     """Averages gradients and metrics over `parts` micro-batches, one in memory at a time.
 
@@ -128,21 +152,18 @@ def _accumulate(loss_and_grad, state, batch, key, keys_b, parts: int):
     rows. The running statistics are those after the last part.
     """
     deal = lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)  # noqa: E731
-    zeros = jax.eval_shape(loss_and_grad, state, *_part(batch, key, keys_b, parts))
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), zeros)[:2]
+    first = lambda x: x[: x.shape[0] // parts]  # noqa: E731
+    shapes = jax.eval_shape(loss_and_grad, state, jax.tree.map(first, batch), key, first(keys_b))[
+        :2
+    ]
 
     def body(carry, part):
         (grads, metrics), rest = carry
         rows, keys = part
         g, m, rest = loss_and_grad(dataclasses.replace(state, rest=rest), rows, key, keys)
-        total = jax.tree.map(jnp.add, (grads, metrics), (g, m))
-        return (total, rest), None
+        return (jax.tree.map(jnp.add, (grads, metrics), (g, m)), rest), None
 
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     dealt = (jax.tree.map(deal, batch), deal(keys_b))
     ((grads, metrics), rest), _ = jax.lax.scan(body, (zeros, state.rest), dealt)
     return *jax.tree.map(lambda x: x / parts, (grads, metrics)), rest
-
-
-def _part(batch: Batch, key: jax.Array, keys_b: jax.Array, parts: int):
-    first = lambda x: x[: x.shape[0] // parts]  # noqa: E731
-    return jax.tree.map(first, batch), key, first(keys_b)
