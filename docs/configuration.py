@@ -12,7 +12,7 @@ import re
 import tokenize
 import typing
 
-from av_mae.config import modality, schema
+from av_mae.config import limits, modality, schema
 
 PAGE = pathlib.Path(__file__).with_suffix(".md")
 
@@ -33,7 +33,7 @@ SECTIONS = {
 
 HEAD = """# Configuration
 
-Every key of a config, its type, its default and its meaning. Written from
+Every key of a config, its type and limits, its default and its meaning. Written from
 `av_mae/config/schema.py` and `av_mae/config/modality.py` by `python docs/configuration.py`; a test
 keeps it up to date.
 
@@ -66,13 +66,14 @@ def _variants() -> str:
 
 
 def _table(kind: type, prefix: str) -> str:
-    hints, meanings = typing.get_type_hints(kind), _comments(kind) | _attributes(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    meanings = _comments(kind) | _attributes(kind)
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for field in dataclasses.fields(kind):
         default = "below"
         if field.default is not dataclasses.MISSING:
             default = f"`{field.default!r}`"
-        cells = [f"`{prefix}{field.name}`", f"`{_type(hints[field.name])}`", default]
+        cells = [f"`{prefix}{field.name}`", _type(hints[field.name]), default]
         cells.append(meanings.get(field.name, ""))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*rows, ""])
@@ -80,8 +81,12 @@ def _table(kind: type, prefix: str) -> str:
 
 def _type(hint: typing.Any) -> str:
     if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict:
-        return "dict"
-    return hint.__name__ if isinstance(hint, type) else str(hint)
+        return "`dict`"
+    if typing.get_origin(hint) is typing.Literal:
+        return limits.expected(hint)
+    kind, expected = limits.base(hint), limits.expected(hint)
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    return f"`{name}`, {expected}" if expected else f"`{name}`"
 
 
 def _summary(kind: type) -> str:
@@ -89,7 +94,7 @@ def _summary(kind: type) -> str:
 
 
 def _comments(kind: type) -> dict[str, str]:
-    """Comments at the end of the lines on which the fields are declared."""
+    """Comments behind the fields, or on the line above them."""
     source = inspect.getsource(kind)
     lines = {
         token.start[0]: token.string.lstrip("# ")
@@ -97,7 +102,9 @@ def _comments(kind: type) -> dict[str, str]:
         if token.type == tokenize.COMMENT
     }
     fields = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.AnnAssign)]
-    return {ast.unparse(n.target): lines[n.lineno] for n in fields if n.lineno in lines}
+    own = {n.lineno for n in fields}
+    above = {line + 1: text for line, text in lines.items() if line not in own}
+    return {ast.unparse(n.target): (above | lines).get(n.lineno, "") for n in fields}
 
 
 def _attributes(kind: type) -> dict[str, str]:

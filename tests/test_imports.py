@@ -11,7 +11,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 LEAVES = {
-    "config", "config.modality", "config.schema", "config.durations", "config.parse",
+    "config", "config.limits", "config.durations", "config.modality", "config.schema",
+    "config.parse",
     "input.cores", "input.storage", "version",
 }  # fmt: skip
 MODELS = {"models.mae", "models.classifier"}

@@ -6,14 +6,14 @@ The one place where video and audio differ; models, masking and losses see only 
 import abc
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Array, Float
 
-MASKINGS = {
-    "video": ("random", "tube"),
-    "audio": ("random", "time", "freq", "time_freq"),
-}
+from av_mae.config.limits import ConfigError, Share
+
+VideoMasking = Literal["random", "tube"]
+AudioMasking = Literal["random", "time", "freq", "time_freq"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +30,21 @@ class Modality(abc.ABC):
     name: ClassVar[str]
 
     patch: tuple[int, ...]
-    mask_ratio: float
+    mask_ratio: Share
     masking: str
     weight: float
+
+    def __post_init__(self) -> None:
+        key = f"modalities.{self.name}"
+        if len(self.patch) != len(self.axes) or min(self.patch) < 1:
+            raise ConfigError(
+                f"{key}.patch is {self.patch}, expected {len(self.axes)} positive sizes"
+            )
+        if self.tokens < 1:
+            raise ConfigError(
+                f"{key}: an input of {self.axes} holds no whole patch of {self.patch}; "
+                "use a smaller patch or a larger input"
+            )
 
     @property
     @abc.abstractmethod
@@ -123,19 +135,19 @@ class Video(Modality):
     fps: float = 25.0
     size: int = 224
     patch: tuple[int, ...] = (2, 16, 16)
-    mask_ratio: float = 0.9
-    masking: str = "random"
+    mask_ratio: Share = 0.9
+    masking: VideoMasking = "random"
     weight: float = 1.0
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     remove_still: bool = False
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         names = ("frames", "height", "width")
         for axis, extent, size in zip(names, self.axes, self.patch, strict=True):
             if extent % size:
-                raise ValueError(
+                raise ConfigError(
                     f"modalities.video: {axis} {extent} is not divisible by its patch size {size}; "
                     f"use {extent // size * size or size} or {(extent // size + 1) * size}"
                 )
@@ -175,14 +187,11 @@ class Audio(Modality):
     seconds: float = 10.0
     mels: int = 128
     patch: tuple[int, ...] = (16, 16)
-    mask_ratio: float = 0.7
-    masking: str = "random"
+    mask_ratio: Share = 0.7
+    masking: AudioMasking = "random"
     weight: float = 1.0
     mean: float | None = None
     std: float | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -227,21 +236,3 @@ def hidden_columns(grid: tuple[int, ...], ratio: float, masking: str) -> tuple[i
     shares = {"time": (ratio, 0.0), "freq": (0.0, ratio), "time_freq": (both, both)}
     time, freq = shares[masking]
     return int(time * grid[0]), int(freq * grid[1])
-
-
-def _check(modality: Modality) -> None:
-    key = f"modalities.{modality.name}"
-    if len(modality.patch) != len(modality.axes) or min(modality.patch) < 1:
-        raise ValueError(
-            f"{key}.patch is {modality.patch}, expected {len(modality.axes)} positive sizes"
-        )
-    if not 0.0 <= modality.mask_ratio < 1.0:
-        raise ValueError(f"{key}.mask_ratio is {modality.mask_ratio}, expected 0 <= ratio < 1")
-    if modality.masking not in MASKINGS[modality.name]:
-        choices = ", ".join(MASKINGS[modality.name])
-        raise ValueError(f"{key}.masking is {modality.masking!r}, expected one of {choices}")
-    if modality.tokens < 1:
-        raise ValueError(
-            f"{key}: an input of {modality.axes} holds no whole patch of {modality.patch}; "
-            "use a smaller patch or a larger input"
-        )

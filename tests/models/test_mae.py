@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,12 @@ import toy_models
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.config.modality import MASKINGS
+from av_mae.config.modality import AudioMasking, VideoMasking
 from av_mae.models import masking
 
 FUSIONS = ("early", "separate", "shared", "mid")
 DECODERS = ("shared", "separate", "joint")
-PAIRS = list(itertools.zip_longest(MASKINGS["video"] * 2, MASKINGS["audio"]))
+PAIRS = list(itertools.zip_longest(get_args(VideoMasking) * 2, get_args(AudioMasking)))
 ARCHITECTURES = list(itertools.product(FUSIONS, DECODERS))
 
 

@@ -1,6 +1,7 @@
 """Masks: exact counts, structure, randomness by example, and token moves without scatters."""
 
 import dataclasses
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import toy_models
 from av_mae.config import modality as modality_lib
 from av_mae.models import masking
 
-KINDS = [(name, kind) for name, kinds in modality_lib.MASKINGS.items() for kind in kinds]
+KINDS = [("video", kind) for kind in get_args(modality_lib.VideoMasking)]
+KINDS += [("audio", kind) for kind in get_args(modality_lib.AudioMasking)]
 
 
 def spec(name, kind, ratio=0.6):

@@ -1,6 +1,7 @@
 """Losses: targets, global means over what counts, smoothing."""
 
 import dataclasses
+from typing import get_args, get_type_hints
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +61,7 @@ def test_denormalise_undoes_targets(normalise, name):
     np.testing.assert_allclose(back, patches, atol=1e-5)
 
 
-@pytest.mark.parametrize("normalise", schema.CHOICES["model.normalise_targets"])
+@pytest.mark.parametrize("normalise", get_args(get_type_hints(schema.Model)["normalise_targets"]))
 def test_a_modality_that_hides_nothing_has_no_targets(normalise):
     """Sound that only helps has a mask ratio of 0."""
     x = jnp.zeros((2, 0, VIDEO.patch_dim))
