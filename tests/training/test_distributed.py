@@ -10,15 +10,11 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import warm
 
 from av_mae.config import parse
 from av_mae.experiment import checkpoint
 from av_mae.training import loop
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> pathlib.Path:
-    return tiny.write_records(tmp_path_factory.mktemp("records"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +42,13 @@ def _assert_close(a: Outcome, b: Outcome) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-4), a.params, b.params)
 
 
-@pytest.fixture(scope="module", params=["pretrain", "classify"])
-def task(request) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def eight(task, data, tmp_path_factory) -> Outcome:
     return _on_eight(tmp_path_factory.mktemp(f"eight_{task}"), data, task)
 
 
-def test_one_device_equals_eight(task, data, eight, tmp_path):
-    tiny.run(tmp_path, data, task=task, devices=1)
-    _assert_close(_outcome(tmp_path), eight)
+def test_one_device_equals_eight(unbroken, eight):
+    _assert_close(_outcome(unbroken), eight)
 
 
 def test_fsdp_equals_data_parallel(task, data, eight, tmp_path):
@@ -76,26 +66,35 @@ def _two(workdir: pathlib.Path, data: pathlib.Path, *flags: str, **kwargs: str) 
     ]
 
 
-def test_two_processes_equal_one(task, data, eight, tmp_path):
-    program, fsdp = {"pretrain": ("av_mae.main", 4), "classify": ("interleaved_main", 1)}[task]
-    both = _two(tmp_path, data, f"--config.compute.fsdp={fsdp}", task=task, program=program)
+def _ended(both: list[warm.Process], code: int) -> list[str]:
+    """What either printed, once both have ended with this exit status."""
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [code] * 2, "\n".join(outputs)
+    return outputs
+
+
+@pytest.mark.parametrize("task", ["classify"], indirect=True)
+def test_two_processes_whose_devices_take_turns_equal_one(task, data, eight, tmp_path):
+    both = _two(tmp_path, data, task=task, program="interleaved_main")
     with tiny.killed_at_last(*both):
-        outputs = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
+        _ended(both, 0)
     _assert_close(_outcome(tmp_path), eight)
 
 
-def test_one_process_told_to_stop_stops_both_at_the_same_step(data, tmp_path):
-    both = _two(
-        tmp_path, data, "--config.total=5000 steps", "--config.checkpoint.every=5000 steps",
-        "--config.compute.fsdp=4", task="pretrain",
-    )  # fmt: skip
+@pytest.mark.parametrize("task", ["pretrain"], indirect=True)
+def test_two_processes_stop_at_the_same_step_and_go_on_to_equal_one(task, data, eight, tmp_path):
+    """Told by a SIGTERM to one of them."""
+    flags = ("--config.compute.fsdp=4", "--config.checkpoint.every=5000 steps")
+    both = _two(tmp_path, data, *flags, task=task, program="paced_main")
     log = tmp_path / "metrics.jsonl"
     with tiny.killed_at_last(*both):
         tiny.wait_for(lambda: log.exists() and log.read_text().count('"train"') >= 3, both[0])
         both[1].send_signal(signal.SIGTERM)
-        outputs = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [loop.PREEMPTED] * 2, "\n".join(outputs)
+        outputs = _ended(both, loop.PREEMPTED)
     step = checkpoint.read(tmp_path).step
-    assert 3 <= step < 5000
+    assert 3 <= step < 8
     assert all(f"saved step {step};" in output for output in outputs)
+    both = _two(tmp_path, data, *flags, task=task)
+    with tiny.killed_at_last(*both):
+        _ended(both, 0)
+    _assert_close(_outcome(tmp_path), eight)

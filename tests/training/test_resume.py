@@ -1,5 +1,6 @@
 """Runs that are killed and started again, with real processes."""
 
+import functools
 import json
 import pathlib
 import signal
@@ -7,28 +8,10 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-import pytest
 import tiny
 
 from av_mae.experiment import checkpoint
 from av_mae.training import loop
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> pathlib.Path:
-    return tiny.write_records(tmp_path_factory.mktemp("records"))
-
-
-@pytest.fixture(scope="module", params=["pretrain", "classify"])
-def task(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def unbroken(task, data, tmp_path_factory) -> checkpoint.Saved:
-    workdir = tmp_path_factory.mktemp(f"unbroken_{task}")
-    tiny.run(workdir, data, task=task)
-    return checkpoint.read(workdir)
 
 
 def _steps(workdir: pathlib.Path) -> list[int]:
@@ -47,23 +30,40 @@ def _equal(a: checkpoint.Saved, b: checkpoint.Saved) -> bool:
     return a.step == b.step and jax.tree.all(same)
 
 
-def test_stopped_at_several_moments_ends_with_the_same_parameters(task, data, unbroken, tmp_path):
-    """kill -9 while compiling, between checkpoints, and while a checkpoint is being written."""
+def _writing(workdir: pathlib.Path, step: int) -> bool:
+    return any((workdir / "checkpoints").glob(f"{step}*"))
 
-    def stop(moment: Callable[[], bool], sign: signal.Signals = signal.SIGKILL):
+
+def _compiling(workdir: pathlib.Path) -> bool:
+    return (workdir / "config.json").exists()
+
+
+# Moments at which a run is stopped, one after the other; each is tried on one of the tasks.
+STOPS: dict[str, list[tuple[Callable[[pathlib.Path], bool], signal.Signals]]] = {
+    "pretrain": [
+        (_compiling, signal.SIGKILL),
+        (functools.partial(_logged, step=2), signal.SIGTERM),
+    ],
+    "classify": [
+        (functools.partial(_logged, step=5), signal.SIGKILL),
+        (functools.partial(_writing, step=6), signal.SIGKILL),
+    ],
+}
+
+
+def test_stopped_at_several_moments_ends_with_the_same_parameters(task, data, unbroken, tmp_path):
+    """While compiling, between checkpoints, and while a checkpoint is being written."""
+    for moment, sign in STOPS[task]:
         process = tiny.start(tmp_path, data, task=task, program="paced_main")
         with tiny.killed_at_last(process):
-            tiny.wait_for(moment, process)
+            tiny.wait_for(lambda: moment(tmp_path), process)  # noqa: B023 - called here
             process.send_signal(sign)
-            return process.communicate(timeout=120)[0], process.returncode
-
-    stop(lambda: (tmp_path / "config.json").exists())
-    _assert_told_to_stop(tmp_path, *stop(lambda: _logged(tmp_path, 2), signal.SIGTERM))
-    stop(lambda: _logged(tmp_path, 5))
-    stop(lambda: any((tmp_path / "checkpoints").glob("6*")))
+            output, _ = process.communicate(timeout=120)
+        if sign == signal.SIGTERM:
+            _assert_told_to_stop(tmp_path, output, process.returncode)
     assert not (tmp_path / "checkpoints" / "8").exists()
     tiny.run(tmp_path, data, task=task)
-    assert _equal(checkpoint.read(tmp_path), unbroken)
+    assert _equal(checkpoint.read(tmp_path), checkpoint.read(unbroken))
     assert _steps(tmp_path) == list(range(1, 9))
 
 

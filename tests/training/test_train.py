@@ -20,11 +20,6 @@ from av_mae.training import loop
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> pathlib.Path:
-    return tiny.write_records(tmp_path_factory.mktemp("records"))
-
-
-@pytest.fixture(scope="module")
 def pretrained(data, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("pretrained")
     assert loop.train(parse.experiment(tiny.experiment(data)), workdir) == 0
