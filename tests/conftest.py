@@ -1,5 +1,6 @@
 """Shared fixtures: eight simulated devices, and the optional real media and golden files."""
 
+import gc
 import os
 import pathlib
 
@@ -22,6 +23,10 @@ import pytest  # noqa: E402
 from av_mae.training import host  # noqa: E402
 
 host.keep_memory()
+
+# Compiling makes many objects that live: looking for garbage among them took a tenth of all time.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 
 # Minutes each, in a few tests: they begin, or else one of two processes ends alone with them.
 SLOWEST = (
