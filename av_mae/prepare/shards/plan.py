@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from av_mae.prepare import datasets
+from av_mae.prepare.lists import listing
 from av_mae.prepare.media import container
 
 
@@ -48,7 +49,7 @@ def shards(entries: Iterable[datasets.Entry], name: str, clips_per_shard: int) -
         splits.setdefault(entry.split, []).append(entry)
     planned = []
     for split in sorted(splits, key=_split_order):
-        clips = sorted(splits[split], key=lambda entry: datasets.order(entry.id))
+        clips = sorted(splits[split], key=lambda entry: listing.order(entry.id))
         count = math.ceil(len(clips) / clips_per_shard)
         for i in range(count):
             file = f"{name}-{split}.tfrecord-{i:05d}-of-{count:05d}"
@@ -97,5 +98,5 @@ def untrained(entries: Iterable[datasets.Entry]) -> list[str]:
 
 
 def _split_order(split: str) -> tuple[int, str]:
-    known = list(dict.fromkeys(datasets.SPLITS.values()))
+    known = list(dict.fromkeys(listing.SPLITS.values()))
     return (known.index(split) if split in known else len(known), split)
