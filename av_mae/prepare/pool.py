@@ -1,33 +1,40 @@
-"""Work on many files in several processes, where a hung, killed or greedy one costs one file."""
+"""Tasks in several processes, where one that hangs, dies or takes too much memory costs one task.
+
+Every process has a pipe and a thread of its own in the parent: one that dies in the middle of a
+message leaves the others alone, which processes that share a queue could not promise.
+"""
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import pickle
+import queue
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-_START = multiprocessing.get_context("spawn")
-# A task whose process dies is the first of a new one before it is given up: that may have been
-# killed by chance, or have grown over the tasks before.
+# A forked process would inherit the locks of TensorFlow's and JAX's threads, whoever holds them.
+_CONTEXT = multiprocessing.get_context("spawn")
+# `Process.start` also collects the exit codes of other processes, so it must not meet a `join`.
+_STARTS_AND_ENDS = threading.Lock()
+# A task whose process dies runs again, as the first of a new process, before it is given up: the
+# process may have been killed by chance, or have grown over the tasks before.
 _ATTEMPTS = 2
-_WAKE = 0.5
-# How often a process looks at its own size, and the exit code of one that has grown too large.
-_WATCH = 0.2
-_GREEDY = 86
+# How often a process looks at its own size, and its exit code once it has grown too large.
+_WATCH_SECONDS = 0.2
+_TOO_LARGE = 86
 
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """Stands for the result of a task whose process hung or died."""
+    """Stands for the result of a task that gave none."""
 
     reason: str
 
@@ -47,7 +54,7 @@ def ordered(
     """Yields `work(task)` for every task, in the order of the tasks.
 
     At most four tasks a process are begun ahead of what is taken, so results do not pile up. The
-    processes end with this one, however it ends.
+    processes end when the generator is closed.
 
     Args:
         work: a function that a fresh process can import; arguments and results are pickled.
@@ -59,162 +66,129 @@ def ordered(
         OSError: `work` raised one, which is no fault of its task.
         WorkError: `work` raised another exception.
     """
-    crew = _Crew(work, workers, patience, memory)
-    ahead: collections.deque[_Job] = collections.deque()
-    source = iter(tasks)
+    processes = [_Worker(work, patience, memory) for _ in range(workers)]
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    for worker in processes:
+        idle.put(worker)
+
+    def run(task: Any) -> Any:
+        worker = idle.get()
+        try:
+            return worker.run(task)
+        finally:
+            idle.put(worker)
+
+    source, ahead = iter(tasks), collections.deque[concurrent.futures.Future[Any]]()
+    threads = concurrent.futures.ThreadPoolExecutor(max(workers, 1))
     try:
         while True:
-            while len(ahead) < 4 * workers and (task := next(source, _END)) is not _END:
-                ahead.append(crew.queue(task))
+            for task in itertools.islice(source, 4 * max(workers, 1) - len(ahead)):
+                ahead.append(threads.submit(run, task))
             if not ahead:
                 return
-            while not ahead[0].done:
-                crew.turn()
-            yield ahead.popleft().result
+            yield ahead.popleft().result()
     finally:
-        crew.dismiss()
+        for worker in processes:
+            worker.kill()
+        threads.shutdown(cancel_futures=True)
+        for worker in processes:
+            worker.end()
 
 
-_END = object()
+class _Worker:
+    """Runs one task after the other in a process, which is replaced when it dies."""
 
-
-@dataclasses.dataclass(eq=False)
-class _Job:
-    task: Any
-    result: Any = None
-    done: bool = False
-    attempts: int = 0
-
-    def finish(self, result: Any) -> None:
-        self.result, self.done = result, True
-        self.task = None
-
-
-class _Crew:
-    """The processes, and the tasks that wait for one."""
-
-    def __init__(
-        self, work: Callable[[Any], Any], workers: int, patience: float, memory: int | None
-    ) -> None:
+    def __init__(self, work: Callable[[Any], Any], patience: float, memory: int | None) -> None:
         self._work, self._patience, self._memory = work, patience, memory
-        self._waiting: collections.deque[_Job] = collections.deque()
-        self._hands = [_Hand(work, memory) for _ in range(workers)]
+        self._process: Any = None
+        self._pipe: Any = None
+        self._closed = False
 
-    def queue(self, task: Any) -> _Job:
-        job = _Job(task)
-        self._waiting.append(job)
-        self._assign()
-        return job
-
-    def turn(self) -> None:
-        """Waits until something happened and deals with it."""
-        pipes = {hand.pipe: hand for hand in self._hands}
-        for pipe in multiprocessing.connection.wait(list(pipes), timeout=_WAKE):
-            self._hear(pipes[pipe])  # pyright: ignore[reportArgumentType]
-        for hand in list(self._hands):
-            if hand.job is not None and time.monotonic() - hand.since > self._patience:
-                hand.kill()
-                hand.job.finish(Lost(f"took too long: more than {self._patience:g} s"))
-                self._replace(hand)
-        self._assign()
-
-    def dismiss(self) -> None:
-        for hand in self._hands:
-            hand.kill()
-
-    def _assign(self) -> None:
-        for hand in list(self._hands):
-            if hand.ready and hand.job is None and (hand.first or self._waiting):
-                job, hand.first = hand.first or self._waiting.popleft(), None
-                job.attempts += 1
-                try:
-                    hand.give(job)
-                except OSError:
-                    self._died(hand)
-
-    def _hear(self, hand: "_Hand") -> None:
-        try:
-            kind, value = hand.pipe.recv()
-        except (EOFError, OSError):
-            self._died(hand)
-            return
-        if kind == "refused":
-            raise OSError(value)
-        if kind == "error":
-            raise WorkError(value)
-        if hand.job is not None:
-            hand.job.finish(value)
-        hand.job, hand.ready = None, True
-
-    def _died(self, hand: "_Hand") -> None:
-        job, code = hand.job, hand.buried()
-        if job is None and not hand.ready:
-            raise WorkError(f"a worker process ended with {_ending(code)} before its first task")
-        again = job if job is not None and job.attempts < _ATTEMPTS else None
-        if job is not None and again is None:
-            job.finish(Lost(self._reason(code)))
-        self._replace(hand, again)
-
-    def _reason(self, code: int | None) -> str:
-        if code == _GREEDY and self._memory is not None:
-            return f"out of memory: more than {self._memory / 2**30:g} GiB"
-        return f"decoder crashed: its process ended with {_ending(code)}"
-
-    def _replace(self, hand: "_Hand", first: _Job | None = None) -> None:
-        self._hands[self._hands.index(hand)] = _Hand(self._work, self._memory, first)
-
-
-class _Hand:
-    """One process, what it is working on, and a task that waits for this process alone."""
-
-    def __init__(
-        self, work: Callable[[Any], Any], memory: int | None, first: _Job | None = None
-    ) -> None:
-        self.pipe, theirs = _START.Pipe()
-        self.job: _Job | None = None
-        self.first = first
-        self.ready = False
-        self.since = 0.0
-        self._process = _START.Process(target=_serve, args=(work, theirs, memory), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def give(self, job: _Job) -> None:
-        self.job, self.since = job, time.monotonic()
-        self.pipe.send(job.task)
+    def run(self, task: Any) -> Any:
+        """The result of the task; `Lost` if its process hangs, or dies twice."""
+        code = None
+        for _ in range(_ATTEMPTS):
+            if self._process is None:
+                self._start()
+            try:
+                self._pipe.send(task)
+                if not self._pipe.poll(self._patience):
+                    self.end(kill=True)
+                    return Lost(f"took too long: more than {self._patience:g} s")
+                kind, value = self._pipe.recv()
+            except (EOFError, OSError):
+                code = self.end()
+                continue
+            if kind == "refused":
+                raise OSError(value)
+            if kind == "error":
+                raise WorkError(value)
+            return value
+        if code == _TOO_LARGE and self._memory is not None:
+            return Lost(f"out of memory: more than {self._memory / 2**30:g} GiB")
+        return Lost(f"decoder crashed: its process ended with {_name(code)}")
 
     def kill(self) -> None:
-        """Ends the process at once."""
-        self._process.kill()
-        self.buried()
+        """Kills the process and starts no other."""
+        with _STARTS_AND_ENDS:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
 
-    def buried(self) -> int | None:
-        """Waits for the end of a process that closed its pipe; its exit code."""
-        self._process.join()
-        self.pipe.close()
-        return self._process.exitcode
+    def end(self, *, kill: bool = False) -> int | None:
+        """Waits for the end of the process, if there is one; its exit code."""
+        if self._process is None:
+            return None
+        with _STARTS_AND_ENDS:
+            if kill:
+                self._process.kill()
+            self._process.join()
+            code = self._process.exitcode
+            self._process = None
+        self._pipe.close()
+        return code
+
+    def _start(self) -> None:
+        """Starts a process and waits until it has imported what the work needs."""
+        with _STARTS_AND_ENDS:
+            if self._closed:
+                raise WorkError("the pool is closed")
+            self._pipe, theirs = _CONTEXT.Pipe()
+            self._process = _CONTEXT.Process(
+                target=_serve, args=(self._work, theirs, self._memory), daemon=True
+            )
+            self._process.start()
+            theirs.close()
+        try:
+            self._pipe.recv()
+        except (EOFError, OSError) as error:
+            ending = _name(self.end())
+            message = f"a worker process ended with {ending} before its first task"
+            raise WorkError(message) from error
+
+
+def _name(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
 def _serve(work: Callable[[Any], Any], pipe: Any, memory: int | None) -> None:
+    """What a process does until its parent is gone."""
     # An interrupt from the keyboard reaches all processes; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(
-        OSError
-    ):  # where memory ends, Linux takes this process, not its parent
+    with contextlib.suppress(OSError):
+        # Where memory ends, Linux kills this process rather than its parent.
         pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
     threading.Thread(target=_watch, args=(memory,), daemon=True).start()
-    try:
-        pipe.send(("ready", None))
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send("ready")
         while True:
-            message = _message(work, pipe.recv())
-            _end_if_greedy(memory)
-            pipe.send_bytes(message)
-    except (EOFError, OSError):
-        return  # the parent is gone
+            answer = _answer(work, pipe.recv())
+            _end_if_too_large(memory)
+            pipe.send_bytes(answer)
 
 
-def _message(work: Callable[[Any], Any], task: Any) -> bytes:
-    """What `_hear` receives of a task; a result may be too large to be pickled, too."""
+def _answer(work: Callable[[Any], Any], task: Any) -> bytes:
+    """The pickled message that `_Worker.run` receives; a result may be too large to be pickled."""
     try:
         return pickle.dumps(("result", work(task)))
     except MemoryError:
@@ -230,26 +204,15 @@ def _watch(memory: int | None) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     while parent.is_alive():
-        _end_if_greedy(memory)
-        parent.join(_WATCH)
+        _end_if_too_large(memory)
+        parent.join(_WATCH_SECONDS)
     os._exit(1)
 
 
-def _end_if_greedy(memory: int | None) -> None:
-    if memory is not None and _peak_bytes() > memory:
-        os._exit(_GREEDY)
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process ever occupied; 0 where the system does not tell."""
-    try:
-        status = pathlib.Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"
+def _end_if_too_large(memory: int | None) -> None:
+    """Looks at the peak of the memory in use, which Linux alone says."""
+    status = pathlib.Path("/proc/self/status")
+    if memory is not None and status.exists():
+        peak = 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
+        if peak > memory:
+            os._exit(_TOO_LARGE)

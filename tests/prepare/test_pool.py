@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -35,6 +36,9 @@ def obstinate(task):
         kept.append(b"x" * 2**26)
     if task == "fail":
         raise KeyError("of the work's own making")
+    if task.startswith("die amid"):  # while the result is on its way
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return b"x" * 2**28
     if task.startswith("die once") and not os.path.exists(task.split()[-1]):
         open(task.split()[-1], "w").close()
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -68,6 +72,12 @@ def test_a_task_that_kills_its_process_costs_itself_only():
         "b",
         "c",
     ]
+
+
+def test_a_process_that_dies_amid_its_answer_leaves_the_others_alone():
+    found = results(["a", "die amid", "b", "c"])
+    assert found[1] == pool.Lost("decoder crashed: its process ended with SIGKILL")
+    assert found[:1] + found[2:] == ["a", "b", "c"]
 
 
 def test_a_task_whose_process_was_killed_by_chance_is_done_again(tmp_path):
