@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from av_mae.config import schema
-from av_mae.input import record, storage
+from av_mae.input import record, storage, whole
 
-INFO_FILE = "av_mae.json"
+INFO_FILE = whole.INFO_FILE
 # Records of format 1 have pictures in every clip and no boxes; all else is the same.
 FORMAT = 2
 _READABLE = (1, 2)
@@ -123,23 +123,7 @@ class Info:
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
         try:
-            values = json.loads(path.read_text())
-            found = values.pop("format")
-            if found not in _READABLE:
-                readable = " and ".join(map(str, _READABLE))
-                raise DataError(f"format {found}, this program reads {readable}")
-            usual = {"with_boxes": 0}  # format 1 does not count boxes, and all clips have pictures
-            splits = {
-                name: Split(
-                    split["name"],
-                    tuple(
-                        Shard(**({"with_pictures": shard["clips"]} | usual | shard))
-                        for shard in split["shards"]
-                    ),
-                )
-                for name, split in values["splits"].items()
-            }
-            return cls(**(values | {"splits": splits, "labels": tuple(values["labels"])}))
+            return _info(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is not a readable data set description ({error!r}); prepare it again"
@@ -168,25 +152,10 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> S
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    import tensorflow as tf  # takes seconds, and reading records does not need it
-
     path = storage.path(path)
     storage.make_folder(path.parent)
-    offsets, position = [], 0
-    counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
     with storage.writing(path) as temporary:
-        try:
-            with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
-                for clip in clips:
-                    payload = record.encode(clip)
-                    writer.write(payload)
-                    offsets.append(position)
-                    position += len(payload) + FRAMING
-                    counts["with_pictures"] += bool(clip.frames)
-                    counts["with_sound"] += record.has_sound(clip)
-                    counts["with_boxes"] += bool(clip.boxes)
-        except tf.errors.OpError as error:  # how TensorFlow reports a full disk
-            raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
+        offsets, counts = _write_records(temporary, path, clips)
         with open(temporary, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = temporary.stat().st_size
@@ -205,24 +174,57 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
     Raises:
         DataError: the shard or its index is missing, or does not have the size it was written at.
     """
-    path = storage.path(folder) / shard.file
-    for file in (path, index_path(path)):
-        if not file.is_file():
-            raise DataError(f"{file} is missing though {INFO_FILE} lists it; prepare it again")
-    size = path.stat().st_size
-    if size != shard.bytes:
+    folder = storage.path(folder)
+    files = (folder / shard.file, index_path(folder / shard.file))
+    sizes = {file.name: file.stat().st_size for file in files if file.is_file()}
+    problem = whole.problem(folder, dataclasses.asdict(shard), sizes)
+    if problem:
+        raise DataError(problem)
+    offsets = np.frombuffer(files[1].read_bytes(), "<i8")
+    if not plausible(offsets, shard.bytes):
         raise DataError(
-            f"{path} has {size:,} bytes, {INFO_FILE} says {shard.bytes:,}; "
-            "it was copied in part or written anew: copy or prepare it again"
-        )
-    raw = index_path(path).read_bytes()
-    offsets = np.frombuffer(raw, "<i8") if len(raw) % 8 == 0 else np.empty(0, "<i8")
-    if len(raw) != 8 * shard.clips or not plausible(offsets, size):
-        raise DataError(
-            f"{index_path(path)} does not fit its shard of {shard.clips} clips and {size:,} bytes; "
+            f"{files[1]} does not fit its shard of {shard.clips} clips and {shard.bytes:,} bytes; "
             "copy or prepare both again"
         )
     return offsets
+
+
+def _info(values: Mapping[str, Any]) -> Info:
+    values = dict(values)
+    found = values.pop("format")
+    if found not in _READABLE:
+        raise DataError(f"format {found}, this program reads {' and '.join(map(str, _READABLE))}")
+    splits = {
+        name: Split(split["name"], tuple(_shard(shard) for shard in split["shards"]))
+        for name, split in values["splits"].items()
+    }
+    return Info(**(values | {"splits": splits, "labels": tuple(values["labels"])}))
+
+
+def _shard(values: dict[str, Any]) -> Shard:
+    return Shard(**({"with_pictures": values["clips"], "with_boxes": 0} | values))
+
+
+def _write_records(
+    temporary: pathlib.Path, path: pathlib.Path, clips: Iterable[record.Clip]
+) -> tuple[list[int], dict[str, int]]:
+    import tensorflow as tf  # takes seconds, and reading records does not need it
+
+    offsets, position = [], 0
+    counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
+    try:
+        with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+            for clip in clips:
+                payload = record.encode(clip)
+                writer.write(payload)
+                offsets.append(position)
+                position += len(payload) + FRAMING
+                counts["with_pictures"] += bool(clip.frames)
+                counts["with_sound"] += record.has_sound(clip)
+                counts["with_boxes"] += bool(clip.boxes)
+    except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+        raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
+    return offsets, counts
 
 
 def plausible(offsets: np.ndarray, size: int) -> bool:
