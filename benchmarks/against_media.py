@@ -36,7 +36,8 @@ from absl import app, flags
 from av_mae.config import command_line, schema
 from av_mae.input import pipeline, record, records
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import build, plan
+from av_mae.prepare.shards import build
+from av_mae.prepare.shards.settings import Settings
 from av_mae.training import host
 from benchmarks import input as input_benchmark
 from benchmarks import media
@@ -133,7 +134,7 @@ def prepare(paths: Sequence[pathlib.Path], folder: pathlib.Path, seconds: float)
         datasets.Entry(str(i), str(path), path.name, "train", ("one",), 0.0, seconds)
         for i, path in enumerate(paths)
     )
-    build.build(datasets.Listing(entries), folder, plan.Settings("real"), workers=1)
+    build.build(datasets.Listing(entries), folder, Settings("real"), workers=1)
 
 
 def _variants(

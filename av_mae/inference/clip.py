@@ -1,7 +1,6 @@
 """One clip in memory: pictures and sound of a media file on one clock."""
 
 import dataclasses
-import math
 import os
 
 import numpy as np
@@ -9,9 +8,6 @@ from absl import logging
 from jaxtyping import Float, UInt8
 
 from av_mae.config.modality import Audio
-
-# Decoders of sound need some packets before their first right sample.
-_PREROLL = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +42,7 @@ def read(
     short_side: int | None = 256,
     start: float | None = None,
     end: float | None = None,
+    most_bytes: float = 4e9,
 ) -> Clip:
     """Reads a media file, or its part from `start` to `end` seconds.
 
@@ -53,12 +50,14 @@ def read(
         fps: frames a second; None keeps the file's own rate.
         short_side: pixels that the short side is scaled down to; None keeps the size. Data sets
             are prepared at 256, too.
+        most_bytes: memory that the frames may take.
 
     Returns:
         A clip; its frames are None for a file of sound only, its audio for one without sound.
 
     Raises:
-        ValueError: no such file, or neither pictures nor sound can be decoded from it.
+        ValueError: no such file, neither pictures nor sound can be decoded from it, or its frames
+            are too large.
         ModuleNotFoundError: PyAV is not installed.
     """
     try:
@@ -66,44 +65,32 @@ def read(
     except ModuleNotFoundError as error:
         message = "reading media files needs PyAV: pip install av_mae[prepare]"
         raise ModuleNotFoundError(message, name=error.name) from error
+
+    def check_bytes(size: int) -> None:
+        if size > most_bytes:
+            raise container.UnreadableError(
+                f"too large: the frames need more than {most_bytes / 1e9:.1f} GB; "
+                "give fps, short_side, or start and end"
+            )
+
+    size = 0
+
+    def keep(picture_hw3: np.ndarray) -> np.ndarray:
+        nonlocal size
+        size += picture_hw3.nbytes
+        check_bytes(size)
+        return picture_hw3
+
+    name = os.fspath(path)
     try:
-        found = decode.read(path, fps=fps, short_side=short_side, start=start, end=end)
+        found = decode.decode(
+            path, keep, kind="any", fps=fps, short_side=short_side, start=start, end=end
+        )
+        check_bytes(sum(picture_hw3.nbytes for picture_hw3 in found.frames))
     except container.UnreadableError as error:
-        if not str(error).startswith("no video stream"):
-            raise ValueError(f"{os.fspath(path)}: {error}") from error
-        return _sound_only(path, start or 0.0, math.inf if end is None else end)
-    for note in found.notes:
-        logging.warning("%s: %s", os.fspath(path), note)
-    return Clip(found.frames, found.fps, found.audio, os.fspath(path), found.start)
-
-
-def _sound_only(path: str | os.PathLike[str], start: float, end: float) -> Clip:
-    """A clip without pictures; of a damaged file, what could be decoded."""
-    import av
-    from av import error as av_error
-
-    from av_mae.prepare.media import clock, container
-
-    limits = container.Limits()
-    sound = clock.Sound(longest=limits.seconds + 2 * _PREROLL)
-    try:
-        with container.open_media(path, limits) as file:
-            stream = container.audio_stream(file)
-            if stream is None:
-                raise container.UnreadableError("neither pictures nor sound in it")
-            origin = (file.start_time or 0) / av.time_base
-            if start:
-                file.seek(round((max(start - _PREROLL, 0.0) + origin) * av.time_base))
-            for frame in file.decode(stream):
-                moment = None if frame.time is None else frame.time - origin
-                if moment is not None and moment >= end:
-                    break
-                sound.add(frame, moment)
-    except container.UnreadableError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from error
-    except av_error.FFmpegError as error:
-        logging.warning("%s: sound damaged: %s", os.fspath(path), error)
-    wave_s = sound.samples(start, end)
-    if wave_s is None:
-        raise ValueError(f"{os.fspath(path)}: no sound could be decoded from it")
-    return Clip(None, 0.0, wave_s.astype(np.float32) / 32768.0, os.fspath(path), start)
+        raise ValueError(f"{name}: {error}") from error
+    for note in filter(None, (*found.notes, found.damage)):
+        logging.warning("%s: %s", name, note)
+    frames = np.stack(found.frames) if found.frames else None
+    audio = None if found.audio is None else found.audio.astype(np.float32) / 32768.0
+    return Clip(frames, found.fps, audio, name, found.start)

@@ -17,11 +17,11 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from av_mae.input import cores, storage
+from av_mae.input import cores, storage, whole
 from av_mae.prepare import datasets
-from av_mae.prepare.lists.listing import VAL_SHARE
 from av_mae.prepare.media import container
-from av_mae.prepare.shards import build, cache, plan, report
+from av_mae.prepare.shards import assignment, build, cache, report
+from av_mae.prepare.shards.settings import Settings
 
 _DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
     "dataset",
@@ -54,7 +54,7 @@ _VAL_SHARE = flags.DEFINE_float(
     "val_share",
     None,
     "folder, csv: share of the clips for validation where the source has no splits; default "
-    f"{VAL_SHARE}.",
+    f"{datasets.VAL_SHARE}.",
 )
 _FPS = flags.DEFINE_float("fps", 12.5, "Frames a second in the records.")
 _SHORT_SIDE = flags.DEFINE_integer(
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def _parse(arguments: list[str]) -> list[str]:
-    """Reads the flags; with a runner, what is no flag of ours is an option of Beam."""
+    """Reads the flags; with a runner, what is no flag of this program is an option of Beam."""
     if not any(re.match(r"--?runner(=|$)", argument) for argument in arguments):
         return app.parse_flags_with_usage(arguments)
     try:
@@ -118,7 +118,14 @@ def _parse(arguments: list[str]) -> list[str]:
 
 def _main(arguments: list[str]) -> None:
     try:
-        _check_flags()
+        if not _DATASET.value:
+            known = ", ".join(datasets.names())
+            raise ValueError(f"--dataset is missing; one of {known}; --help says what they take")
+        if bool(_OUT.value) == bool(_CACHE.value):
+            said = "both --out and --cache are given" if _OUT.value else "--out is missing"
+            raise ValueError(
+                f"{said}; give --out=DIR, the folder to write, or --cache=DIR (docs/data.md)"
+            )
         if len(arguments) > 1 and _RUNNER.value is None:
             raise ValueError(
                 f"unexpected argument {arguments[1]!r}; options are written --name=value"
@@ -127,24 +134,11 @@ def _main(arguments: list[str]) -> None:
             _prepare_at_first_use(pathlib.Path(_CACHE.value), arguments[1:])
         else:
             _prepare(storage.path(_OUT.value), arguments[1:])
-    except ModuleNotFoundError as error:
-        _leave(str(error))
-    except (ValueError, OSError) as error:
+    except (ModuleNotFoundError, ValueError, OSError) as error:
         _leave(str(error))
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(_INTERRUPTED)
-
-
-def _check_flags() -> None:
-    if not _DATASET.value:
-        known = ", ".join(datasets.names())
-        raise ValueError(f"--dataset is missing; one of {known}; --help says what they take")
-    if bool(_OUT.value) == bool(_CACHE.value):
-        said = "both --out and --cache are given" if _OUT.value else "--out is missing"
-        raise ValueError(
-            f"{said}; give --out=DIR, the folder to write, or --cache=DIR (docs/data.md)"
-        )
 
 
 def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
@@ -163,14 +157,17 @@ def _prepare_at_first_use(folder: pathlib.Path, beam_options: Sequence[str]) -> 
     listing, settings, labels = _request(str(folder / name), name)
     out = cache.entry(folder, listing, settings, labels)
     with cache.held(out):
-        if _OVERWRITE.value or not cache.finished(out):
+        clips = None if _OVERWRITE.value else whole.clips(out)
+        if clips is None:
             print(f"preparing {_SOURCE.value} into {out}", file=sys.stderr)
-            print(_build(listing, out, settings, labels, beam_options))
-    _check_any(cache.clips(out), out)
+            result = _build(listing, out, settings, labels, beam_options)
+            print(result)
+            clips = result.clips
+    _check_any(clips, out)
     print(out)
 
 
-def _request(out: str, name: str) -> tuple[datasets.Listing, plan.Settings, Sequence[str] | None]:
+def _request(out: str, name: str) -> tuple[datasets.Listing, Settings, Sequence[str] | None]:
     """The clips, how they are prepared, and their label names in order, as the flags say."""
     options = datasets.Options(
         out=out,
@@ -180,16 +177,16 @@ def _request(out: str, name: str) -> tuple[datasets.Listing, plan.Settings, Sequ
         workers=_WORKERS.value or cores.count(),
     )
     listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
-    for warning in listing.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    untrained = plan.untrained(listing.entries)
+    for doubt in listing.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    untrained = assignment.untrained(listing.entries)
     if untrained:
         print(
             f"warning: {len(untrained)} labels occur in no training clip: "
             f"{', '.join(untrained[:5])}",
             file=sys.stderr,
         )
-    settings = plan.Settings(
+    settings = Settings(
         name=name,
         fps=_FPS.value,
         short_side=_SHORT_SIDE.value,
@@ -209,7 +206,7 @@ def _request(out: str, name: str) -> tuple[datasets.Listing, plan.Settings, Sequ
 def _build(
     listing: datasets.Listing,
     out: pathlib.Path,
-    settings: plan.Settings,
+    settings: Settings,
     labels: Sequence[str] | None,
     beam_options: Sequence[str],
 ) -> report.Report:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import av
 import numpy as np
 
-from av_mae.prepare.shards import plan
+from av_mae.prepare.shards.settings import Settings
 
-SETTINGS = plan.Settings(name="tiny", fps=12.5, short_side=48, clips_per_shard=5)
+SETTINGS = Settings(name="tiny", fps=12.5, short_side=48, clips_per_shard=5)
 RATE = 48_000
 _TICK = fractions.Fraction(1, 1000)
 
@@ -34,8 +34,9 @@ def click(at: float, seconds: float) -> np.ndarray:
 
 
 def onset(wave_s: np.ndarray) -> float:
-    """Second at which sound at 16 kHz becomes loud."""
-    return int(np.argmax(np.abs(wave_s) > 0.3)) / 16_000
+    """Second at which sound at 16 kHz, as a float or int16, becomes loud."""
+    loud = 0.3 if np.issubdtype(wave_s.dtype, np.floating) else 0.3 * 32768
+    return int(np.argmax(np.abs(wave_s.astype(float)) > loud)) / 16_000
 
 
 def write(

@@ -12,7 +12,8 @@ import pytest
 from av_mae.config import modality, schema
 from av_mae.input import pipeline, record, records
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import build, plan
+from av_mae.prepare.shards import build
+from av_mae.prepare.shards.settings import Settings
 
 FPS = 12.5
 SECONDS = 1.28
@@ -64,7 +65,7 @@ def folder(tmp_path_factory):
         path = made_media.write(media / name, shown, times, wave=wave, **odd)
         part = (0.83, 3.61) if name == CUT else (None, None)
         entries.append(datasets.Entry(name, path, name, "train", (), *part))
-    settings = plan.Settings("odd", fps=FPS, short_side=48)
+    settings = Settings("odd", fps=FPS, short_side=48)
     build.build(datasets.Listing(tuple(entries)), out, settings, workers=1)
     return out
 

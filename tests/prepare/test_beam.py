@@ -15,7 +15,8 @@ from av_mae.input import records
 from av_mae.prepare import datasets
 from av_mae.prepare.datasets import folder
 from av_mae.prepare.media import container
-from av_mae.prepare.shards import beam, build, plan
+from av_mae.prepare.shards import beam, build
+from av_mae.prepare.shards.settings import Settings
 
 SETTINGS = made_media.SETTINGS
 OPTIONS = beam.options("DirectRunner", [], workers=2)
@@ -54,7 +55,7 @@ def test_a_file_that_takes_too_much_memory_costs_itself_only(tmp_path):
     large = np.zeros((8192, 8192, 3), np.uint8)
     made_media.write(tmp_path / "large.mp4", [large], codec="mjpeg")
     limits = container.Limits(memory=2**27)
-    settings = plan.Settings(name="two", short_side=48, limits=limits)
+    settings = Settings(name="two", short_side=48, limits=limits)
     listing = folder.clips(str(tmp_path), datasets.Options(val_share=0.0))
     report = build.build(listing, tmp_path / "out", settings, pipeline=OPTIONS)
     assert report.clips == 1

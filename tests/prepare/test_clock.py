@@ -142,8 +142,16 @@ def test_sound_lost_between_close_pieces_moves_nothing():
     assert not wave_s[1_650:1_900].any()
 
 
-def test_pieces_without_time_stamps_follow_each_other():
-    wave_s = heard((None, tone(0.5)), (None, tone(0.5, start=0.5)))
+def test_frames_without_time_stamps_follow_each_other():
+    stamps = clock.Stamps(origin=3.0)
+    frames = [frame(tone(0.5)), frame(tone(0.5, start=0.5)), frame(tone(0.5)), frame(tone(0.5))]
+    frames[2].pts = 5 * 48_000
+    times = [stamps.place(one, 0.5) for one in frames]
+    assert times == [0.0, 0.5, 2.0, 2.5]
+    sound = clock.Sound()
+    for one, time in zip(frames[:2], times, strict=False):
+        sound.add(one, time)
+    wave_s = sound.samples(0.0)
     np.testing.assert_allclose(wave_s[200:-200], 32768 * tone(1.0, 16_000)[200:-200], atol=300)
 
 

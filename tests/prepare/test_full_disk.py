@@ -8,7 +8,8 @@ import made_media
 import pytest
 
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import build, plan
+from av_mae.prepare.shards import build
+from av_mae.prepare.shards.settings import Settings
 
 SETTINGS = made_media.SETTINGS
 GONE = "/nowhere/" + "long name " * 2
@@ -94,7 +95,7 @@ def test_every_kind_of_file_is_written_whole_or_not_at_all(
     tmp_path, file, entries, refusals, clips_per_shard, size
 ):
     listing = datasets.Listing(missing(entries), refused(refusals))
-    settings = plan.Settings(name="full", clips_per_shard=clips_per_shard)
+    settings = Settings(name="full", clips_per_shard=clips_per_shard)
     out = tmp_path / "full"
     with longest_file(size), pytest.raises(OSError, match=f"cannot write .*{file}: File too large"):
         build.build(listing, out, settings)

@@ -60,7 +60,7 @@ def test_a_sound_data_set_takes_sounds_and_the_sound_of_videos(media, tmp_path):
     found = clips(tmp_path)
     assert all(clip.frames == () and clip.labels == (0,) for clip in found.values())
     assert len(found["dog/b.wav"].audio) == 16_000
-    assert made_media.onset(found["dog/a.mp4"].audio / 32768) == pytest.approx(0.5, abs=0.03)
+    assert made_media.onset(found["dog/a.mp4"].audio) == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_picture_data_set_takes_pictures(media, tmp_path):
@@ -118,13 +118,13 @@ def test_an_impossible_box_costs_its_clip_and_not_the_run(media, tmp_path):
 
 
 def test_boxes_and_kind_tell_lists_apart(media):
-    from av_mae.prepare.shards import plan
+    from av_mae.prepare.shards import settings
 
     entry = boxed(media, 1.0)
     moved = dataclasses.replace(entry.boxes[0], x1=0.0)
     changes = [{"kind": "sound"}, {"boxes": ()}, {"boxes": (moved,)}]
-    digests = [plan.digest([dataclasses.replace(entry, **change)]) for change in changes]
-    assert len({plan.digest([entry]), *digests}) == 4
+    digests = [settings.digest([dataclasses.replace(entry, **change)]) for change in changes]
+    assert len({settings.digest([entry]), *digests}) == 4
 
 
 def test_silence_is_a_sound(tmp_path):

@@ -142,11 +142,11 @@ def test_as_many_frames_as_the_pictures_last(files, clips):
         row, _ = files[name]
         if name in DAMAGED:
             least = math.ceil(length(row, name) * FPS - 1)
-            assert least <= len(clip.pictures) <= row["seconds"] * FPS + 4, name
+            assert least <= len(clip.frames) <= row["seconds"] * FPS + 4, name
         elif name == "mee_echo-hereweare.webm":  # 836 frames at "30" with long gaps
-            assert len(clip.pictures) == pytest.approx(row["seconds"] * FPS, abs=2), name
+            assert len(clip.frames) == pytest.approx(row["seconds"] * FPS, abs=2), name
         else:
-            assert len(clip.pictures) == pytest.approx(length(row, name) * FPS, abs=1.6), name
+            assert len(clip.frames) == pytest.approx(length(row, name) * FPS, abs=1.6), name
 
 
 def test_every_frame_of_the_manifest_is_decoded(files, clips):
@@ -157,7 +157,7 @@ def test_every_frame_of_the_manifest_is_decoded(files, clips):
         if row["width"] * row["height"] * row["frames"] > 1e7:
             continue  # the larger ones are only slower
         clip = decode.decode(path, _small, fps=None, short_side=64)
-        assert len(clip.pictures) == pytest.approx(row["frames"], abs=1), name
+        assert len(clip.frames) == pytest.approx(row["frames"], abs=1), name
 
 
 def test_durations(files, clips):
@@ -171,13 +171,13 @@ def test_durations(files, clips):
 
 def test_long_gaps_between_frames_hold_the_picture(clips):
     """Variable rate: neighbours repeat where the file runs at 4 frames a second."""
-    pictures = clips["vfr.mp4"].pictures
+    pictures = clips["vfr.mp4"].frames
     same = [np.array_equal(a, b) for a, b in itertools.pairwise(pictures)]
     assert 0.1 < np.mean(same) < 0.7
 
 
 def test_the_cover_is_not_the_video(clips):
-    means = np.stack(clips["ae_h264-png_cover.mkv"].pictures)
+    means = np.stack(clips["ae_h264-png_cover.mkv"].frames)
     assert len(means) == 26 and np.ptp(means, 0).max() > 0.1  # a running test card
 
 

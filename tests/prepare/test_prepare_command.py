@@ -12,7 +12,8 @@ import pytest
 from av_mae.input import records
 from av_mae.prepare import datasets
 from av_mae.prepare.datasets import csv as csv_source
-from av_mae.prepare.shards import build, plan, report
+from av_mae.prepare.shards import build, report
+from av_mae.prepare.shards.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -41,7 +42,7 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
     source = csv_of(tmp_path, "a.mp4", "page.mp4", "gone.mp4")
     out = tmp_path / "My Clips"
     listing = csv_source.clips(str(source), datasets.Options())
-    made = build.build(listing, out, plan.Settings(name="my_clips"), labels=["cat", "dog"])
+    made = build.build(listing, out, Settings(name="my_clips"), labels=["cat", "dog"])
     lines = f"{made}\n{report.closing(out, records.Info.load(out))}".splitlines()
     titles = ["split", "clips", "no sound", "silent", "partial", "rejected"]
     assert re.split("  +", lines[0]) == titles
@@ -104,7 +105,7 @@ def test_help_names_the_data_sets_and_every_flag():
 
 def test_decoding_processes_load_neither_tensorflow_nor_jax():
     script = (
-        "import sys, av_mae.prepare.__main__, av_mae.prepare.media.clip, av_mae.prepare.pool\n"
+        "import sys, av_mae.prepare.__main__, av_mae.prepare.shards.clips, av_mae.prepare.pool\n"
         "print(*{'jax', 'tensorflow'} & set(sys.modules))"
     )
     assert made_media.child(script).strip() == ""

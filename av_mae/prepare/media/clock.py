@@ -1,11 +1,14 @@
-"""Pictures and sound onto one clock: the picture shown at time i / fps, the sample at s / 16000.
+"""Pictures and sound on one clock: the picture shown at time i / fps, the sample at s / 16000.
 
-All times are seconds on the clock of the file; a clip's own clock starts with its first picture.
+All times are seconds of the file; a clip's own clock starts with its first picture. Time stamps are
+treated here and nowhere else. One that lacks is the end of the frame before (`Stamps`). A picture
+that is not later than the one before is left out. A gap between pictures holds the earlier one, a
+gap in the sound is silence; where pieces of sound overlap, the later one is heard.
 """
 
 import math
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any
 
 import av
 import av.error
@@ -18,15 +21,31 @@ _TOLERANCE = 1e-3
 # Sound further from where it is expected than this is moved to where its time stamp says.
 _JUMP = 0.05
 
-Raw = TypeVar("Raw")
-Picture = TypeVar("Picture")
-
 
 class TooLongError(ValueError):
     """A clip that does not fit the limit of seconds."""
 
 
-class Pictures(Generic[Raw, Picture]):
+class Stamps:
+    """The times of the frames of one stream, in their order.
+
+    Attributes:
+        next: the end of the last frame, where one without a time stamp belongs.
+    """
+
+    def __init__(self, origin: float) -> None:
+        """`origin` is the time stamp in seconds at which the clock of the file starts."""
+        self.next = 0.0
+        self._origin = origin
+
+    def place(self, frame: Any, length: float) -> float:
+        """The file time of a frame that lasts `length` seconds."""
+        moment = self.next if frame.time is None else frame.time - self._origin
+        self.next = moment + length
+        return moment
+
+
+class Pictures:
     """Samples timed pictures at a fixed rate; each picture is shown until the next one.
 
     Only pictures that are shown are converted, each once, however often it is repeated.
@@ -34,13 +53,13 @@ class Pictures(Generic[Raw, Picture]):
     Attributes:
         start: file time of the first sample; None before there is one.
         stop: file time up to which pictures are shown.
-        sampled: what is shown at start + i / fps.
+        sampled: what is shown at start + i / fps, as `convert` returns it.
     """
 
     def __init__(
         self,
         fps: float,
-        convert: Callable[[Raw], Picture],
+        convert: Callable[[Any], Any],
         *,
         begin: float = -math.inf,
         end: float = math.inf,
@@ -49,27 +68,28 @@ class Pictures(Generic[Raw, Picture]):
         """Samples between the file times `begin` and `end`, at most `longest` seconds."""
         self.start: float | None = None
         self.stop = begin
-        self.sampled: list[Picture] = []
+        self.sampled: list[Any] = []
         self._fps, self._convert = fps, convert
         self._begin, self._end, self._longest = begin, end, longest
-        self._held: Raw | None = None
+        self._held: Any = None
         self._since = begin
 
-    def show(self, time: float, picture: Raw) -> None:
+    def show(self, time: float, picture: Any) -> None:
         """Shows a picture from `time` on; one that is not later than the one before is left out."""
         if self._held is not None:
             if time <= self._since:
                 return
-            self._sample(self._held, time)
+            self._sample(time)
         self._held, self._since = picture, time
 
     def finish(self, length: float) -> None:
         """Ends the clip `length` seconds after the last picture appeared."""
         if self._held is not None:
-            self._sample(self._held, self._since + length)
+            self._sample(self._since + length)
         self._held = None
 
-    def _sample(self, held: Raw, until: float) -> None:
+    def _sample(self, until: float) -> None:
+        """Samples the picture that is held, which is shown until a file time."""
         if until <= self._begin + _TOLERANCE:
             return
         if self.start is None:
@@ -80,39 +100,38 @@ class Pictures(Generic[Raw, Picture]):
         due = math.ceil((self.stop - self.start - _TOLERANCE) * self._fps)
         missing = max(due, 1) - len(self.sampled)
         if missing > 0:
-            self.sampled += [self._convert(held)] * missing
+            self.sampled += [self._convert(self._held)] * missing
 
 
 class Sound:
-    """Collects decoded sound as 16 kHz mono int16, placed by its time stamps.
-
-    Gaps in the time stamps become silence; where pieces overlap, the later one is heard.
+    """Collects decoded sound as 16 kHz mono int16, placed by its times.
 
     Attributes:
         stop: file time at which the last sample ends; None before there is one.
     """
 
     def __init__(self, *, longest: float = math.inf) -> None:
+        """At most `longest` seconds from the first sample to the last."""
         self.stop: float | None = None
         self._longest = longest
-        self._pieces: list[tuple[float, list[np.ndarray]]] = []
+        self._pieces: list[tuple[float, list[np.ndarray]]] = []  # what follows without a gap
         self._resampler: av.AudioResampler | None = None
         self._format: tuple[str, str, int] | None = None
         self._fed = 0
         self._due = 0.0  # where the next frame is expected
 
-    def add(self, frame: av.AudioFrame, time: float | None) -> None:
-        """Adds a decoded frame that starts at `time`; None continues the one before.
+    def add(self, frame: av.AudioFrame, time: float) -> None:
+        """Adds a decoded frame that starts at `time`.
 
         Raises:
             FFmpegError: it cannot be sound, as of a damaged header; the next may be.
         """
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if time is None:
-            time = self._due
         if self._resampler is None or abs(time - self._due) > _JUMP or form != self._format:
-            self._begin_piece(time, form)
-        assert self._resampler is not None
+            self.interrupt()
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+            self._format, self._fed = form, 0
+            self._pieces.append((time, []))
         began, chunks = self._pieces[-1]
         try:
             chunks += _int16(self._resampler.resample(frame))
@@ -126,44 +145,29 @@ class Sound:
             raise TooLongError(f"longer than {self._longest:g} s")
 
     def interrupt(self) -> None:
-        """Says that sound was lost: what comes next is placed by its time stamp."""
-        self._end_piece()
+        """Ends a piece, as where sound is lost: what comes next is placed by its time."""
+        if self._resampler is not None:
+            self._pieces[-1][1].extend(_int16(self._resampler.resample(None)))
+        self._resampler = None
 
     def samples(self, start: float, end: float = math.inf) -> np.ndarray | None:
         """int16 `[s]` from file time `start` to the end of the sound or `end`; None if empty.
 
         Sound that begins after `start` has zeros in front.
         """
-        self._end_piece()
+        self.interrupt()
         if self.stop is None:
             return None
         wave_s = np.zeros(max(0, round((min(self.stop, end) - start) * SAMPLE_RATE)), np.int16)
         for time, chunks in self._pieces:
-            _place(wave_s, round((time - start) * SAMPLE_RATE), chunks)
+            position = round((time - start) * SAMPLE_RATE)
+            piece = np.concatenate([np.zeros(0, np.int16), *chunks])[max(0, -position) :]
+            position = max(0, position)
+            piece = piece[: max(0, len(wave_s) - position)]
+            wave_s[position : position + len(piece)] = piece
         return wave_s if wave_s.size else None
-
-    def _begin_piece(self, time: float, form: tuple[str, str, int]) -> None:
-        self._end_piece()
-        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-        self._format = form
-        self._fed = 0
-        self._pieces.append((time, []))
-
-    def _end_piece(self) -> None:
-        if self._resampler is not None:
-            self._pieces[-1][1].extend(_int16(self._resampler.resample(None)))
-        self._resampler = None
 
 
 def _int16(frames: list[av.AudioFrame]) -> list[np.ndarray]:
     # Sound that already is 16 kHz mono int16 passes the resampler, the closing None included.
     return [frame.to_ndarray().reshape(-1) for frame in frames if frame is not None]
-
-
-def _place(wave_s: np.ndarray, position: int, chunks: list[np.ndarray]) -> None:
-    if not chunks:
-        return
-    piece = np.concatenate(chunks)[max(0, -position) :]
-    position = max(0, position)
-    piece = piece[: max(0, len(wave_s) - position)]
-    wave_s[position : position + len(piece)] = piece

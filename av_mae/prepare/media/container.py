@@ -7,7 +7,7 @@ import os
 import pathlib
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.error
@@ -59,7 +59,18 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
         UnreadableError: no such file, not a media file, or (from inside) longer than the limit.
     """
     check_file(path)
-    container = _open(path, limits)
+    options = {"protocol_whitelist": "file", "max_pixels": str(limits.pixels)}
+    try:
+        container = av.open(
+            "file:" + os.fspath(pathlib.Path(path)),
+            options=options,
+            metadata_errors="replace",
+            timeout=limits.patience,
+        )
+    except av.error.ExitError as error:
+        raise too_slow(limits) from error
+    except (av.error.FFmpegError, OSError) as error:
+        raise UnreadableError(f"not a media file: {error.strerror or error}") from error
     try:
         formats = set(container.format.name.split(","))
         if formats & _NO_VIDEO or container.format.name.endswith("_pipe"):
@@ -75,35 +86,66 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
         container.close()
 
 
-def video_stream(container: Any, limits: Limits) -> Any:
-    """The best video stream that is no cover picture, ready to decode within the limits."""
-    stream = _best(container, "video")
-    if stream is None:
+def streams(
+    container: Any, kind: Literal["video", "sound", "any"], limits: Limits
+) -> tuple[Any, Any]:
+    """(video stream, audio stream), ready to decode within the limits; None for one not needed.
+
+    Args:
+        kind: a video has pictures, with or without sound; of sound no pictures are taken; any
+            takes what there is.
+
+    Raises:
+        UnreadableError: the file lacks what the kind needs.
+    """
+    video = None if kind == "sound" else _best(container, "video")
+    audio = _best(container, "audio")
+    if kind == "video" and video is None:
         raise UnreadableError("no video stream")
-    context = stream.codec_context
-    check_pixels(context.width, context.height, limits)
-    # Clips are decoded in parallel; threads inside one would multiply the frames in memory.
-    context.thread_count = 1
-    context.options = {"max_pixels": str(limits.pixels)}
-    return stream
+    if video is None and audio is None:
+        raise UnreadableError(
+            "no sound: there is no audio stream"
+            if kind == "sound"
+            else "neither pictures nor sound in it"
+        )
+    if video is not None:
+        context = video.codec_context
+        check_pixels(context.width, context.height, limits)
+        # Clips are decoded in parallel; threads inside one would multiply the frames in memory.
+        context.thread_count = 1
+        context.options = {"max_pixels": str(limits.pixels)}
+    return video, audio
 
 
-def audio_stream(container: Any) -> Any | None:
-    """The best audio stream; None without one that can be decoded."""
-    return _best(container, "audio")
+def _best(container: Any, kind: str) -> Any:
+    """The best stream of a kind that can be decoded and is no cover picture."""
+    found = [s for s in container.streams if s.type == kind and not s.disposition & _COVER]
+    found = [s for s in found if s.codec_context is not None]
+    best = container.streams.best(kind)
+    return best if best in found else next(iter(found), None)
 
 
-def frame_rate(stream: Any) -> float:
+def frame_rate(video: Any) -> float:
     """Frames a second of a video stream, for where its frames do not say how long they are."""
     # Streams without time stamps have a made-up average; there the codec's own rate comes first.
-    rates = (stream.average_rate, stream.guessed_rate)
-    if stream.start_time is None:
-        rates = (stream.codec_context.framerate, *rates)
+    rates = (video.average_rate, video.guessed_rate)
+    if video.start_time is None:
+        rates = (video.codec_context.framerate, *rates)
     return next((float(r) for r in rates if r and 0 < r <= _FASTEST), _USUAL_FPS)
 
 
+def origin(container: Any) -> float:
+    """The time stamp in seconds at which the clock of the file starts."""
+    return (container.start_time or 0) / av.time_base
+
+
 def announced_seconds(container: Any, stream: Any) -> float:
-    """Length that the file's header promises; infinity where it promises nothing."""
+    """Where the header says that a stream ends, seconds of the file; infinity where it does not."""
+    if stream.type == "audio":
+        if stream.duration is None:
+            return math.inf
+        end = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        return float(end) - origin(container)
     duration = (container.duration or 0) / av.time_base
     if container.format.name == "avi":
         # libavformat shortens the duration of a cut AVI; the header still counts its frames.
@@ -121,6 +163,7 @@ def too_slow(limits: Limits) -> UnreadableError:
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuses what is no file with something in it, such as a pipe, which would wait for ever."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -130,21 +173,3 @@ def check_file(path: str | os.PathLike[str]) -> None:
         raise UnreadableError("not a regular file")
     if not status.st_size:
         raise UnreadableError("empty file")
-
-
-def _open(path: str | os.PathLike[str], limits: Limits) -> Any:
-    name = "file:" + os.fspath(pathlib.Path(path))
-    options = {"protocol_whitelist": "file", "max_pixels": str(limits.pixels)}
-    try:
-        return av.open(name, options=options, metadata_errors="replace", timeout=limits.patience)
-    except av.error.ExitError as error:
-        raise too_slow(limits) from error
-    except (av.error.FFmpegError, OSError) as error:
-        raise UnreadableError(f"not a media file: {error.strerror or error}") from error
-
-
-def _best(container: Any, kind: str) -> Any:
-    streams = [s for s in container.streams if s.type == kind and not s.disposition & _COVER]
-    streams = [s for s in streams if s.codec_context is not None]
-    best = container.streams.best(kind)
-    return best if best in streams else next(iter(streams), None)

@@ -18,13 +18,13 @@ class Damage:
         self._lines: list[str] = []
 
     def note(self, what: str, moment: float, error: BaseException) -> None:
-        """Says that `what` (picture, sound, file) broke at a moment of the file."""
+        """Adds that `what` (picture, sound, file) could not be decoded after a file time."""
         if not any(line.startswith(what) for line in self._lines):
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self._lines.append(f"{what} damaged after {moment:.2f} s: {text}")
 
     def check(self, length: float, expected: float, good: float) -> None:
-        """Notes a clip that was cut off, and refuses what is left of one that is hardly there.
+        """Adds that a clip was cut off, and refuses one of which hardly anything is left.
 
         Args:
             length, expected: seconds of the clip, found and promised by the file.

@@ -12,7 +12,7 @@ _STRANGEST_PIXEL = 8
 
 
 class Scaler:
-    """Makes the pictures of one clip; the first frame decides the size of all.
+    """Converts the frames of one clip; the first one decides the size of all.
 
     Converting and scaling are one pass of libswscale, so that no full-size RGB copy is made.
 
@@ -24,7 +24,10 @@ class Scaler:
         """None keeps the short side as it is; it is never enlarged."""
         self.height = self.width = 0
         self._short_side = short_side
-        self._aspect = _plausible(pixel_aspect)
+        aspect = pixel_aspect or fractions.Fraction(1)
+        if not 1 / _STRANGEST_PIXEL <= aspect <= _STRANGEST_PIXEL:
+            aspect = fractions.Fraction(1)
+        self._aspect = aspect
         self._reformatter = VideoReformatter()
         self._turn: tuple[bool, bool, bool] | None = None
         self._stored = (0, 0)
@@ -42,9 +45,16 @@ class Scaler:
             interpolation=Interpolation.BICUBIC,
             threads=1,
         )
-        picture_hw3 = _turned(scaled.to_ndarray(), *self._turn)
+        picture_hw3 = scaled.to_ndarray()
+        swap, mirror, flip = self._turn
+        if swap:
+            picture_hw3 = picture_hw3.transpose(1, 0, 2)
+        if mirror:
+            picture_hw3 = picture_hw3[:, ::-1]
+        if flip:
+            picture_hw3 = picture_hw3[::-1]
         self.height, self.width = picture_hw3.shape[:2]
-        return picture_hw3
+        return np.ascontiguousarray(picture_hw3)
 
 
 def scaled_size(
@@ -61,12 +71,6 @@ def _even(side: fractions.Fraction | int) -> int:
     return max(2, 2 * round(side / 2))
 
 
-def _plausible(pixel_aspect: fractions.Fraction | None) -> fractions.Fraction:
-    if not pixel_aspect or not 1 / _STRANGEST_PIXEL <= pixel_aspect <= _STRANGEST_PIXEL:
-        return fractions.Fraction(1)
-    return pixel_aspect
-
-
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """(swap rows and columns, mirror left-right, mirror top-bottom), in this order.
 
@@ -80,13 +84,3 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     if abs(b) + abs(c) > abs(a) + abs(d):
         return True, c < 0, b < 0
     return False, a < 0, d < 0
-
-
-def _turned(picture_hw3: np.ndarray, swap: bool, mirror: bool, flip: bool) -> np.ndarray:
-    if swap:
-        picture_hw3 = picture_hw3.transpose(1, 0, 2)
-    if mirror:
-        picture_hw3 = picture_hw3[:, ::-1]
-    if flip:
-        picture_hw3 = picture_hw3[::-1]
-    return np.ascontiguousarray(picture_hw3)

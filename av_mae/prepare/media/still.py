@@ -31,12 +31,14 @@ def decode(
     """
     container.check_file(path)
     with warnings.catch_warnings():
-        # Of orientation tags that are damaged, and of sizes, which our own limit is there for.
+        # Warnings of damaged orientation tags, and of sizes, which have a limit of their own here.
         warnings.simplefilter("ignore")
         try:
             with Image.open(path, formats=_FORMATS) as image:
                 container.check_pixels(*image.size, limits)
-                return _scaled(_rgb(ImageOps.exif_transpose(image)), short_side)
+                upright = _rgb(ImageOps.exif_transpose(image))
+                size = picture.scaled_size(*upright.size, fractions.Fraction(1), short_side)
+                return np.asarray(upright.resize(size, Image.Resampling.BICUBIC))
         except UnidentifiedImageError as error:
             raise UnreadableError("not a picture: of no known format") from error
         except Image.DecompressionBombError as error:
@@ -54,8 +56,3 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey, which `convert` would cut off at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65_535) // 257).astype(np.uint8))
     return image.convert("RGB")
-
-
-def _scaled(image: Image.Image, short_side: int | None) -> UInt8[np.ndarray, "h w 3"]:
-    size = picture.scaled_size(*image.size, fractions.Fraction(1), short_side)
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))

@@ -1,6 +1,7 @@
 """Prepares the shards of a data set as an Apache Beam pipeline, on any of its runners."""
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -21,18 +22,19 @@ from apache_beam.metrics import metric  # pyright: ignore[reportMissingImports]
 from apache_beam.options import pipeline_options  # pyright: ignore[reportMissingImports]
 
 from av_mae.input import storage
-from av_mae.prepare.shards import plan, state
+from av_mae.prepare.shards import state
+from av_mae.prepare.shards.assignment import Assignment
 
 if TYPE_CHECKING:
     from av_mae.prepare.shards import write  # loads JAX
 
 _LOCAL = "DirectRunner"
-# Beam ends its traceback with the error of ours that caused it.
+# Beam ends its traceback with the error of this package that caused it.
 _CAUSE = re.compile(r"^(?:\w+\.)*\w*Error: (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 def options(runner: str, arguments: Sequence[str], workers: int) -> list[str]:
-    """The options of a pipeline; Beam's local runner uses `workers` cores unless told otherwise.
+    """The options of a pipeline; Beam's local runner uses `workers` cores by default.
 
     Args:
         arguments: options of Beam, as on a command line; those behind a `--` are not checked.
@@ -44,20 +46,21 @@ def options(runner: str, arguments: Sequence[str], workers: int) -> list[str]:
     if "--" in given:
         cut = given.index("--")
         given, unchecked = given[:cut], given[cut + 1 :]
-    _, unknown = _parser().parse_known_args(given)
+    parsers: list[argparse.ArgumentParser] = []  # the one of all options of Beam and its runners
+    pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    _, unknown = parsers[0].parse_known_args(given)
     if unknown:
         raise ValueError(
             f"{unknown[0]!r} is an option neither of this program nor of Apache Beam; options "
             "that only the service behind a runner knows go behind a --"
         )
-    local = runner.lower() == _LOCAL.lower()  # Beam takes either spelling
-    found = [f"--runner={_LOCAL if local else runner}"]
-    if local:
-        found += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
-    return found + given + unchecked  # the last of two counts
+    if runner.lower() != _LOCAL.lower():  # Beam takes either spelling
+        return [f"--runner={runner}", *given, *unchecked]
+    local = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
+    return [f"--runner={_LOCAL}", *local, *given, *unchecked]  # the last of two counts
 
 
-def shards(recipe: "write.Recipe", missing: Sequence[plan.Shard], options: Sequence[str]) -> None:
+def shards(recipe: "write.Recipe", missing: Sequence[Assignment], options: Sequence[str]) -> None:
     """Writes the missing shards and their outcomes, a shard at a time wherever the runner likes.
 
     What is to be done lies in a file beside the shards, and the pipeline holds places in it: the
@@ -67,9 +70,16 @@ def shards(recipe: "write.Recipe", missing: Sequence[plan.Shard], options: Seque
         OSError: the pipeline failed; what is finished is kept.
     """
     recipe = dataclasses.replace(recipe, out=_absolute(recipe.out))
+    packed = []
+    for shard in missing:
+        # Paths that hold in every process of this machine, and where the same disk is mounted.
+        entries = (dataclasses.replace(e, path=_absolute(e.path)) for e in shard.entries)
+        packed.append(pickle.dumps(dataclasses.replace(shard, entries=tuple(entries))))
+    ends = list(itertools.accumulate(map(len, packed)))
+    places = [(end - len(task), len(task)) for task, end in zip(packed, ends, strict=True)]
     tasks = storage.path(recipe.out) / state.FOLDER / state.TASKS
-    content, places = _packed(missing)
-    storage.write(tasks, content)
+    storage.write(tasks, b"".join(packed))
+
     if f"--runner={_LOCAL}" in options:  # it logs what it raises, several times
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
@@ -85,7 +95,7 @@ def shards(recipe: "write.Recipe", missing: Sequence[plan.Shard], options: Seque
 
 
 class _Prepare(apache_beam.DoFn):
-    """Writes the shard whose task lies at a place in the file of tasks."""
+    """Writes the shard whose task lies at a place (offset, length) in the file of tasks."""
 
     def __init__(self, recipe: "write.Recipe", tasks: str) -> None:
         self._recipe, self._tasks = recipe, tasks
@@ -93,44 +103,21 @@ class _Prepare(apache_beam.DoFn):
         self._rejected = metric.Metrics.counter("prepare", "rejected")
 
     def process(self, element: tuple[int, int]) -> Iterable[Any]:
-        from av_mae.prepare.shards import write
+        from av_mae.prepare.shards import clips, write
 
-        shard = _unpacked(self._tasks, *element)
+        offset, length = element
+        with storage.path(self._tasks).open("rb") as file:
+            file.seek(offset)
+            shard: Assignment = pickle.loads(file.read(length))
         # A runner may do again what it lost sight of.
-        if not state.finished(storage.path(self._recipe.out), shard):
-            with write.decoding(self._recipe, [shard], workers=1) as contents:
-                outcome = write.shard(self._recipe, shard, contents)
+        if not state.is_finished(storage.path(self._recipe.out), shard):
+            decoded = clips.decoded([shard], self._recipe.settings, workers=1)
+            with contextlib.closing(decoded):
+                outcome = write.shard(self._recipe, shard, decoded)
             self._clips.inc(outcome.shard["clips"])
             self._rejected.inc(len(outcome.rejected))
         return ()
 
 
-def _parser() -> argparse.ArgumentParser:
-    """That of all options of Beam and its runners."""
-    found: list[argparse.ArgumentParser] = []
-    pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=found.append)
-    return found[0]
-
-
 def _absolute(path: str) -> str:
     return path if storage.is_address(path) else os.path.abspath(path)
-
-
-def _packed(shards: Iterable[plan.Shard]) -> tuple[bytes, list[tuple[int, int]]]:
-    """The tasks as one file, and where in it each lies: (offset, length)."""
-    packed = [pickle.dumps(_findable(shard)) for shard in shards]
-    ends = list(itertools.accumulate(map(len, packed)))
-    places = [(end - len(task), len(task)) for task, end in zip(packed, ends, strict=True)]
-    return b"".join(packed), places
-
-
-def _findable(shard: plan.Shard) -> plan.Shard:
-    """With paths that hold in every process of this machine, and where the same disk is mounted."""
-    entries = (dataclasses.replace(e, path=_absolute(e.path)) for e in shard.entries)
-    return dataclasses.replace(shard, entries=tuple(entries))
-
-
-def _unpacked(tasks: str, offset: int, length: int) -> plan.Shard:
-    with storage.path(tasks).open("rb") as file:
-        file.seek(offset)
-        return pickle.loads(file.read(length))

@@ -1,24 +1,26 @@
 """Prepares a listed data set: decodes in parallel, writes shard after shard, describes it all."""
 
+import contextlib
 import pathlib
-import re
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import tqdm
 
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import plan, report, state
+from av_mae.prepare.shards import assignment, report, state
+from av_mae.prepare.shards.assignment import Assignment
+from av_mae.prepare.shards.settings import Settings
 
 if TYPE_CHECKING:
     from av_mae.prepare.shards import write  # loads JAX
-
-# Changes when the same media and settings would give other records.
-REVISION = 2
 
 
 def build(
     listing: datasets.Listing,
     out: pathlib.Path,
-    settings: plan.Settings,
+    settings: Settings,
     *,
     labels: Sequence[str] | None = None,
     workers: int = 1,
@@ -38,72 +40,49 @@ def build(
         ValueError: settings or labels that cannot be, or `out` holds something else.
         OSError: `out` cannot be written.
     """
-    _check(settings)
-    names = plan.label_names(listing.entries, labels)
-    shards = plan.shards(listing.entries, settings.name, settings.clips_per_shard)
-    kept = state.State(out, fingerprint(listing, settings, names), overwrite=overwrite)
-    try:
+    settings.check()
+    names = assignment.label_names(listing.entries, labels)
+    shards = assignment.assign(listing.entries, settings.name, settings.clips_per_shard)
+    fingerprint = settings.fingerprint(listing.entries, names)
+    with contextlib.closing(state.State(out, fingerprint, overwrite=overwrite)) as kept:
         # Loads JAX, and TensorFlow at the first shard: after everything that can be refused.
         from av_mae.prepare.shards import write
 
         recipe = write.Recipe(str(out), settings, names)
-        outcomes = _make(recipe, shards, kept, workers, pipeline)
+        outcomes = kept.outcomes(shards)
+        missing = [shard for shard in shards if shard.file not in outcomes]
+        if missing and pipeline:
+            from av_mae.prepare.shards import beam
+
+            beam.shards(recipe, missing, pipeline)
+            outcomes |= kept.outcomes(missing)
+        elif missing:
+            done = sum(len(shard.entries) for shard in shards if shard.file in outcomes)
+            outcomes |= _write_here(recipe, missing, done, workers)
         result = report.Report(out, listing, shards, outcomes)
-        write.description(out, settings, names, result)
-    finally:
-        kept.close()
+        write.description(recipe, result)
     return result
 
 
-def _make(
-    recipe: "write.Recipe",
-    shards: Sequence[plan.Shard],
-    kept: state.State,
-    workers: int,
-    pipeline: Sequence[str] | None,
+def _write_here(
+    recipe: "write.Recipe", missing: Sequence[Assignment], done: int, workers: int
 ) -> dict[str, state.Outcome]:
-    """The outcomes of all shards by file name, once those that are missing are written."""
-    outcomes = kept.outcomes(shards)
-    missing = [shard for shard in shards if shard.file not in outcomes]
-    if not missing:
-        return outcomes
-    if pipeline is None:
-        from av_mae.prepare.shards import local
+    """Writes the missing shards on this machine; their outcomes by file name.
 
-        done = sum(len(shard.entries) for shard in shards if shard.file in outcomes)
-        return outcomes | local.shards(recipe, missing, done=done, workers=workers)
-    from av_mae.prepare.shards import beam
+    Processes decode, this one writes. `done` clips are finished, for the progress bar.
+    """
+    from av_mae.prepare.shards import clips, write
 
-    beam.shards(recipe, missing, pipeline)
-    return outcomes | kept.outcomes(missing)
-
-
-def fingerprint(
-    listing: datasets.Listing, settings: plan.Settings, labels: Sequence[str]
-) -> dict[str, Any]:
-    """All that the bytes of the shards depend on, named after the flags."""
-    return {
-        "revision": REVISION,
-        "name": settings.name,
-        "fps": settings.fps,
-        "short_side": settings.short_side,
-        "jpeg_quality": settings.jpeg_quality,
-        "clips_per_shard": settings.clips_per_shard,
-        "max_pixels": settings.limits.pixels,
-        "max_seconds": settings.limits.seconds,
-        "clips": plan.digest(listing.entries),
-        "labels": list(labels),
-    }
-
-
-def _check(settings: plan.Settings) -> None:
-    for flag, value, low, high in (
-        ("fps", settings.fps, 0.1, 240),
-        ("short_side", settings.short_side, 2, 8192),
-        ("jpeg_quality", settings.jpeg_quality, 1, 95),
-        ("clips_per_shard", settings.clips_per_shard, 1, 100_000),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"--{flag} is {value}, expected {low} to {high}")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", settings.name):
-        raise ValueError(f"--name is {settings.name!r}, expected letters a-z, digits and _")
+    count = sum(len(shard.entries) for shard in missing)
+    decoded = clips.decoded(missing, recipe.settings, min(workers, count))
+    with contextlib.closing(decoded):
+        bar = tqdm.tqdm(
+            decoded,
+            total=done + count,
+            initial=done,
+            unit="clip",
+            desc="prepare",
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,
+        )
+        shown = iter(bar)
+        return {shard.file: write.shard(recipe, shard, shown) for shard in missing}

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import build, plan
+from av_mae.prepare.shards import assignment
+from av_mae.prepare.shards.settings import Settings
 
 _DIGITS = 12
 
@@ -19,7 +20,7 @@ _DIGITS = 12
 def entry(
     cache: pathlib.Path,
     listing: datasets.Listing,
-    settings: plan.Settings,
+    settings: Settings,
     labels: Sequence[str] | None,
 ) -> pathlib.Path:
     """The folder of the records of these clips: another one if a file or a setting changes.
@@ -29,12 +30,20 @@ def entry(
     Raises:
         ValueError: labels that cannot be.
     """
-    names = plan.label_names(listing.entries, labels)
-    content = build.fingerprint(listing, settings, names)
+    names = assignment.label_names(listing.entries, labels)
+    content = settings.fingerprint(listing.entries, names)
     content["files"] = sorted((clip.id, *_stamp(clip.path)) for clip in listing.entries)
     text = json.dumps(content, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     return cache / f"{settings.name}-{digest}"
+
+
+def _stamp(path: str) -> tuple[Any, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:  # remote, or gone since it was listed
+        return (path,)
+    return (found.st_size, found.st_mtime_ns)
 
 
 @contextlib.contextmanager
@@ -52,34 +61,3 @@ def held(folder: pathlib.Path) -> Iterator[None]:
             print(f"waiting for another process that prepares {folder}", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def finished(folder: pathlib.Path) -> bool:
-    """Whether the records are described and every shard lies there in its full length."""
-    try:
-        return all(
-            (folder / shard["file"]).stat().st_size == shard["bytes"]
-            and (folder / f"{shard['file']}.index").is_file()
-            for shard in _shards(folder)
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def clips(folder: pathlib.Path) -> int:
-    """Number of clips in finished records."""
-    return sum(shard["clips"] for shard in _shards(folder))
-
-
-def _shards(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """As the description lists them; `records` would load JAX for it, at every start of a run."""
-    info = json.loads((folder / "av_mae.json").read_text())
-    return [shard for split in info["splits"].values() for shard in split["shards"]]
-
-
-def _stamp(path: str) -> tuple[Any, ...]:
-    try:
-        found = os.stat(path)
-    except OSError:  # remote, or gone since it was listed
-        return (path,)
-    return (found.st_size, found.st_mtime_ns)

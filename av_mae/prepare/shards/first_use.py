@@ -28,29 +28,9 @@ def resolve(experiment: schema.Experiment) -> schema.Experiment:
         ConfigError: the media cannot be found or prepared, or PyAV is not installed.
     """
     dataset = experiment.dataset
-    if not dataset.source:
-        return experiment
-    found = dataclasses.replace(dataset, path=_prepared(dataset))
-    return dataclasses.replace(experiment, dataset=found)
-
-
-def _prepared(dataset: schema.Dataset) -> str:
-    """Runs the preparation, which has nothing to do if the records are there; their folder."""
-    command = [sys.executable, "-m", "av_mae.prepare", *_flags(dataset)]
-    done = subprocess.run(command, env=_environment(), stdout=subprocess.PIPE, text=True)
-    *told, path = done.stdout.splitlines() or [""]
-    if done.returncode:
-        raise schema.ConfigError(
-            f"dataset.source={dataset.source} could not be prepared, see above; the command was "
-            f"{shlex.join(['python', *command[1:]])}"
-        )
-    if told:
-        print("\n".join(told), flush=True)
-    return path
-
-
-def _flags(dataset: schema.Dataset) -> list[str]:
     source = dataset.source
+    if not source:
+        return experiment
     if not storage.is_address(source) and not os.path.exists(source):
         raise schema.ConfigError(
             f"dataset.source={source} does not exist; name a folder of media files or a csv, or "
@@ -65,11 +45,21 @@ def _flags(dataset: schema.Dataset) -> list[str]:
     if not any(flag.startswith(("--dataset=", "-dataset=")) for flag in given):
         given = [f"--dataset={'csv' if source.endswith('.csv') else 'folder'}", *given]
     cache = os.path.expanduser(dataset.cache or CACHE)
-    return [f"--source={source}", f"--cache={cache}", *given]
+    command = ["-m", "av_mae.prepare", f"--source={source}", f"--cache={cache}", *given]
 
-
-def _environment() -> dict[str, str]:
-    """Ours, so that the same package is found, and without a device."""
+    # The same package is found from there, and no device is taken.
     root = str(pathlib.Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, *command], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        raise schema.ConfigError(
+            f"dataset.source={source} could not be prepared, see above; the command was "
+            f"{shlex.join(['python', *command])}"
+        )
+    *said, path = done.stdout.splitlines()
+    if said:
+        print("\n".join(said), flush=True)
+    return dataclasses.replace(experiment, dataset=dataclasses.replace(dataset, path=path))

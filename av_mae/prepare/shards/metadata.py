@@ -12,82 +12,67 @@ from av_mae.input import records, storage
 def write(folder: pathlib.Path, info: records.Info) -> None:
     """Writes `dataset_info.json` and `features.json` for `tfds.builder_from_directory(folder)`."""
     import tensorflow_datasets as tfds  # slow to load
+    from etils import epath
 
     # It writes in place, which a full disk or a kill would leave half done.
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as written:
         # It wants to see how shards are named.
-        examples = [pathlib.Path(made) / split.shards[0].file for split in info.splits.values()]
+        examples = [pathlib.Path(written) / split.shards[0].file for split in info.splits.values()]
         for example in examples:
             example.touch()
+
+        def template(split: str | None = None) -> Any:
+            return tfds.core.ShardedFileTemplate(
+                data_dir=epath.Path(written),
+                dataset_name=info.name,
+                split=split,
+                filetype_suffix="tfrecord",
+            )
+
+        splits = [
+            tfds.core.SplitInfo(
+                name=split.name,
+                shard_lengths=[shard.clips for shard in split.shards],
+                num_bytes=sum(shard.bytes for shard in split.shards),
+                filename_template=template(split.name),
+            )
+            for split in info.splits.values()
+        ]
         tfds.folder_dataset.write_metadata(
-            data_dir=made,
+            data_dir=written,
             features=_features(info),
-            split_infos=[_split(made, info.name, split) for split in info.splits.values()],
-            filename_template=_template(made, info.name),
+            split_infos=splits,
+            filename_template=template(),
             version=info.version,
             description=f"{info.name}: video and sound on one clock, prepared by av_mae.",
             check_data=False,
         )
-        for file in sorted(set(pathlib.Path(made).iterdir()) - set(examples)):
+        for file in sorted(set(pathlib.Path(written).iterdir()) - set(examples)):
             storage.write(folder / file.name, file.read_bytes())
 
 
-def _features(info: records.Info):
-    import tensorflow_datasets as tfds
+def _features(info: records.Info) -> Any:
+    from tensorflow_datasets import features
 
-    label = tfds.features.ClassLabel(names=list(info.labels)) if info.labels else np.int64
-    boxes = any(split.with_boxes for split in info.splits.values())
-    return tfds.features.FeaturesDict(
-        {
-            "id": tfds.features.Text(),
-            "source": tfds.features.Text(),
-            "frames": tfds.features.Sequence(
-                tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
-            ),
-            "fps": np.float32,
-            "height": np.int64,
-            "width": np.int64,
-            "audio": tfds.features.Tensor(
-                shape=(None,), dtype=np.int16, encoding=tfds.features.Encoding.BYTES
-            ),
-            "has_audio": np.int64,
-            "start": np.float32,
-            "duration": np.float32,
-            "label": tfds.features.Sequence(label),
-        }
-        | (_boxes(label) if boxes else {})
-    )
-
-
-def _boxes(label: Any) -> dict[str, Any]:
-    import tensorflow_datasets as tfds
-
-    return {
-        "box": tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
-        "box_label": tfds.features.Sequence(label),
-        "box_person": tfds.features.Sequence(np.int64),
-        "box_time": tfds.features.Sequence(np.float32),
+    label = features.ClassLabel(names=list(info.labels)) if info.labels else np.int64
+    found = {
+        "id": features.Text(),
+        "source": features.Text(),
+        "frames": features.Sequence(features.Image(shape=(None, None, 3), encoding_format="jpeg")),
+        "fps": np.float32,
+        "height": np.int64,
+        "width": np.int64,
+        "audio": features.Tensor(shape=(None,), dtype=np.int16, encoding=features.Encoding.BYTES),
+        "has_audio": np.int64,
+        "start": np.float32,
+        "duration": np.float32,
+        "label": features.Sequence(label),
     }
-
-
-def _split(folder: str, name: str, split: records.Split):
-    import tensorflow_datasets as tfds
-
-    return tfds.core.SplitInfo(
-        name=split.name,
-        shard_lengths=[shard.clips for shard in split.shards],
-        num_bytes=sum(shard.bytes for shard in split.shards),
-        filename_template=_template(folder, name, split.name),
-    )
-
-
-def _template(folder: str, name: str, split: str | None = None):
-    import tensorflow_datasets as tfds
-    from etils import epath
-
-    return tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(folder),
-        dataset_name=name,
-        split=split,
-        filetype_suffix="tfrecord",
-    )
+    if any(split.with_boxes for split in info.splits.values()):
+        found |= {
+            "box": features.Tensor(shape=(None, 4), dtype=np.float32),
+            "box_label": features.Sequence(label),
+            "box_person": features.Sequence(np.int64),
+            "box_time": features.Sequence(np.float32),
+        }
+    return features.FeaturesDict(found)

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from av_mae.input import storage
 from av_mae.prepare import datasets
-from av_mae.prepare.lists.listing import readable
-from av_mae.prepare.shards import plan, state
+from av_mae.prepare.shards import state
+from av_mae.prepare.shards.assignment import Assignment
 
 if TYPE_CHECKING:
     from av_mae.input import records  # loads JAX
 
 Row = tuple[str, str, str]
 
-_COLUMNS = ("clips", "without_sound", "silent", "partial", "rejected")
-_TITLES = ("split", "clips", "no sound", "silent", "partial", "rejected")
+_TITLES = {
+    "clips": "clips",
+    "without_sound": "no sound",
+    "silent": "silent",
+    "partial": "partial",
+    "rejected": "rejected",
+}
 _REASONS = 5
 # Those made for one data set; the one for the sample is small enough to try on any.
 _CONFIGS = (
@@ -39,12 +44,14 @@ class Report:
         self,
         out: pathlib.Path,
         listing: datasets.Listing,
-        shards: Sequence[plan.Shard],
+        shards: Sequence[Assignment],
         outcomes: Mapping[str, state.Outcome],
     ) -> None:
         self.out, self.shards, self.outcomes = out, shards, outcomes
         self._expected = {"listed": dict(listing.listed), "published": listing.published}
-        self._refused = [(clip.id, readable(clip.path), clip.reason) for clip in listing.refused]
+        self._refused = [
+            (clip.id, datasets.readable(clip.path), clip.reason) for clip in listing.refused
+        ]
 
     @property
     def clips(self) -> int:
@@ -65,32 +72,29 @@ class Report:
         """Numbers of clips by outcome, in all and by split, and those that there should be."""
         splits: dict[str, dict[str, int]] = {}
         for shard in self.shards:
-            of = splits.setdefault(shard.split, dict.fromkeys(_COLUMNS, 0))
+            of = splits.setdefault(shard.split, dict.fromkeys(_TITLES, 0))
             outcome = self.outcomes[shard.file]
             of["clips"] += outcome.shard["clips"]
             of["without_sound"] += outcome.without_sound
             of["silent"] += outcome.silent
             of["partial"] += len(outcome.partial)
             of["rejected"] += len(outcome.rejected)
-        total = {name: sum(of[name] for of in splits.values()) for name in _COLUMNS}
+        total = {name: sum(of[name] for of in splits.values()) for name in _TITLES}
         total["rejected"] += len(self._refused)
         return {**total, "splits": splits, **self._expected}
 
     def __str__(self) -> str:
-        return "\n".join([*self._table(), *reasons(self.rejected, self.out / "rejected.csv")])
-
-    def _table(self) -> list[str]:
+        """A table of the counts, and the reasons of what was rejected."""
         counts = self.counts()
-        lines: list[tuple[str, ...]] = [_TITLES]
+        lines = [("split", *_TITLES.values())]
         for name, of in (*counts["splits"].items(), ("all", counts)):
-            lines.append((name, *(f"{of[column]:,}" for column in _COLUMNS)))
-        widths = [max(len(line[i]) for line in lines) for i in range(len(_TITLES))]
-        first, *others = widths
-        return [
-            f"{line[0]:<{first}}  "
-            + "  ".join(f"{cell:>{width}}" for cell, width in zip(line[1:], others, strict=True))
-            for line in lines
+            lines.append((name, *(f"{of[column]:,}" for column in _TITLES)))
+        first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+        table = [
+            "  ".join([f"{name:<{first}}", *map(str.rjust, cells, others)])
+            for name, *cells in lines
         ]
+        return "\n".join([*table, *reasons(self.rejected, self.out / "rejected.csv")])
 
 
 def reasons(rejected: Sequence[Row], listed_in: pathlib.Path) -> list[str]:
@@ -109,26 +113,24 @@ def reasons(rejected: Sequence[Row], listed_in: pathlib.Path) -> list[str]:
 
 def closing(out: pathlib.Path, info: "records.Info") -> str:
     """What was written, and the next command."""
-    shards = [shard for split in info.splits.values() for shard in split.shards]
+    splits = info.splits.values()
+    shards = [shard for split in splits for shard in split.shards]
     size = sum(shard.bytes for shard in shards) / 1e6
     sound = "no sound in the training split"
     if info.audio_mean is not None:
         sound = f"log-mel mean {info.audio_mean:.3f}, deviation {info.audio_std:.3f}"
+    modalities = ""
+    if not any(split.with_pictures for split in splits):
+        modalities = ":modalities=audio"
+    elif not any(split.with_sound for split in splits):
+        modalities = ":modalities=video"
     config = info.name if info.name in _CONFIGS else "sample"
     return (
         f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
         f"{size:,.1f} MB, {len(info.labels):,} labels; {sound}\n"
-        f"next: python -m av_mae.main --config=configs/{config}/pretrain.py{_modalities(info)} "
+        f"next: python -m av_mae.main --config=configs/{config}/pretrain.py{modalities} "
         f"--config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}_pretrain"
     )
-
-
-def _modalities(info: "records.Info") -> str:
-    """The argument of a config for data that has pictures or sound only."""
-    splits = info.splits.values()
-    if not any(split.with_pictures for split in splits):
-        return ":modalities=audio"
-    return "" if any(split.with_sound for split in splits) else ":modalities=video"
 
 
 def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:

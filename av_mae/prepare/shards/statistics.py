@@ -1,6 +1,5 @@
 """Mean and deviation of the log-mel spectrograms of a data set, for normalising its sound."""
 
-import dataclasses
 import math
 import pathlib
 from collections.abc import Iterator
@@ -19,16 +18,10 @@ _BATCH = 16
 _SECONDS = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Sound:
-    mean: float
-    std: float
-
-
 def log_mel(
     folder: pathlib.Path, info: records.Info, split: str, *, most: int = 1000
-) -> Sound | None:
-    """Statistics over the first 20 s of up to `most` clips, evenly spread over a split.
+) -> tuple[float, float] | None:
+    """(mean, deviation) over the first 20 s of up to `most` clips, evenly spread over a split.
 
     None if the split does not exist or has no sound, or if its sound is all the same.
     """
@@ -43,7 +36,7 @@ def log_mel(
     mean = total / count
     variance = squares / count - mean**2
     # Nothing but digital silence has no scale to normalise with.
-    return Sound(mean, math.sqrt(variance)) if variance > 1e-6 else None
+    return (mean, math.sqrt(variance)) if variance > 1e-6 else None
 
 
 def _waves(folder: pathlib.Path, split: records.Split, most: int) -> Iterator[np.ndarray]:
@@ -58,15 +51,11 @@ def _waves(folder: pathlib.Path, split: records.Split, most: int) -> Iterator[np
             for i in range(shard.clips):
                 if first + i in chosen:
                     file.seek(int(offsets[i]))
-                    wave = record.decode(_payload(file.read(int(ends[i] - offsets[i])))).audio
+                    framed = file.read(int(ends[i] - offsets[i]))
+                    wave = record.decode(framed[12:-4]).audio  # without TFRecord's framing
                     if wave is not None and len(wave) >= _HOP:
                         yield wave[: _SECONDS * records.SAMPLE_RATE]
         first += shard.clips
-
-
-def _payload(framed: bytes) -> bytes:
-    """The record inside TFRecord's length, checksum and checksum."""
-    return framed[12:-4]
 
 
 def _spectra(waves: list[np.ndarray]) -> Iterator[np.ndarray]:

@@ -1,45 +1,22 @@
-"""What is to be made: settings, and which clip goes into which shard, from the list of clips."""
+"""Which clip goes into which shard, and what the labels are called, from the list of clips."""
 
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Sequence
 
 from av_mae.prepare import datasets
-from av_mae.prepare.lists import listing
-from av_mae.prepare.media import container
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides the content of the records.
-
-    Attributes:
-        name: of the data set, in the names of its files.
-        fps: frames a second.
-        short_side: pixels that the short side is scaled down to.
-        jpeg_quality: 1 to 95.
-    """
-
-    name: str
-    fps: float = 12.5
-    short_side: int = 256
-    jpeg_quality: int = 90
-    clips_per_shard: int = 64
-    limits: container.Limits = container.DEFAULT_LIMITS
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """A file to write, and the clips it takes, in their order."""
+class Assignment:
+    """A shard to write, and the clips that go into it, in their order."""
 
     file: str
     split: str
     entries: tuple[datasets.Entry, ...]
 
 
-def shards(entries: Iterable[datasets.Entry], name: str, clips_per_shard: int) -> list[Shard]:
+def assign(entries: Iterable[datasets.Entry], name: str, clips_per_shard: int) -> list[Assignment]:
     """Deals the clips of each split, shuffled, into shards of about equal size.
 
     The order is that of a hash of the ids: every shard is a fair sample of its split.
@@ -47,22 +24,17 @@ def shards(entries: Iterable[datasets.Entry], name: str, clips_per_shard: int) -
     splits: dict[str, list[datasets.Entry]] = {}
     for entry in entries:
         splits.setdefault(entry.split, []).append(entry)
-    planned = []
-    for split in sorted(splits, key=_split_order):
-        clips = sorted(splits[split], key=lambda entry: listing.order(entry.id))
+    known = list(dict.fromkeys(datasets.SPLITS.values()))
+    known += sorted(splits.keys() - set(known))
+    assignments = []
+    for split in sorted(splits, key=known.index):
+        clips = sorted(splits[split], key=lambda entry: datasets.order(entry.id))
         count = math.ceil(len(clips) / clips_per_shard)
         for i in range(count):
             file = f"{name}-{split}.tfrecord-{i:05d}-of-{count:05d}"
             part = clips[i * len(clips) // count : (i + 1) * len(clips) // count]
-            planned.append(Shard(file, split, tuple(part)))
-    return planned
-
-
-def digest(entries: Iterable[datasets.Entry]) -> str:
-    """Tells two lists of clips apart, whatever their order and wherever their files lie."""
-    nowhere = (dataclasses.replace(entry, path="") for entry in entries)
-    lines = sorted(json.dumps(dataclasses.asdict(entry)) for entry in nowhere)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+            assignments.append(Assignment(file, split, tuple(part)))
+    return assignments
 
 
 def label_names(entries: Sequence[datasets.Entry], given: Sequence[str] | None) -> tuple[str, ...]:
@@ -95,8 +67,3 @@ def untrained(entries: Iterable[datasets.Entry]) -> list[str]:
     for entry in entries:
         (train if entry.split == "train" else others).update(entry.labels)
     return sorted(others - train) if train else []
-
-
-def _split_order(split: str) -> tuple[int, str]:
-    known = list(dict.fromkeys(listing.SPLITS.values()))
-    return (known.index(split) if split in known else len(known), split)
