@@ -1,9 +1,11 @@
 """The training loop in one process: numbers written, schedules kept, divergence noticed."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -12,7 +14,7 @@ import tiny
 
 from av_mae.config import parse, schema
 from av_mae.evaluation import evaluate
-from av_mae.experiment import checkpoint
+from av_mae.experiment import checkpoint, sharding, step
 from av_mae.experiment.run import Run
 from av_mae.input import records
 from av_mae.report import progress
@@ -165,27 +167,34 @@ def test_a_classifier_is_not_scored_on_other_labels(data, tmp_path):
         evaluate.evaluate(dataclasses.replace(experiment, dataset=moved), tmp_path / "run")
 
 
+def _steps(values: dict, count: int) -> Iterator[tuple[Run, step.TrainState, float]]:
+    """(run, state, loss) after each of the first steps, without the loop around them."""
+    run = Run.build(parse.experiment(values))
+    rows, current, advance = loop.batches(run, 0), run.init(), run.train_step()
+    for batch in itertools.islice(rows, count):
+        current, metrics = advance(current, sharding.to_devices(batch, run.mesh))
+        yield run, current, float(metrics["loss"])
+
+
 def test_averaged_parameters_are_what_is_read(data, tmp_path):
     """Half of each step's parameters and half of the average before, from the initial ones on."""
-    optim = {"schedule": "constant"}
-    values = tiny.experiment(data, evaluators={}, total="3 steps", optim=optim | {"ema": 0.5})
-    loop.train(parse.experiment(values), tmp_path)
-    plain = tiny.experiment(data, evaluators={}, total="3 steps", optim=optim)
-    plain["checkpoint"] = {"every": "1 steps", "keep": 3}
-    loop.train(parse.experiment(plain), tmp_path / "plain")
-    average = Run.build(parse.experiment(plain)).init().params
-    for step in (1, 2, 3):
-        last = checkpoint.read(tmp_path / "plain", step).params
-        average = jax.tree.map(lambda a, x: 0.5 * a + 0.5 * x, average, last)
+    optim = {"schedule": "constant", "ema": 0.5}
+    values = tiny.experiment(data, evaluators={}, optim=optim)
+    average = Run.build(parse.experiment(values)).init().params
+    for run, current, _ in _steps(values, 3):
+        average = jax.tree.map(lambda a, x: 0.5 * a + 0.5 * x, average, current.params)
+        saved = checkpoint.Checkpoints(
+            tmp_path / "checkpoints", run.experiment, run.info.labels, keep=1
+        )
+        saved.save(int(current.step), current)
+        saved.close()
     found = checkpoint.read(tmp_path).params
     jax.tree.map(lambda a, x: np.testing.assert_allclose(a, x, atol=1e-6), average, found)
 
 
-def test_accumulated_steps_match_whole_ones(data, tmp_path):
-    whole = tiny.experiment(data, evaluators={}, total="3 steps", batch_size=16)
+def test_accumulated_steps_match_whole_ones(data):
+    whole = tiny.experiment(data, evaluators={}, batch_size=16)
     whole["modalities"] = {"video": whole["modalities"]["video"]}
     parts = whole | {"optim": {"accumulate": 2}}
-    for name, values in (("whole", whole), ("parts", parts)):
-        loop.train(parse.experiment(values), tmp_path / name)
-    losses = [[e["loss"] for e in _entries(tmp_path / n, "train")] for n in ("whole", "parts")]
+    losses = [[loss for *_, loss in _steps(values, 3)] for values in (whole, parts)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
