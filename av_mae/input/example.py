@@ -62,7 +62,12 @@ class Maker:
             _clock(parsed), self.modalities, self.sampling, order.fold(key, _WINDOW)
         )
         crop = order.fold(key, _CROP)
-        boxes = [self._box(parsed, augment, order.fold(crop, copy)) for copy in range(copies)]
+        spec, _ = sampling_lib.kinds(self.modalities)
+        size, shape = spec.size if spec else 0, (parsed["height"], parsed["width"])
+        boxes = [
+            video.random_box(augment, *shape, size, order.fold(crop, copy))
+            for copy in range(copies)
+        ]
         pictures = self._cut_pictures(parsed, windows, boxes, canvas=canvas)
         facts = {k: tf.repeat(x[None], copies, 0) for k, x in self._facts(parsed, position).items()}
         return pictures | self._cut_sound(parsed, windows, copies) | facts
@@ -112,11 +117,6 @@ class Maker:
         if "audio" in parsed:
             parsed["audio"] = tf.io.decode_raw(parsed["audio"], tf.int16, little_endian=True)
         return parsed
-
-    def _box(self, parsed: Tensors, augment: schema.Augment, key: tf.Tensor) -> tf.Tensor:
-        pictures, _ = sampling_lib.kinds(self.modalities)
-        size = pictures.size if pictures else 0
-        return video.random_box(augment, parsed["height"], parsed["width"], size, key)
 
     def _cut_pictures(
         self,

@@ -40,7 +40,13 @@ class Table:
             ValueError: a shard or its index is missing or damaged.
             ConfigError: the folder is on a store from which TensorFlow reads no records.
         """
-        _check_readable(folder)
+        known = tf.io.gfile.get_registered_schemes()
+        if storage.is_address(folder) and str(folder).partition("://")[0] not in known:
+            stores = ", ".join(f"{name}://" for name in known if name)
+            raise schema.ConfigError(
+                f"records in {folder} cannot be trained on: TensorFlow reads local folders and "
+                f"{stores}; mount the store or copy them"
+            )
         with concurrent.futures.ThreadPoolExecutor(_READERS) as threads:
             offsets = list(threads.map(lambda s: records.read_index(folder, s), split.shards))
         return cls.of([storage.join(folder, s.file) for s in split.shards], offsets)
@@ -72,16 +78,6 @@ class Table:
             tf.TensorSpec([], tf.string),
         )
         return dataset.take(1).get_single_element()
-
-
-def _check_readable(folder: str | os.PathLike[str]) -> None:
-    known = tf.io.gfile.get_registered_schemes()
-    if storage.is_address(folder) and str(folder).partition("://")[0] not in known:
-        stores = ", ".join(f"{name}://" for name in known if name)
-        raise schema.ConfigError(
-            f"records in {folder} cannot be trained on: TensorFlow reads local folders and "
-            f"{stores}; mount the store or copy them"
-        )
 
 
 def counters(clips_per_batch: int, own: np.ndarray, *, start: int) -> tf.data.Dataset:

@@ -63,7 +63,9 @@ def train_batches(
             copies of a clip; while iterating: a damaged record.
     """
     own = _own_clips(batch_size, rows, dataset.repeat)
-    opened = source.open_split(_at(dataset, folder), dataset.train, modalities)
+    opened = source.open_split(
+        dataclasses.replace(dataset, path=os.fspath(folder)), dataset.train, modalities
+    )
     clips_per_batch = batch_size // dataset.repeat
 
     def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -84,7 +86,11 @@ def train_batches(
     counters = order.counters(clips_per_batch, own, start=start)
     found = _each(counters, read, dataset.workers or cores.count())
     examples = _each(found, example, cores.count()).batch(len(own))
-    return (_merge_copies(batch) for batch in _Arrays(examples, folder, opened.remedy))
+    return (
+        # Copies become rows; not -1: labels of a data set without labels are of size 0.
+        {k: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for k, x in batch.items()}
+        for batch in _Arrays(examples, folder, opened.remedy)
+    )
 
 
 def eval_batches(
@@ -117,7 +123,9 @@ def eval_batches(
         raise schema.ConfigError(
             f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
         )
-    opened = source.open_split(_at(dataset, folder), split, modalities)
+    opened = source.open_split(
+        dataclasses.replace(dataset, path=os.fspath(folder)), split, modalities
+    )
     clips = opened.table.clips
 
     def read(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -147,10 +155,6 @@ def options() -> tf.data.Options:
     # Examples already run in parallel; splitting one op over the cores only adds hand-overs.
     options.threading.max_intra_op_parallelism = 1
     return options
-
-
-def _at(dataset: schema.Dataset, folder: str | os.PathLike[str]) -> schema.Dataset:
-    return dataclasses.replace(dataset, path=os.fspath(folder))
 
 
 def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies: int) -> np.ndarray:
@@ -183,20 +187,12 @@ class _Arrays(Iterator[Batch]):
         try:
             return cast(Batch, next(self._batches))
         except tf.errors.OpError as error:
+            # Without the names of graph nodes and of tf.data's stages.
+            reason = re.sub(r"\{\{.*?\}\} *", "", error.message).splitlines()[0]
+            reason = re.sub(r"^Error in .*Iterator::\S+ ", "", reason)
             raise records.DataError(
-                f"a record of {self._folder!r} cannot be used: {_reason(error)}; {self._remedy}"
+                f"a record of {self._folder!r} cannot be used: {reason}; {self._remedy}"
             ) from error
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """What went wrong, without the names of graph nodes and of tf.data's stages."""
-    line = re.sub(r"\{\{.*?\}\} *", "", error.message).splitlines()[0]
-    return re.sub(r"^Error in .*Iterator::\S+ ", "", line)
-
-
-def _merge_copies(batch: Batch) -> Batch:
-    # Not -1: labels of a data set without labels are of size 0.
-    return {k: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for k, x in batch.items()}
 
 
 def _padded(

@@ -44,8 +44,20 @@ def encode(clip: Clip) -> bytes:
         ValueError: neither frames nor sound, a frame rate that is not positive, sound that is not
             int16 `[s]`, or a box that lies outside of the clip.
     """
-    _check(clip)
-    audio = b"" if clip.audio is None else clip.audio.astype("<i2", copy=False).tobytes()
+    audio = clip.audio
+    if not clip.frames and not has_sound(clip):
+        raise ValueError(f"clip {clip.id!r} has neither a frame nor sound; a record needs one")
+    if not clip.fps > 0:
+        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
+    if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
+        raise ValueError(
+            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
+        )
+    problem = boxes_lib.problem(clip.boxes, clip.duration)
+    if problem:
+        raise ValueError(f"clip {clip.id!r} has {problem}")
+
+    sound = b"" if audio is None else audio.astype("<i2", copy=False).tobytes()
     feature = {
         "id": features.strings([clip.id.encode()]),
         "source": features.strings([os.fsencode(clip.source)]),
@@ -53,7 +65,7 @@ def encode(clip: Clip) -> bytes:
         "fps": features.floats([clip.fps]),
         "height": features.integers([clip.height]),
         "width": features.integers([clip.width]),
-        "audio": features.strings([audio]),
+        "audio": features.strings([sound]),
         "has_audio": features.integers([int(clip.audio is not None)]),
         "start": features.floats([clip.start]),
         "duration": features.floats([clip.duration]),
@@ -93,18 +105,3 @@ def decode(record: bytes) -> Clip:
 def has_sound(clip: Clip) -> bool:
     """Whether there is a sound to hear; an empty track is none."""
     return clip.audio is not None and len(clip.audio) > 0
-
-
-def _check(clip: Clip) -> None:
-    if not clip.frames and not has_sound(clip):
-        raise ValueError(f"clip {clip.id!r} has neither a frame nor sound; a record needs one")
-    if not clip.fps > 0:
-        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
-    audio = clip.audio
-    if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
-        raise ValueError(
-            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
-        )
-    problem = boxes_lib.problem(clip.boxes, clip.duration)
-    if problem:
-        raise ValueError(f"clip {clip.id!r} has {problem}")

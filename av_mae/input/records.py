@@ -123,7 +123,23 @@ class Info:
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
         try:
-            return _info(json.loads(path.read_text()))
+            values = json.loads(path.read_text())
+            found = values.pop("format")
+            if found not in _READABLE:
+                readable = " and ".join(map(str, _READABLE))
+                raise DataError(f"format {found}, this program reads {readable}")
+            usual = {"with_boxes": 0}  # format 1 does not count boxes, and all clips have pictures
+            splits = {
+                name: Split(
+                    split["name"],
+                    tuple(
+                        Shard(**({"with_pictures": shard["clips"]} | usual | shard))
+                        for shard in split["shards"]
+                    ),
+                )
+                for name, split in values["splits"].items()
+            }
+            return cls(**(values | {"splits": splits, "labels": tuple(values["labels"])}))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is not a readable data set description ({error!r}); prepare it again"
@@ -152,10 +168,25 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> S
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
+    import tensorflow as tf  # takes seconds, and reading records does not need it
+
     path = storage.path(path)
     storage.make_folder(path.parent)
+    offsets, position = [], 0
+    counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
     with storage.writing(path) as temporary:
-        offsets, counts = _write_records(temporary, path, clips)
+        try:
+            with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+                for clip in clips:
+                    payload = record.encode(clip)
+                    writer.write(payload)
+                    offsets.append(position)
+                    position += len(payload) + FRAMING
+                    counts["with_pictures"] += bool(clip.frames)
+                    counts["with_sound"] += record.has_sound(clip)
+                    counts["with_boxes"] += bool(clip.boxes)
+        except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+            raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
         with open(temporary, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = temporary.stat().st_size
@@ -187,44 +218,6 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
             "copy or prepare both again"
         )
     return offsets
-
-
-def _info(values: Mapping[str, Any]) -> Info:
-    values = dict(values)
-    found = values.pop("format")
-    if found not in _READABLE:
-        raise DataError(f"format {found}, this program reads {' and '.join(map(str, _READABLE))}")
-    splits = {
-        name: Split(split["name"], tuple(_shard(shard) for shard in split["shards"]))
-        for name, split in values["splits"].items()
-    }
-    return Info(**(values | {"splits": splits, "labels": tuple(values["labels"])}))
-
-
-def _shard(values: dict[str, Any]) -> Shard:
-    return Shard(**({"with_pictures": values["clips"], "with_boxes": 0} | values))
-
-
-def _write_records(
-    temporary: pathlib.Path, path: pathlib.Path, clips: Iterable[record.Clip]
-) -> tuple[list[int], dict[str, int]]:
-    import tensorflow as tf  # takes seconds, and reading records does not need it
-
-    offsets, position = [], 0
-    counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
-    try:
-        with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
-            for clip in clips:
-                payload = record.encode(clip)
-                writer.write(payload)
-                offsets.append(position)
-                position += len(payload) + FRAMING
-                counts["with_pictures"] += bool(clip.frames)
-                counts["with_sound"] += record.has_sound(clip)
-                counts["with_boxes"] += bool(clip.boxes)
-    except tf.errors.OpError as error:  # how TensorFlow reports a full disk
-        raise OSError(f"cannot write {path}: {error.message.rpartition('; ')[2]}") from error
-    return offsets, counts
 
 
 def plausible(offsets: np.ndarray, size: int) -> bool:

@@ -64,23 +64,30 @@ def random_window(
 ) -> Windows:
     """The one view (v = 1) that a training example sees."""
     video, audio = kinds(modalities)
+    sound = None
+    if audio is not None:
+        sound = order.integer(key, _last_sound_start(clock, audio, sampling), (1,))
     if video is None:
-        last = (_last_cyclic if sampling == CYCLIC else _last_start)(clock, audio)
-        return Windows(None, order.integer(key, last, (1,)))
-    pick = {
-        "dense": _dense_random,
-        CYCLIC: _cyclic_random,
-        "dense_linspace": _linspace_random,
-        "uniform": _uniform_random,
-        "uniform_floor": _floor_random,
-    }[sampling]
-    frames = pick(clock, video, key)
-    if audio is None:
-        return Windows(frames, None)
-    if sampling == CYCLIC:
-        return Windows(frames, _proportional(frames, clock))
-    alone = order.integer(key, _last_start(clock, audio), (1,))
-    return Windows(frames, _aligned(frames, clock, audio, alone))
+        return Windows(None, sound)
+    if sampling in ("dense", CYCLIC):
+        last = _last_start(clock, video)
+        if sampling == CYCLIC:
+            reach = tf.math.ceil((video.frames - 1) * _step(clock, video) - _ROUNDING)
+            last = tf.maximum(clock.frames - 1 - tf.cast(reach, tf.int32), 0)
+        frames = _dense(clock, video, order.integer(key, last, (1,)), cyclic=sampling == CYCLIC)
+    else:
+        pick = {
+            "dense_linspace": _linspace_random,
+            "uniform": _uniform_random,
+            "uniform_floor": _floor_random,
+        }[sampling]
+        frames = pick(clock, video, key)
+    if audio is not None and sampling == CYCLIC:
+        # The sample at the same share of the sound as the first frame is of the pictures.
+        total = tf.cast(tf.maximum(clock.frames, 1), tf.float32)
+        place = tf.cast(frames[:, 0], tf.float32) / total * tf.cast(clock.samples, tf.float32)
+        return Windows(frames, tf.cast(tf.round(place), tf.int32))
+    return Windows(frames, _aligned(frames, clock, audio, sound))
 
 
 def test_windows(
@@ -88,17 +95,19 @@ def test_windows(
 ) -> Windows:
     """`views` views that cover a clip evenly; a single one is the middle."""
     video, audio = kinds(modalities)
+    sound = None
+    if audio is not None:
+        sound = _even(_last_sound_start(clock, audio, sampling), views)
     if video is None:
-        last = (_last_cyclic if sampling == CYCLIC else _last_start)(clock, audio)
-        return Windows(None, _even(last, views))
-    if sampling == CYCLIC:
-        sound = None if audio is None else _even(_last_cyclic(clock, audio), views)
-        return Windows(_cyclic_even(clock, video, views), sound)
-    pick = _uniform_even if sampling.startswith("uniform") else _dense_even
-    frames = pick(clock, video, views)
-    if audio is None:
-        return Windows(frames, None)
-    return Windows(frames, _aligned(frames, clock, audio, _even(_last_start(clock, audio), views)))
+        return Windows(None, sound)
+    if sampling.startswith("uniform"):
+        shares = tf.constant([0.5] if views == 1 else [v / views for v in range(views)])
+        position = tf.range(video.frames, dtype=tf.float32) + shares[:, None]
+        frames = tf.minimum(_segments(clock, video, position), clock.frames - 1)
+    else:
+        starts = _even(_last_start(clock, video), views)
+        frames = _dense(clock, video, starts, cyclic=sampling == CYCLIC)
+    return Windows(frames, sound if sampling == CYCLIC else _aligned(frames, clock, audio, sound))
 
 
 def kinds(
@@ -146,36 +155,15 @@ def _not_empty(sound: tf.Tensor) -> tf.Tensor:
     return tf.pad(sound, [[0, missing]] + [[0, 0]] * (sound.shape.rank - 1))
 
 
-def _dense_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
-    return _dense(clock, video, order.integer(key, _last_dense_start(clock, video), (1,)))
-
-
-def _dense_even(clock: Clock, video: modality_lib.Video, views: int) -> tf.Tensor:
-    return _dense(clock, video, _even(_last_dense_start(clock, video), views))
-
-
-def _dense(clock: Clock, video: modality_lib.Video, starts: tf.Tensor) -> tf.Tensor:
-    return tf.minimum(starts[:, None] + _steps(clock, video), clock.frames - 1)
-
-
-def _steps(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
-    """Frames from the first sampled one to each, int32 [f]."""
+def _dense(
+    clock: Clock, video: modality_lib.Video, starts: tf.Tensor, *, cyclic: bool
+) -> tf.Tensor:
+    """Frames int32 [v, f] a step apart; behind the last one it stays, or the clip begins again."""
     steps = tf.range(video.frames, dtype=tf.float32) * _step(clock, video)
-    return tf.cast(tf.floor(steps + _ROUNDING), tf.int32)
-
-
-def _cyclic_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
-    reach = tf.math.ceil((video.frames - 1) * _step(clock, video) - _ROUNDING)
-    last = tf.maximum(clock.frames - 1 - tf.cast(reach, tf.int32), 0)
-    return _cyclic(clock, video, order.integer(key, last, (1,)))
-
-
-def _cyclic_even(clock: Clock, video: modality_lib.Video, views: int) -> tf.Tensor:
-    return _cyclic(clock, video, _even(_last_dense_start(clock, video), views))
-
-
-def _cyclic(clock: Clock, video: modality_lib.Video, starts: tf.Tensor) -> tf.Tensor:
-    return tf.math.floormod(starts[:, None] + _steps(clock, video), tf.maximum(clock.frames, 1))
+    frames = starts[:, None] + tf.cast(tf.floor(steps + _ROUNDING), tf.int32)
+    if cyclic:
+        return tf.math.floormod(frames, tf.maximum(clock.frames, 1))
+    return tf.minimum(frames, clock.frames - 1)
 
 
 def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
@@ -187,7 +175,7 @@ def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) ->
     last = tf.cast(tf.math.ceil(span - _ROUNDING), tf.int32) - 1
     indices = tf.minimum(tf.cast(tf.floor(reached + _ROUNDING), tf.int32), last)
     # The span never ends with the clip, unless it is all of it.
-    latest = tf.maximum(_last_dense_start(clock, video) - 1, 0)
+    latest = tf.maximum(_last_start(clock, video) - 1, 0)
     return order.integer(key, latest, (1,))[:, None] + indices
 
 
@@ -205,12 +193,6 @@ def _floor_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf
     return (tf.range(video.frames) * length + offsets)[None]
 
 
-def _uniform_even(clock: Clock, video: modality_lib.Video, views: int) -> tf.Tensor:
-    shares = tf.constant([0.5] if views == 1 else [v / views for v in range(views)])
-    position = tf.range(video.frames, dtype=tf.float32) + shares[:, None]
-    return tf.minimum(_segments(clock, video, position), clock.frames - 1)
-
-
 def _segments(clock: Clock, video: modality_lib.Video, position: tf.Tensor) -> tf.Tensor:
     """Frame index at `position`, measured in segments from the start of the clip."""
     frames = tf.cast(clock.frames, tf.float32)
@@ -222,47 +204,39 @@ def _step(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
     return clock.fps * (video.stride / video.fps)
 
 
-def _last_dense_start(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
+def _last_start(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
+    """Latest first frame whose span still lies inside the clip; 0 if the clip is no longer."""
     span = tf.math.ceil(video.frames * _step(clock, video) - _ROUNDING)
     return tf.maximum(clock.frames - tf.cast(span, tf.int32), 0)
 
 
+def _last_sound_start(clock: Clock, audio: modality_lib.Audio, sampling: str) -> tf.Tensor:
+    """Latest start of a window inside the clip, cyclic ones inside the sound; 0 if it is longer."""
+    end = clock.samples
+    if sampling != CYCLIC:
+        end = tf.maximum(tf.cast(tf.round(clock.duration * clock.rate), tf.int32), end)
+    return tf.maximum(end - length(audio, clock.rate), 0)
+
+
 def _aligned(
-    frames_vf: tf.Tensor, clock: Clock, audio: modality_lib.Audio, alone: tf.Tensor
-) -> tf.Tensor:
+    frames_vf: tf.Tensor,
+    clock: Clock,
+    audio: modality_lib.Audio | None,
+    alone: tf.Tensor | None,
+) -> tf.Tensor | None:
     """Start of the sound window centred on the time that the sampled frames are shown.
 
     A clip without frames has its sound window where it would be `alone`.
     """
+    if audio is None:
+        return None
     shown = tf.cast(frames_vf[:, 0] + frames_vf[:, -1] + 1, tf.float32) / clock.fps
     middle = tf.cast(tf.round(shown * (clock.rate / 2)), tf.int32)
     start = middle - length(audio, clock.rate) // 2
-    return tf.where(clock.frames > 0, tf.clip_by_value(start, 0, _last_start(clock, audio)), alone)
-
-
-def _proportional(frames_vf: tf.Tensor, clock: Clock) -> tf.Tensor:
-    """The sample at the same share of the sound as the first frame is of the pictures."""
-    share = tf.cast(frames_vf[:, 0], tf.float32) / tf.cast(tf.maximum(clock.frames, 1), tf.float32)
-    return tf.cast(tf.round(share * tf.cast(clock.samples, tf.float32)), tf.int32)
-
-
-def _last_cyclic(clock: Clock, audio: modality_lib.Audio | None) -> tf.Tensor:
-    """Latest start that keeps the window inside the sound; 0 if it is no longer than that."""
-    if audio is None:
-        raise ValueError("modalities is empty; expected video, audio or both")
-    return tf.maximum(clock.samples - length(audio, clock.rate), 0)
-
-
-def _last_start(clock: Clock, audio: modality_lib.Audio | None) -> tf.Tensor:
-    """Latest start that keeps the window inside the clip; 0 if the clip is no longer than it."""
-    if audio is None:
-        raise ValueError("modalities is empty; expected video, audio or both")
-    end = tf.cast(tf.round(clock.duration * clock.rate), tf.int32)
-    return tf.maximum(tf.maximum(end, clock.samples) - length(audio, clock.rate), 0)
+    inside = tf.clip_by_value(start, 0, _last_sound_start(clock, audio, ""))
+    return tf.where(clock.frames > 0, inside, alone)
 
 
 def _even(last: tf.Tensor, views: int) -> tf.Tensor:
     """`views` integers int32 [v] evenly spaced over [0, last]; a single one is the middle."""
-    if views == 1:
-        return last[None] // 2
-    return tf.range(views) * last // (views - 1)
+    return last[None] // 2 if views == 1 else tf.range(views) * last // (views - 1)

@@ -92,7 +92,10 @@ def whole_views(frames: tf.Tensor, views: int, short_side: int, size: int) -> li
     """
 
     def cut(frame: tf.Tensor) -> list[tf.Tensor]:
-        picture = _resize_whole(tf.io.decode_jpeg(frame, channels=3), short_side)
+        whole = tf.io.decode_jpeg(frame, channels=3)
+        height, width = tf.unstack(tf.shape(whole)[:2])
+        shape = tf.stack([height, width]) * short_side // tf.minimum(height, width)
+        picture = tf.cast(tf.image.resize(whole, shape, "bilinear"), tf.uint8)
         tall, wide = tf.unstack(tf.shape(picture)[:2] - size)
         corners = _corners(tall, wide, views)
         return [picture[y : y + size, x : x + size] for y, x in corners]
@@ -121,7 +124,8 @@ def _decode(
         picture = _decoded(frame, region, ratio)
         if len(boxes) == 1:
             return [_resize(picture, (size, size))]
-        return [_resize(_cut(picture, box // ratio), (size, size)) for box in boxes]
+        corners = [tf.unstack(box // ratio) for box in boxes]
+        return [_resize(picture[y : y + h, x : x + w], (size, size)) for y, x, h, w in corners]
 
     spec = [tf.TensorSpec([size, size, 3], tf.uint8)] * len(boxes)
     return tf.map_fn(cut, frames, fn_output_signature=spec)
@@ -156,10 +160,6 @@ def _decoded(frame: tf.Tensor, region: tf.Tensor, ratio: int) -> tf.Tensor:
     )
 
 
-def _cut(picture: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    return picture[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
-
-
 def _corners(tall: tf.Tensor, wide: tf.Tensor, views: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Corners (y, x) of squares along the side with more free room, central along the other."""
     centre = (tall // 2, wide // 2)
@@ -170,12 +170,6 @@ def _corners(tall: tf.Tensor, wide: tf.Tensor, views: int) -> list[tuple[tf.Tens
         (tf.where(tall > wide, y, centre[0]), tf.where(tall > wide, centre[1], x))
         for y, x in shares
     ]
-
-
-def _resize_whole(picture: tf.Tensor, short_side: int) -> tf.Tensor:
-    height, width = tf.unstack(tf.shape(picture)[:2])
-    shape = tf.stack([height, width]) * short_side // tf.minimum(height, width)
-    return tf.cast(tf.image.resize(picture, shape, "bilinear"), tf.uint8)
 
 
 def _resize(picture: tf.Tensor, shape: tuple[int, int] | tf.Tensor) -> tf.Tensor:
@@ -197,21 +191,15 @@ def _random_resized(
     h = tf.cast(tf.round(tf.sqrt(areas / aspects)), tf.int32)
     w = tf.cast(tf.round(tf.sqrt(areas * aspects)), tf.int32)
     fits = (h >= 1) & (h <= height) & (w >= 1) & (w <= width)
-    centre_h, centre_w = _widest(height, width, low, high)
+    # The largest (h, w) whose aspect w / h lies in [low, high].
+    full_h, full_w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    centre_h = tf.cast(tf.round(tf.minimum(full_h, full_w / low)), tf.int32)
+    centre_w = tf.cast(tf.round(tf.minimum(full_w, full_h * high)), tf.int32)
+    centre_h, centre_w = tf.maximum(centre_h, 1), tf.maximum(centre_w, 1)
     chosen = tf.argmax(tf.cast(tf.concat([fits, [True]], 0), tf.int32))
     h, w = tf.concat([h, [centre_h]], 0)[chosen], tf.concat([w, [centre_w]], 0)[chosen]
     centre = tf.stack([(height - centre_h) // 2, (width - centre_w) // 2, h, w])
     return tf.where(chosen == _TRIES, centre, _place(height, width, h, w, order.fold(key, 2)))
-
-
-def _widest(
-    height: tf.Tensor, width: tf.Tensor, low: float, high: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Largest (h, w) whose aspect w / h lies in [low, high]."""
-    full_h, full_w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    h = tf.cast(tf.round(tf.minimum(full_h, full_w / low)), tf.int32)
-    w = tf.cast(tf.round(tf.minimum(full_w, full_h * high)), tf.int32)
-    return tf.maximum(h, 1), tf.maximum(w, 1)
 
 
 def multi_scale_boxes(height: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tensor:

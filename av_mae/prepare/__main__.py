@@ -19,6 +19,7 @@ from absl import app, flags
 
 from av_mae.input import cores, storage, whole
 from av_mae.prepare import datasets
+from av_mae.prepare.lists.listing import VAL_SHARE
 from av_mae.prepare.media import container
 from av_mae.prepare.shards import assignment, build, cache, report
 from av_mae.prepare.shards.settings import Settings
@@ -54,7 +55,7 @@ _VAL_SHARE = flags.DEFINE_float(
     "val_share",
     None,
     "folder, csv: share of the clips for validation where the source has no splits; default "
-    f"{datasets.VAL_SHARE}.",
+    f"{VAL_SHARE}.",
 )
 _FPS = flags.DEFINE_float("fps", 12.5, "Frames a second in the records.")
 _SHORT_SIDE = flags.DEFINE_integer(
@@ -177,8 +178,8 @@ def _request(out: str, name: str) -> tuple[datasets.Listing, Settings, Sequence[
         workers=_WORKERS.value or cores.count(),
     )
     listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
-    for doubt in listing.doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
+    for warning in listing.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     untrained = assignment.untrained(listing.entries)
     if untrained:
         print(

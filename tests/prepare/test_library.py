@@ -57,7 +57,7 @@ def test_what_lies_beside_the_media_is_no_clip(tmp_path):
     (tmp_path / "b.jpg").touch()
     wanted = library.Wanted(datasets.Entry("b", "", "", "train"), ("b",))
     assert library.Library(tmp_path).find(wanted) is None
-    assert library.Library(tmp_path, pictures=True).find(wanted).source == "b.jpg"
+    assert "b.jpg" in map(str, library.media(tmp_path, pictures=True))
 
 
 def test_replacements_of_damaged_files_come_first(tmp_path):
@@ -68,9 +68,11 @@ def test_replacements_of_damaged_files_come_first(tmp_path):
 
 def test_files_of_one_name_are_spoken_of_where_the_name_is_asked_for(tmp_path):
     names = ("x/a_30.mp4", "y/a_30.mp4", "x/b.mp4", "y/b.wav", "x/c_30.mp4", "y/c_30.mp4")
-    (doubt,) = files(tmp_path, *names).listing([piece("a"), piece("b")]).doubts
-    assert "for 1 clips" in doubt and "x/a_30.mp4 and not y/a_30.mp4" in doubt
-    assert files(tmp_path / "z", "x/b.mp4", "y/b.wav").listing([piece("b")]).doubts == ()
+    found = files(tmp_path, *names).listing([piece("a"), piece("b")], labels=["a"])
+    (warning,) = found.warnings
+    assert "for 1 clips" in warning and "x/a_30.mp4 and not y/a_30.mp4" in warning
+    found = files(tmp_path / "z", "x/b.mp4", "y/b.wav").listing([piece("b")], labels=["a"])
+    assert found.warnings == ()
 
 
 def test_missing_clips_are_refused_one_by_one_and_all_are_counted(tmp_path):
@@ -90,6 +92,6 @@ def test_where_nothing_is_found_it_is_said_what_was_looked_for_and_what_is_there
     looked_for = "the first would be 'a' .the whole video. or 'a_000030_000040'"
     there = "What lies there: 'videos/00001.mp4'"
     with pytest.raises(ValueError, match=f"(?i)none of the 2 listed.*{looked_for}.*{there}"):
-        files(tmp_path, "videos/00001.mp4").listing([piece("a"), piece("b")])
+        files(tmp_path, "videos/00001.mp4").listing([piece("a"), piece("b")], labels=["a"])
     with pytest.raises(ValueError, match="name no clip"):
-        library.Library(tmp_path).listing([])
+        library.Library(tmp_path).listing([], labels=[])

@@ -1,4 +1,4 @@
-"""What is wrong with records: each kind by name, how often, some examples, and what to do."""
+"""What is wrong with records: kinds of findings by name, with what to do, and their counts."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -51,12 +51,12 @@ WARNINGS = {
 }
 
 # Examples kept of a kind.
-MOST = 8
+_MOST = 8
 
 
 @dataclasses.dataclass
-class Kind:
-    """One kind of finding: how many there are, and the first of them in words."""
+class Finding:
+    """What was found of one kind: how often, and the first examples in words."""
 
     count: int = 0
     examples: list[str] = dataclasses.field(default_factory=list)
@@ -66,24 +66,24 @@ class Findings:
     """Counts findings by kind; keeps few examples, so that its size is bounded."""
 
     def __init__(self) -> None:
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, Finding] = {}
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
         assert kind in PROBLEMS or kind in WARNINGS, kind
-        found = self.kinds.setdefault(kind, Kind())
-        found.count += count
-        if len(found.examples) < MOST:
-            found.examples.append(example)
+        self._add(kind, count, [example])
 
     def merge(self, other: "Findings") -> None:
         for kind, more in other.kinds.items():
-            found = self.kinds.setdefault(kind, Kind())
-            found.count += more.count
-            found.examples += more.examples[: MOST - len(found.examples)]
+            self._add(kind, more.count, more.examples)
 
-    def problems(self) -> Iterator[tuple[str, Kind]]:
-        """(name, what was found) of what fails the check, in the order of the list above."""
+    def _add(self, kind: str, count: int, examples: list[str]) -> None:
+        found = self.kinds.setdefault(kind, Finding())
+        found.count += count
+        found.examples += examples[: _MOST - len(found.examples)]
+
+    def problems(self) -> Iterator[tuple[str, Finding]]:
+        """(kind, finding) of what fails the check, in the order of PROBLEMS."""
         return ((kind, self.kinds[kind]) for kind in PROBLEMS if kind in self.kinds)
 
-    def warnings(self) -> Iterator[tuple[str, Kind]]:
+    def warnings(self) -> Iterator[tuple[str, Finding]]:
         return ((kind, self.kinds[kind]) for kind in WARNINGS if kind in self.kinds)

@@ -1,33 +1,35 @@
-"""What is strange about clips that can be read, and how counts compare with what was expected."""
+"""What may be wrong with clips that can be read: values, labels, counts, and duplicates."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from av_mae.input import records
 from av_mae.prepare.check import findings as findings_lib
-from av_mae.prepare.check import reading
+from av_mae.prepare.check import measure, read
 
 # Seconds that sound and pictures may end, or begin, apart.
 _APART = 0.5
 _QUIET = -60.0
 _CLIPPED = 0.01
-# Clips named of a kind and split.
+# Two parts of a file are one clip if they share more than this fraction of the shorter one.
+_OVERLAP = 0.5
+# Clips named in one example.
 _NAMED = 3
+# Odd, so that multiplying by it loses nothing.
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def judge(
     info: records.Info,
-    splits: Sequence[reading.Split],
-    rejected: int | None,
-    partial: int | None,
+    splits: Sequence[read.Contents],
+    rejections: Mapping[str, int | None],
     found: findings_lib.Findings,
 ) -> None:
     """Adds to `found` what may be wrong.
 
     Args:
-        rejected, partial: rows of rejected.csv and partial.csv; None without the file.
+        rejections: number of rows of rejected.csv and partial.csv; None without the file.
     """
     if not splits:
         found.add("empty split", "there is no split at all")
@@ -37,62 +39,7 @@ def judge(
             found.add("empty split", split.name)
         if info.labels and split.unlabelled:
             found.add("no label", f"{split.name}: {split.unlabelled:,} clips", split.unlabelled)
-    _check_labels(info, splits, found)
-    _check_counts(info, splits, {"rejected": rejected, "partial": partial}, found)
 
-
-def sound_seconds(rows: np.ndarray) -> np.ndarray:
-    """Length of each clip's sound."""
-    return rows["samples"] / records.SAMPLE_RATE
-
-
-def picture_seconds(rows: np.ndarray) -> np.ndarray:
-    """How long each clip's frames are shown."""
-    return rows["frames"] / np.maximum(rows["fps"], 1e-6)
-
-
-def _check_clips(info: records.Info, split: reading.Split, found: findings_lib.Findings) -> None:
-    rows = split.rows
-    heard, moving = rows["samples"] > 0, rows["frames"] > 1
-    longer = np.where(heard & moving, sound_seconds(rows) - picture_seconds(rows), 0)
-    silent = heard & np.isneginf(rows["peak"])
-    strange = {
-        "other frame rate": moving & (np.abs(rows["fps"] - info.fps) > 1e-3),
-        "larger than asked": np.minimum(rows["height"], rows["width"]) > info.short_side + 1,
-        "sound shorter than pictures": longer < -_APART,
-        "sound longer than pictures": longer > _APART,
-        "late sound": heard & ~silent & (rows["before"] > _APART),
-        "digital silence": silent,
-        "very quiet": heard & ~silent & (rows["rms"] < _QUIET),
-        "clipped sound": heard & (rows["clipped"] > _CLIPPED),
-        "still pictures": rows["still"],
-    }
-    for kind, where in strange.items():
-        places = np.flatnonzero(where)
-        if len(places):
-            amounts = [_amount(kind, rows[i], float(longer[i])) for i in places[:_NAMED]]
-            named = [f"{split.ids[i]!r}{of}" for i, of in zip(places, amounts, strict=False)]
-            more = f" and {len(places) - len(named):,} more" if len(places) > len(named) else ""
-            found.add(kind, f"{split.name}: {', '.join(named)}{more}", len(places))
-
-
-def _amount(kind: str, row: Any, longer: float) -> str:
-    """The number that makes a clip strange, in brackets."""
-    amounts = {
-        "other frame rate": f"{row['fps']:g} a second",
-        "larger than asked": f"{row['width']} x {row['height']}",
-        "sound shorter than pictures": f"by {-longer:.1f} s",
-        "sound longer than pictures": f"by {longer:.1f} s",
-        "late sound": f"{row['before']:.1f} s",
-        "very quiet": f"{row['rms']:.0f} dBFS",
-        "clipped sound": f"{row['clipped']:.1%}",
-    }
-    return f" ({amounts[kind]})" if kind in amounts else ""
-
-
-def _check_labels(
-    info: records.Info, splits: Sequence[reading.Split], found: findings_lib.Findings
-) -> None:
     trained = next((split.labels for split in splits if split.name == "train"), None)
     counts = sum((split.labels for split in splits), np.zeros(len(info.labels), np.int64))
     for index, name in enumerate(info.labels):
@@ -101,13 +48,50 @@ def _check_labels(
         elif trained is not None and trained.any() and not trained[index]:
             found.add("label without training clips", f"{name!r}, {counts[index]:,} in others")
 
+    _check_counts(info, splits, rejections, found)
+    if splits:
+        _find_duplicates(_Clips(splits), found)
+
+
+def _check_clips(info: records.Info, split: read.Contents, found: findings_lib.Findings) -> None:
+    rows = split.rows
+    heard, moving = rows["samples"] > 0, rows["frames"] > 1
+    longer = np.where(heard & moving, measure.sound_excess(rows), 0)
+    silent = heard & np.isneginf(rows["peak"])
+    late = heard & ~silent & (rows["before"] > _APART)
+    quiet = heard & ~silent & (rows["rms"] < _QUIET)
+    large = np.minimum(rows["height"], rows["width"]) > info.short_side + 1
+    other_rate = moving & (np.abs(rows["fps"] - info.fps) > 1e-3)
+    # Which clips are strange, and the number that makes clip i so.
+    strange = {
+        "other frame rate": (other_rate, lambda i: f" ({rows['fps'][i]:g} a second)"),
+        "larger than asked": (large, lambda i: f" ({rows['width'][i]} x {rows['height'][i]})"),
+        "sound shorter than pictures": (longer < -_APART, lambda i: f" (by {-longer[i]:.1f} s)"),
+        "sound longer than pictures": (longer > _APART, lambda i: f" (by {longer[i]:.1f} s)"),
+        "late sound": (late, lambda i: f" ({rows['before'][i]:.1f} s)"),
+        "digital silence": (silent, lambda i: ""),
+        "very quiet": (quiet, lambda i: f" ({rows['rms'][i]:.0f} dBFS)"),
+        "clipped sound": (
+            heard & (rows["clipped"] > _CLIPPED),
+            lambda i: f" ({rows['clipped'][i]:.1%})",
+        ),
+        "still pictures": (rows["still"], lambda i: ""),
+    }
+    for kind, (where, amount) in strange.items():
+        places = np.flatnonzero(where)
+        if len(places):
+            named = ", ".join(f"{split.ids[i]!r}{amount(i)}" for i in places[:_NAMED])
+            more = f" and {len(places) - _NAMED:,} more" if len(places) > _NAMED else ""
+            found.add(kind, f"{split.name}: {named}{more}", len(places))
+
 
 def _check_counts(
     info: records.Info,
-    splits: Sequence[reading.Split],
-    listed: dict[str, int | None],
+    splits: Sequence[read.Contents],
+    rejections: Mapping[str, int | None],
     found: findings_lib.Findings,
 ) -> None:
+    """Compares with the official lists, and with what the preparation counted."""
     rows = {split.name: split.rows for split in splits}
     lists = info.counts.get("listed", {})
     for name, expected in lists.items():
@@ -118,13 +102,93 @@ def _check_counts(
     published, in_lists = info.counts.get("published"), sum(lists.values())
     if published is not None and in_lists != published:
         found.add("other lists", f"{in_lists:,} clips listed, {published:,} published")
-    real: dict[str, int | None] = dict(listed)
-    real["without_sound"] = sum(int((r["samples"] == 0).sum()) for r in rows.values())
-    for name, value in real.items():
-        told = info.counts.get(name)
-        if told is not None and value is None:
+
+    without_sound = sum(int((of["samples"] == 0).sum()) for of in rows.values())
+    for name, value in {**rejections, "without_sound": without_sound}.items():
+        counted = info.counts.get(name)
+        if counted is not None and value is None:
             found.add("not as counted", f"{name}.csv is missing")
-        elif told is not None and value != told:
-            found.add(
-                "not as counted", f"{name}: {value:,} found, {records.INFO_FILE} says {told:,}"
-            )
+        elif counted is not None and value != counted:
+            what = f"{name}: {value:,} found, {records.INFO_FILE} says {counted:,}"
+            found.add("not as counted", what)
+
+
+class _Clips:
+    """The clips of all splits in one table.
+
+    Attributes:
+        rows: `[clips]` of `measure.COLUMNS`.
+        content: digest of pictures and sound `[clips]`.
+        split: index of the split `[clips]`.
+    """
+
+    def __init__(self, splits: Sequence[read.Contents]) -> None:
+        self.rows = np.concatenate([split.rows for split in splits])
+        self.content = self.rows["pictures"] * _MIX + self.rows["sound"]
+        self.split = np.repeat(np.arange(len(splits)), [len(split.rows) for split in splits])
+        self._ids = [id for split in splits for id in split.ids]
+        self._names = [split.name for split in splits]
+
+    def in_two_splits(self, group: np.ndarray) -> bool:
+        return len(set(self.split[group].tolist())) > 1
+
+    def named(self, group: np.ndarray) -> str:
+        """Ids with their splits, one of each split first."""
+        first = _first_of_each(group, self.split)
+        order = [*first.tolist(), *(i for i in group.tolist() if i not in set(first.tolist()))]
+        shown = [f"{self._ids[i]!r} ({self._names[self.split[i]]})" for i in order[:_NAMED]]
+        more = [f"{len(order) - len(shown):,} more"] if len(order) > len(shown) else []
+        return " and ".join([*shown, *more])
+
+
+def _find_duplicates(clips: _Clips, found: findings_lib.Findings) -> None:
+    """Clips that occur twice by id, by content, by source, and by looks."""
+    rows, content = clips.rows, clips.content
+    for group in _equal(rows["id"]):
+        found.add("id twice", clips.named(group), len(group) - 1)
+    pictures, sound = rows["pictures"], rows["sound"]
+    for across, within, key, other in (
+        ("clip in two splits", "same clip twice in a split", content, np.arange(len(rows))),
+        ("same pictures in two splits", "same pictures twice in a split", pictures, content),
+        ("same sound in two splits", "same sound twice in a split", sound, content),
+        ("look-alikes in two splits", "look-alikes in a split", rows["look"], pictures),
+    ):
+        for group in _equal(key):
+            several = _first_of_each(group, other)  # the others are reported already
+            if len(several) > 1:
+                kind = across if clips.in_two_splits(several) else within
+                found.add(kind, clips.named(several), len(several) - 1)
+    for group in _equal(rows["source"]):
+        if clips.in_two_splits(group):
+            _check_same_source(clips, group, found)
+
+
+def _check_same_source(clips: _Clips, group: np.ndarray, found: findings_lib.Findings) -> None:
+    """Parts of one file in several splits: overlapping parts are one clip, others are not."""
+    rows, content = clips.rows, clips.content
+    group = group[np.argsort(rows["start"][group], kind="stable")]
+    starts, lengths = rows["start"][group], rows["duration"][group]
+    shared = np.minimum(starts[:-1] + lengths[:-1], starts[1:] + lengths[1:]) - starts[1:]
+    same = shared > _OVERLAP * np.minimum(lengths[:-1], lengths[1:])
+    same &= clips.split[group[:-1]] != clips.split[group[1:]]
+    same &= content[group[:-1]] != content[group[1:]]
+    for i in np.flatnonzero(same):
+        found.add("clip in two splits", clips.named(group[i : i + 2]))
+    if not same.any() and len(set(content[group].tolist())) > 1:
+        found.add("source in two splits", clips.named(group))
+
+
+def _equal(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of each two or more that have the same key; 0 equals nothing."""
+    order = np.argsort(keys, kind="stable")
+    order = order[keys[order] != 0]
+    edges = np.flatnonzero(np.diff(keys[order])) + 1
+    bounds = np.concatenate([[0], edges, [len(order)]])
+    for i in np.flatnonzero(np.diff(bounds) > 1):
+        yield order[bounds[i] : bounds[i + 1]]
+
+
+def _first_of_each(group: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """The first of those of a group that have the same value of another key."""
+    _, first = np.unique(key[group], return_index=True)
+    return group[np.sort(first)]

@@ -1,9 +1,8 @@
-"""What one record shows: length, size, loudness, digests of its content, and what is wrong."""
+"""Measures one record: length, size, loudness, digests of its content, and what is wrong."""
 
 import hashlib
 import io
 import os
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -14,7 +13,7 @@ from av_mae.prepare.check import findings as findings_lib
 # One row a clip, about 90 bytes: what is kept of all clips at once.
 COLUMNS = np.dtype(
     [
-        ("id", "u8"),  # digests, to find what is there twice; 0 = nothing to compare
+        ("id", "u8"),  # digests, to find duplicates; 0 = nothing to compare
         ("source", "u8"),
         ("pictures", "u8"),
         ("sound", "u8"),
@@ -37,7 +36,7 @@ COLUMNS = np.dtype(
 
 # Where in a clip the frames are taken that are decoded and compared with those of other clips.
 _MOMENTS = (1 / 6, 1 / 2, 5 / 6)
-# A picture with fewer falling or fewer rising places than this is nearly flat, and is like any.
+# A picture with fewer rising or falling places than this is nearly flat, and looks like any.
 _LEAST_CHANGES = 8
 _FULL_SCALE = 32767
 
@@ -51,41 +50,42 @@ def row(
         labels: number of label names of the data set.
         every_frame: decode all pictures, not three.
     """
-    values = np.zeros((), COLUMNS)
-    values["id"], values["source"] = digest(clip.id.encode()), digest(os.fsencode(clip.source))
-    values["start"], values["duration"] = clip.start, clip.duration
-    values["fps"], values["height"], values["width"] = clip.fps, clip.height, clip.width
-    _check_facts(clip, labels, found)
-    _sound(values, clip.audio)
-    values["frames"], values["boxes"] = len(clip.frames), len(clip.boxes)
-    if clip.frames:
-        values["still"] = len(clip.frames) > 1 and len(set(clip.frames)) == 1
-        _check_headers(clip, found)
-        values["look"] = _look(clip, every_frame, found)
-        # Black pictures are equal by nature.
-        values["pictures"] = digest(*clip.frames) if values["look"] else 0
-    return values
-
-
-def digest(*parts: bytes) -> int:
-    """64 bits of a hash, never 0."""
-    state = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        state.update(part)
-    return int.from_bytes(state.digest(), "little") or 1
-
-
-def _check_facts(clip: record.Clip, labels: int, found: findings_lib.Findings) -> None:
     named = (*clip.labels, *(box.label for box in clip.boxes))
     unknown = [label for label in named if not 0 <= label < labels]
     if unknown:
         found.add("unknown label", f"clip {clip.id!r}: label {unknown[0]}, there are {labels}")
     if not clip.frames and not record.has_sound(clip):
         found.add("impossible clip", f"clip {clip.id!r} has neither pictures nor sound")
-    if not (clip.fps > 0 and np.isfinite(clip.fps)):
-        found.add("impossible clip", f"clip {clip.id!r}: {clip.fps} frames a second")
-    if not (clip.duration > 0 and np.isfinite(clip.duration)):
-        found.add("impossible clip", f"clip {clip.id!r}: {clip.duration} seconds long")
+    for value, unit in ((clip.fps, "frames a second"), (clip.duration, "seconds long")):
+        if not (value > 0 and np.isfinite(value)):
+            found.add("impossible clip", f"clip {clip.id!r}: {value} {unit}")
+
+    values = np.zeros((), COLUMNS)
+    values["id"], values["source"] = _digest(clip.id.encode()), _digest(os.fsencode(clip.source))
+    values["start"], values["duration"] = clip.start, clip.duration
+    values["fps"], values["height"], values["width"] = clip.fps, clip.height, clip.width
+    values["frames"], values["boxes"] = len(clip.frames), len(clip.boxes)
+    _sound(values, clip.audio)
+    if clip.frames:
+        values["still"] = len(clip.frames) > 1 and len(set(clip.frames)) == 1
+        _check_headers(clip, found)
+        values["look"] = _look(clip, every_frame, found)
+        # Black pictures are equal by nature.
+        values["pictures"] = _digest(*clip.frames) if values["look"] else 0
+    return values
+
+
+def sound_excess(rows: np.ndarray) -> np.ndarray:
+    """Seconds by which the sound of each clip is longer than its pictures."""
+    return rows["samples"] / records.SAMPLE_RATE - rows["frames"] / np.maximum(rows["fps"], 1e-6)
+
+
+def _digest(*parts: bytes) -> int:
+    """64 bits of a hash, never 0."""
+    state = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        state.update(part)
+    return int.from_bytes(state.digest(), "little") or 1
 
 
 def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
@@ -95,7 +95,7 @@ def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
     magnitude_s = np.abs(wave_s.astype(np.float32))
     loud = np.flatnonzero(wave_s)
     values["samples"] = len(wave_s)
-    values["sound"] = digest(wave_s.tobytes()) if len(loud) else 0
+    values["sound"] = _digest(wave_s.tobytes()) if len(loud) else 0
     with np.errstate(divide="ignore"):
         values["rms"] = 10 * np.log10(np.mean(np.square(magnitude_s)) / 32768**2)
         values["peak"] = 20 * np.log10(magnitude_s.max() / 32768)
@@ -104,7 +104,7 @@ def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
 
 
 def _check_headers(clip: record.Clip, found: findings_lib.Findings) -> None:
-    """Every picture is a JPEG of the size that the record says, and has an end."""
+    """Every picture is a complete JPEG of the size that the record says."""
     for number, frame in enumerate(clip.frames):
         where = f"clip {clip.id!r}, frame {number}"
         try:
@@ -123,7 +123,7 @@ def _check_headers(clip: record.Clip, found: findings_lib.Findings) -> None:
 
 
 def _look(clip: record.Clip, every_frame: bool, found: findings_lib.Findings) -> int:
-    """Digest of small picture hashes at three moments and of the length; 0 if nearly flat."""
+    """Digest of difference hashes at three moments and of the length; 0 if nearly flat."""
     moments = [min(int(m * len(clip.frames)), len(clip.frames) - 1) for m in _MOMENTS]
     hashes = []
     for number, frame in enumerate(clip.frames):
@@ -138,16 +138,10 @@ def _look(clip: record.Clip, every_frame: bool, found: findings_lib.Findings) ->
             found.add("broken picture", f"clip {clip.id!r}, frame {number}: {error}")
             return 0
         if number in moments:
-            hashes.append(difference_hash(picture))
-    changes = [sum(bits) for bits in hashes]
-    if any(min(count, 64 - count) < _LEAST_CHANGES for count in changes):
+            # Whether brightness rises from each cell of an 8 x 9 grid to its right neighbour.
+            grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
+            hashes.append(np.diff(np.asarray(grid, np.int16), axis=1) > 0)
+    rising = [np.count_nonzero(bits_88) for bits_88 in hashes]
+    if any(min(count, 64 - count) < _LEAST_CHANGES for count in rising):
         return 0
-    bits = np.packbits(np.array(hashes, bool)).tobytes()
-    return digest(bits, len(clip.frames).to_bytes(4, "little"))
-
-
-def difference_hash(picture: Image.Image) -> Sequence[bool]:
-    """64 bits: whether brightness rises from each cell of an 8 x 9 grid to its right neighbour."""
-    grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
-    cells_89 = np.asarray(grid, np.int16)
-    return (np.diff(cells_89, axis=1) > 0).ravel().tolist()
+    return _digest(np.packbits(hashes).tobytes(), len(clip.frames).to_bytes(4, "little"))

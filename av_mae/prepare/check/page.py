@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from av_mae.prepare.check import findings as findings_lib
-from av_mae.prepare.check import reading, result, shard
+from av_mae.prepare.check import read, result
 from av_mae.report import bars, history, markup, progress
 
 FILE = "check.html"
@@ -87,7 +87,7 @@ def _findings(outcome: result.Result, looks: str) -> str:
     return f'<div class="stack">{cards}</div>' if cards else ""
 
 
-def _finding(name: str, kind: findings_lib.Kind, meaning: str, looks: str) -> str:
+def _finding(name: str, kind: findings_lib.Finding, meaning: str, looks: str) -> str:
     examples = "".join(f"<li>{markup.escape(example)}</li>" for example in kind.examples)
     return (
         f'<div class="card finding {looks}"><h3>{kind.count:,} x {markup.escape(name)} '
@@ -115,7 +115,7 @@ def _samples(outcome: result.Result) -> str:
     return f'<div class="clips">{"".join(cards)}</div>' if cards else ""
 
 
-def _sample(outcome: result.Result, split: reading.Split, clip: shard.Shown) -> str:
+def _sample(outcome: result.Result, split: read.Contents, clip: read.Shown) -> str:
     pictures = "".join(
         f'<img src="{markup.data_uri(picture, "frame.jpg")}" alt="">' for picture in clip.pictures
     )
@@ -127,7 +127,7 @@ def _sample(outcome: result.Result, split: reading.Split, clip: shard.Shown) -> 
     return f'<article class="card">{row}{_wave(clip)}<p>{markup.escape(about)}</p></article>'
 
 
-def _wave(clip: shard.Shown) -> str:
+def _wave(clip: read.Shown) -> str:
     if clip.sound is None:
         return ""
     above = [f"{x},{50 - 49 * value:.1f}" for x, value in enumerate(clip.sound)]

@@ -1,21 +1,22 @@
 """The outcome of a check: what is in a data set, in numbers, and what is wrong with it."""
 
+import collections
 import csv
 import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from av_mae.input import records
-from av_mae.prepare.check import duplicates, judge, measure, reading
 from av_mae.prepare.check import findings as findings_lib
+from av_mae.prepare.check import judge, measure, read
 
 Rows = list[tuple[str, str, str]]
 
-# Pictures of these many sizes are told apart, the others counted together.
+# The most frequent picture sizes are counted one by one, the others together.
 _SIZES = 5
 
 
@@ -30,7 +31,7 @@ class Result:
 
     folder: pathlib.Path
     info: records.Info
-    splits: Sequence[reading.Split]
+    splits: Sequence[read.Contents]
     findings: findings_lib.Findings
     rejected: Rows | None
     partial: Rows | None
@@ -49,10 +50,6 @@ class Result:
     def bytes(self) -> int:
         return sum(shard.bytes for split in self.info.splits.values() for shard in split.shards)
 
-    def expected(self, split: str) -> int | None:
-        """Clips that the official lists name; None where there are no such lists."""
-        return self.info.counts.get("listed", {}).get(split)
-
 
 def check(folder: pathlib.Path, *, every_frame: bool = False, workers: int = 1) -> Result:
     """Reads a data set again, from its first byte to its last.
@@ -64,12 +61,18 @@ def check(folder: pathlib.Path, *, every_frame: bool = False, workers: int = 1) 
     begin = time.monotonic()
     info = records.Info.load(folder)
     found = findings_lib.Findings()
-    splits = reading.read(folder, info, found, every_frame=every_frame, workers=workers)
-    rejected, partial = (_csv(folder / f"{name}.csv") for name in ("rejected", "partial"))
-    duplicates.find(splits, found)
-    judge.judge(info, splits, _count(rejected), _count(partial), found)
-    seconds = time.monotonic() - begin
-    return Result(folder, info, splits, found, rejected, partial, seconds)
+    splits = read.read(folder, info, found, every_frame=every_frame, workers=workers)
+    lists = {name: _csv(folder / f"{name}.csv") for name in ("rejected", "partial")}
+    counts = {name: None if rows is None else len(rows) for name, rows in lists.items()}
+    judge.judge(info, splits, counts, found)
+    return Result(folder, info, splits, found, **lists, seconds=time.monotonic() - begin)
+
+
+def _csv(path: pathlib.Path) -> Rows | None:
+    if not path.is_file():
+        return None
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [(row[0], row[1], row[2]) for row in list(csv.reader(file))[1:] if len(row) >= 3]
 
 
 def quantiles(values: np.ndarray) -> dict[str, float]:
@@ -86,7 +89,7 @@ def quantiles(values: np.ndarray) -> dict[str, float]:
 
 
 def sizes(rows: np.ndarray) -> dict[str, int]:
-    """Clips by size of their pictures, the commonest first."""
+    """Number of clips by size of their pictures, the most frequent first."""
     pictures = rows[rows["frames"] > 0]
     pairs = np.stack([pictures["width"], pictures["height"]], axis=1)
     found, counts = np.unique(pairs, axis=0, return_counts=True)
@@ -98,36 +101,9 @@ def sizes(rows: np.ndarray) -> dict[str, int]:
 
 
 def reasons(rows: Rows) -> dict[str, int]:
-    """Rejected clips by the kind of reason, the commonest first."""
-    kinds: dict[str, int] = {}
-    for _, _, reason in rows:
-        kind = reason.partition(":")[0]
-        kinds[kind] = kinds.get(kind, 0) + 1
-    return dict(sorted(kinds.items(), key=lambda item: -item[1]))
-
-
-def plain(result: Result) -> dict[str, Any]:
-    """Everything as JSON takes it, but for pictures."""
-    splits = {split.name: _split(result, split) for split in result.splits}
-    describe = lambda kinds: {  # noqa: E731
-        name: {"count": kind.count, "examples": kind.examples} for name, kind in kinds
-    }
-    return {
-        "folder": str(result.folder),
-        "name": result.info.name,
-        "ok": result.ok,
-        "problems": describe(result.findings.problems()),
-        "warnings": describe(result.findings.warnings()),
-        "splits": splits,
-        "labels": {
-            name: {split.name: int(split.labels[i]) for split in result.splits}
-            for i, name in enumerate(result.info.labels)
-        },
-        "rejected": reasons(result.rejected or []),
-        "partial": len(result.partial or []),
-        "bytes": result.bytes,
-        "seconds": round(result.seconds, 1),
-    }
+    """Number of rejected clips by the kind of reason, the most frequent first."""
+    kinds = collections.Counter(reason.partition(":")[0] for _, _, reason in rows)
+    return dict(kinds.most_common())
 
 
 def measures(rows: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -142,33 +118,46 @@ def measures(rows: np.ndarray) -> Mapping[str, np.ndarray]:
         "loudness (RMS, dBFS)": heard["rms"],
         "peak (dBFS)": heard["peak"],
         "silence before the sound (s)": heard["before"][heard["sound"] != 0],
-        "sound longer than pictures (s)": judge.sound_seconds(both) - judge.picture_seconds(both),
+        "sound longer than pictures (s)": measure.sound_excess(both),
     }
 
 
-def _split(result: Result, split: reading.Split) -> dict[str, Any]:
-    rows = split.rows
+def plain(result: Result) -> dict[str, Any]:
+    """Everything but pictures, as JSON takes it."""
+
+    def described(found: Iterable[tuple[str, findings_lib.Finding]]) -> dict[str, Any]:
+        return {kind: dataclasses.asdict(finding) for kind, finding in found}
+
+    expected = result.info.counts.get("listed", {})
+    splits = {}
+    for split in result.splits:
+        rows = split.rows
+        splits[split.name] = {
+            "clips": len(rows),
+            "in_av_mae_json": split.listed,
+            "expected": expected.get(split.name),
+            "shards": split.shards,
+            "hours": round(float(rows["duration"].sum(dtype=np.float64)) / 3600, 3),
+            "without_pictures": int((rows["frames"] == 0).sum()),
+            "without_sound": int((rows["samples"] == 0).sum()),
+            "silent": int(np.isneginf(rows["peak"]).sum()),
+            "unlabelled": split.unlabelled,
+            "sizes": sizes(rows),
+            **{name: quantiles(values) for name, values in measures(rows).items()},
+        }
     return {
-        "clips": len(rows),
-        "in_av_mae_json": split.listed,
-        "expected": result.expected(split.name),
-        "shards": split.shards,
-        "hours": round(float(rows["duration"].sum(dtype=np.float64)) / 3600, 3),
-        "without_pictures": int((rows["frames"] == 0).sum()),
-        "without_sound": int((rows["samples"] == 0).sum()),
-        "silent": int(np.isneginf(rows["peak"]).sum()),
-        "unlabelled": split.unlabelled,
-        "sizes": sizes(rows),
-        **{name: quantiles(values) for name, values in measures(rows).items()},
+        "folder": str(result.folder),
+        "name": result.info.name,
+        "ok": result.ok,
+        "problems": described(result.findings.problems()),
+        "warnings": described(result.findings.warnings()),
+        "splits": splits,
+        "labels": {
+            name: {split.name: int(split.labels[i]) for split in result.splits}
+            for i, name in enumerate(result.info.labels)
+        },
+        "rejected": reasons(result.rejected or []),
+        "partial": len(result.partial or []),
+        "bytes": result.bytes,
+        "seconds": round(result.seconds, 1),
     }
-
-
-def _csv(path: pathlib.Path) -> Rows | None:
-    if not path.is_file():
-        return None
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [(row[0], row[1], row[2]) for row in list(csv.reader(file))[1:] if len(row) >= 3]
-
-
-def _count(rows: Rows | None) -> int | None:
-    return None if rows is None else len(rows)

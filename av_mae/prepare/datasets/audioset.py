@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from av_mae.prepare import datasets
-from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists import library, listing, official
 
 _AT = "https://research.google.com/audioset/download.html"
 # Clips of a list: what its second line says, as published.
@@ -43,52 +43,53 @@ def clips(
     """Lists the clips of the segment lists; label names in the order of class_labels_indices.csv.
 
     Raises:
-        ValueError: a list is missing or cut off, or none of its clips is there.
+        ValueError: a list is missing or cut off, or none of its clips exists.
     """
     folders = official.Folders.of(source, options.media)
     path = folders.file("class_labels_indices.csv", at=_AT)
-    names = _names(path)
-    trained = [entry for name in _TRAIN[train] for entry in _list(folders, name, names)]
+    classes = list(official.rows(path, "index", "mid", "display_name"))
+    names = {row["mid"]: row["display_name"] for row in classes}
+    trained = [entry for name in _TRAIN[train] for entry in _entries(folders, name, names)]
     if train == "mbt":
         trained = more_balanced(trained, _MOST_OF_A_CLASS)
     if ids:
-        trained = _only(trained, pathlib.Path(ids))
-    entries = [*trained, *_list(folders, "eval", names)]
+        if not pathlib.Path(ids).is_file():
+            raise ValueError(
+                f"--dataset=audioset: ids={ids} is not a file of YouTube ids, one a line"
+            )
+        kept = set(official.lines(pathlib.Path(ids)))
+        trained = [entry for entry in trained if library.youtube_id(entry) in kept]
+    entries = [*trained, *_entries(folders, "eval", names)]
     fewer = train == "mbt" or ids
     return library.Library(folders.media).listing(
         (library.of_video(entry, whole=whole, kind=kind) for entry in entries),
-        labels=official.unique(names.values(), path),
+        labels=official.labels(
+            ((official.number(row["index"], path), row["display_name"]) for row in classes), path
+        ),
         published=None if fewer else sum(_PUBLISHED[name] for name in (*_TRAIN[train], "eval")),
     )
 
 
 def more_balanced(entries: Iterable[datasets.Entry], most: int) -> list[datasets.Entry]:
-    """The clips that a class has room for, with at most so many of each class.
+    """A subset with at most `most` clips of each class.
 
-    Clips are taken in an order that depends on their ids alone; one is left out as soon as any of
-    its classes is full. So, as far as is known, MBT's training set of 508,994 clips was made
-    (Nagrani et al. 2021); which clips these were has not been published.
+    Clips are visited in an order that depends on their ids alone; one is left out as soon as any of
+    its classes is full. As far as is known, MBT's training set of 508,994 clips was selected in
+    this way (Nagrani et al. 2021); which clips these were has not been published.
     """
     taken: collections.Counter[str] = collections.Counter()
     kept = []
-    for entry in sorted(entries, key=lambda entry: datasets.order(entry.id)):
+    for entry in sorted(entries, key=lambda entry: listing.order(entry.id)):
         if all(taken[name] < most for name in entry.labels):
             taken.update(entry.labels)
             kept.append(entry)
     return kept
 
 
-def _names(path: pathlib.Path) -> Mapping[str, str]:
-    """{machine id: name} in index order."""
-    rows = official.rows(path, "index", "mid", "display_name")
-    return {
-        row["mid"]: row["display_name"] for row in sorted(rows, key=lambda row: int(row["index"]))
-    }
-
-
-def _list(
+def _entries(
     folders: official.Folders, name: str, names: Mapping[str, str]
 ) -> Iterator[datasets.Entry]:
+    """Lines such as `-0RWZT-miFs, 420.000, 430.000, "/m/09x0r,/m/05zppz"`."""
     path = folders.file(f"{name}_segments.csv", at=_AT)
     split = "test" if name == "eval" else "train"
     announced, found = None, 0
@@ -99,30 +100,17 @@ def _list(
                 announced = int(segments[1]) if segments else announced
             elif row:
                 found += 1
-                yield _entry(path, row, split, names)
+                try:
+                    youtube, start, end, mids = row
+                    labels = tuple(names[mid] for mid in mids.split(","))
+                    yield library.piece(youtube, float(start), float(end), split, labels)
+                except (ValueError, KeyError) as error:
+                    raise ValueError(
+                        f"{path}: {', '.join(row)!r} is not YouTube id, start, end and ids of "
+                        "classes that class_labels_indices.csv has"
+                    ) from error
     if announced is not None and found != announced:
         raise ValueError(
             f"{path} holds {found:,} clips, its second line says {announced:,}; get it again "
             f"from {_AT}"
         )
-
-
-def _entry(
-    path: pathlib.Path, row: list[str], split: str, names: Mapping[str, str]
-) -> datasets.Entry:
-    try:
-        youtube, start, end, mids = row
-        labels = tuple(names[mid] for mid in mids.split(","))
-        return library.piece(youtube, float(start), float(end), split, labels)
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path}: {', '.join(row)!r} is not YouTube id, start, end and ids of classes that "
-            "class_labels_indices.csv has"
-        ) from error
-
-
-def _only(entries: list[datasets.Entry], path: pathlib.Path) -> list[datasets.Entry]:
-    if not path.is_file():
-        raise ValueError(f"--dataset=audioset: ids={path} is not a file of YouTube ids, one a line")
-    ids = set(official.lines(path))
-    return [entry for entry in entries if library.youtube_id(entry) in ids]

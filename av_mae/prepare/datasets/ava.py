@@ -1,7 +1,7 @@
 """AVA 2.2: lists of boxes, of excluded frames and of 80 actions, and 299 films.
 
-Once a second everybody has a box and actions; a clip is `seconds` around that moment. `classes=60`
-keeps the actions that are scored.
+Once a second every person has a box and actions; a clip is `seconds` around that moment.
+`classes=60` keeps the actions that are scored.
 """
 
 from typing import Literal
@@ -22,7 +22,7 @@ def clips(
     The films may be whole or cut from their 15th to their 30th minute, as their lengths tell.
 
     Raises:
-        ValueError: a list is missing or damaged, or none of its films is there.
+        ValueError: a list is missing or damaged, or none of its films exists.
     """
     folders = official.Folders.of(source, options.media)
-    return ava.movies(folders, ava.actions(folders, classes), ava.checked(seconds))
+    return ava.movies(folders, ava.actions(folders, classes), seconds)

@@ -6,9 +6,7 @@ A clip is `seconds` around a key frame. `classes=60` keeps only the actions that
 
 import collections
 import dataclasses
-import pathlib
 import re
-from collections.abc import Mapping
 from typing import Literal
 
 from av_mae.prepare import datasets
@@ -28,56 +26,38 @@ def clips(
 ) -> datasets.Listing:
     """Lists the key frames with boxes; labels are in the order of the action's numbers.
 
+    A key frame is cut from the clip of Kinetics in which it is nearest to the middle, else from
+    the whole video.
+
     Raises:
-        ValueError: a list is missing or damaged, or none of its videos is there.
+        ValueError: a list is missing or damaged, or none of its videos exists.
     """
     folders = official.Folders.of(source, options.media)
     names = ava.actions(folders, classes)
-    listing = _kinetics(folders, names, ava.checked(seconds))
+    # (first and last second, file name) of the clips of each video
+    parts: dict[str, list[tuple[float, float, str]]] = collections.defaultdict(list)
+    for path in library.media(folders.media):
+        if named := _CLIP.fullmatch(path.stem):
+            parts[named[1]].append((float(named[2]), float(named[3]), path.stem))
+
+    wanted = []
+    for split in ("train", "val"):
+        path = folders.file(f"kinetics_{split}_v1.0.csv", at=ava.AT)
+        for entry in ava.key_frames(path, names, split, seconds):
+            file, time = entry.id.rpartition(",")[0], entry.boxes[0].time
+            around = [part for part in parts[file] if part[0] <= time <= part[1]]
+            if around:
+                begin, _, file = min(around, key=lambda part: abs(part[0] + part[1] - 2 * time))
+                entry = ava.moved(entry, begin)
+            wanted.append(library.Wanted(entry, (), file))
+    listing = library.Library(folders.media).listing(wanted, labels=tuple(names.values()))
     if not films:
         return listing
+
     other = ava.movies(folders, names, seconds)
-    counts = collections.Counter(listing.listed)
-    counts.update(other.listed)
     return dataclasses.replace(
         listing,
         entries=listing.entries + other.entries,
         refused=listing.refused + other.refused,
-        listed=dict(counts),
+        listed=dict(collections.Counter(listing.listed) + collections.Counter(other.listed)),
     )
-
-
-def _kinetics(
-    folders: official.Folders, names: Mapping[int, str], seconds: float
-) -> datasets.Listing:
-    parts = _parts(folders.media)
-    wanted = [
-        _wanted(entry, parts)
-        for split in ("train", "val")
-        for entry in ava.entries(
-            folders.file(f"kinetics_{split}_v1.0.csv", at=ava.AT), names, split, seconds
-        )
-    ]
-    return library.Library(folders.media).listing(wanted, labels=tuple(names.values()))
-
-
-def _parts(root: pathlib.Path) -> dict[str, list[tuple[float, float, str]]]:
-    """(begin, end, name) of the clips of every video."""
-    parts: dict[str, list[tuple[float, float, str]]] = collections.defaultdict(list)
-    for path in library.media(root):
-        named = _CLIP.fullmatch(path.stem)
-        if named:
-            parts[named[1]].append((float(named[2]), float(named[3]), path.stem))
-    return parts
-
-
-def _wanted(
-    entry: datasets.Entry, parts: Mapping[str, list[tuple[float, float, str]]]
-) -> library.Wanted:
-    """The clip of Kinetics in which the key frame is nearest to the middle, or the whole video."""
-    video, time = ava.video_id(entry), entry.boxes[0].time
-    around = [part for part in parts.get(video, ()) if part[0] <= time <= part[1]]
-    if not around:
-        return library.Wanted(entry, (), video)
-    begin, _, name = min(around, key=lambda part: abs(part[0] + part[1] - 2 * time))
-    return library.Wanted(ava.moved(entry, begin), (), name)

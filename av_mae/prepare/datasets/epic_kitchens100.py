@@ -6,7 +6,6 @@
 
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import Literal
 
 from av_mae.prepare import datasets
@@ -22,16 +21,26 @@ def clips(
     """Lists the actions of the training and validation lists, cut from the videos by their times.
 
     Raises:
-        ValueError: a list is missing or damaged, or none of its videos is there.
+        ValueError: a list is missing or damaged, or none of its videos exists.
     """
     folders = official.Folders.of(source, options.media)
     kinds = ("verb", "noun") if labels == "both" else (labels,)
     names = {kind: _names(folders, kind, prefix=labels == "both") for kind in kinds}
-    wanted = [
-        clip
-        for split, name in (("train", "train"), ("val", "validation"))
-        for clip in _wanted(folders.file(f"EPIC_100_{name}.csv", at=_AT), split, names)
-    ]
+    times = ("start_timestamp", "stop_timestamp")
+    columns = ("narration_id", "video_id", *times, *(f"{kind}_class" for kind in kinds))
+    wanted = []
+    for split, name in (("train", "train"), ("val", "validation")):
+        path = folders.file(f"EPIC_100_{name}.csv", at=_AT)
+        for row in official.rows(path, *columns):
+            id, own = row["narration_id"], []
+            for kind, known in names.items():
+                number = official.number(row[f"{kind}_class"], path)
+                if number >= len(known):
+                    raise ValueError(f"{path}: {id} is of {kind} {number}, no class")
+                own.append(known[number])
+            start, end = (_seconds(row[time], path) for time in times)
+            entry = datasets.Entry(id, "", "", split, tuple(own), start, end)
+            wanted.append(library.Wanted(entry, (id,), row["video_id"]))
     return library.Library(folders.media).listing(
         wanted,
         labels=[name for kind in kinds for name in names[kind]],
@@ -42,30 +51,13 @@ def clips(
 def _names(folders: official.Folders, kind: str, *, prefix: bool) -> tuple[str, ...]:
     """Keys of the verbs or nouns in the order of their numbers, which begin with 0."""
     path = folders.file(f"EPIC_100_{kind}_classes.csv", at=_AT)
-    keys = {
-        official.number(row["id"], path): f"{kind}:{row['key']}" if prefix else row["key"]
+    numbered = [
+        (official.number(row["id"], path), f"{kind}:{row['key']}" if prefix else row["key"])
         for row in official.rows(path, "id", "key")
-    }
-    if sorted(keys) != list(range(len(keys))):
+    ]
+    if sorted(number for number, _ in numbered) != list(range(len(numbered))):
         raise ValueError(f"{path} does not number its classes from 0 on; get it from {_AT}")
-    return official.unique((keys[i] for i in range(len(keys))), path)
-
-
-def _wanted(
-    path: pathlib.Path, split: str, names: dict[str, tuple[str, ...]]
-) -> Iterator[library.Wanted]:
-    columns = ("narration_id", "video_id", "start_timestamp", "stop_timestamp")
-    for row in official.rows(path, *columns, *(f"{kind}_class" for kind in names)):
-        labels = []
-        for kind, known in names.items():
-            number = official.number(row[f"{kind}_class"], path)
-            if not 0 <= number < len(known):
-                raise ValueError(f"{path}: {row['narration_id']} is of {kind} {number}, no class")
-            labels.append(known[number])
-        start, end = (_seconds(row[f"{name}_timestamp"], path) for name in ("start", "stop"))
-        id = row["narration_id"]
-        entry = datasets.Entry(id, "", "", split, tuple(labels), start, end)
-        yield library.Wanted(entry, (id,), row["video_id"])
+    return official.labels(numbered, path)
 
 
 def _seconds(text: str, path: pathlib.Path) -> float:

@@ -19,20 +19,17 @@ def clips(
     """Lists the sounds, those of one fold as `test`, with labels in the order of their numbers.
 
     Raises:
-        ValueError: the list is missing or damaged, or none of its sounds is there.
+        ValueError: the list is missing or damaged, or none of its sounds exists.
     """
     folders = official.Folders.of(source, options.media)
     path = folders.file("esc50.csv", at=_AT)
-    rows = list(official.rows(path, "filename", "fold", "target", "category"))
-    numbers = {row["category"]: official.number(row["target"], path) for row in rows}
-    wanted = []
-    for row in rows:
+    wanted, numbered = [], []
+    for row in official.rows(path, "filename", "fold", "target", "category"):
         name = pathlib.PurePosixPath(row["filename"]).stem
         split = "test" if official.number(row["fold"], path) == fold else "train"
         entry = datasets.Entry(name, "", "", split, (row["category"],), kind="sound")
         wanted.append(library.Wanted(entry, (name,)))
+        numbered.append((official.number(row["target"], path), row["category"]))
     return library.Library(folders.media).listing(
-        wanted,
-        labels=official.unique(sorted(numbers, key=lambda name: numbers[name]), path),
-        published=_PUBLISHED,
+        wanted, labels=official.labels(numbered, path), published=_PUBLISHED
     )

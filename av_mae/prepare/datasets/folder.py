@@ -4,13 +4,13 @@ Every file is tried, whatever its extension; names that begin with a dot are not
 directories the clips are unlabelled.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
 
 from av_mae.input import storage
 from av_mae.prepare import datasets
+from av_mae.prepare.lists import listing
 
 TAKES = ("val_share",)
 
@@ -20,6 +20,8 @@ def clips(
 ) -> datasets.Listing:
     """Lists the clips below a folder, all of one kind.
 
+    Where there are class folders, files outside of them belong to no class and are refused.
+
     Raises:
         ValueError: there is no such folder, or no file in it.
     """
@@ -28,23 +30,36 @@ def clips(
     root = storage.path(source)
     if not root.is_dir():
         raise ValueError(f"--source={source} is not a folder; give the one with the class folders")
-    splits = _split_folders(root)
-    if splits:
-        entries = [e for name, split in splits.items() for e in _split(root, name, split)]
-    else:
-        entries = datasets.split_off(_split(root, ".", "train"), options.val_share)
+    splits = _splits(root)
+    entries = []
+    for name, split in (splits or {".": "train"}).items():
+        for path in _files(root / name):
+            file = path.relative_to(root).as_posix()
+            below = path.relative_to(root / name).parts
+            labels = (listing.readable(below[0]),) if len(below) > 1 else ()
+            id = listing.readable(file)
+            entries.append(datasets.Entry(id, str(path), file, split, labels, kind=kind))
+    if not splits:
+        entries = listing.split_off(entries, options.val_share)
     if not entries:
         raise ValueError(f"no file in --source={source}; expected SOURCE/<class>/<clip>")
-    return _labelled([dataclasses.replace(entry, kind=kind) for entry in entries])
+    unlabelled = [entry for entry in entries if not entry.labels]
+    if len(unlabelled) == len(entries):
+        return datasets.Listing(tuple(entries))
+    reason = "no label: not in a class folder"
+    return datasets.Listing(
+        tuple(entry for entry in entries if entry.labels),
+        tuple(datasets.Refused(entry.id, entry.source, reason) for entry in unlabelled),
+    )
 
 
-def _split_folders(root: pathlib.Path) -> dict[str, str]:
+def _splits(root: pathlib.Path) -> dict[str, str]:
     """{folder name: split} if every folder in `root` is named after a split, else {}.
 
     One such name among others is a class (a train is a vehicle, too), several are a mistake.
     """
     names = sorted(path.name for path in _visible(root) if path.is_dir())
-    known = datasets.SPLITS
+    known = listing.SPLITS
     splits = {name: known[name.lower()] for name in names if name.lower() in known}
     others = [name for name in names if name not in splits]
     if others and len(splits) > 1:
@@ -53,31 +68,6 @@ def _split_folders(root: pathlib.Path) -> dict[str, str]:
             "beside them; move it elsewhere, or list the clips in a csv"
         )
     return {} if others else splits
-
-
-def _split(root: pathlib.Path, name: str, split: str) -> list[datasets.Entry]:
-    entries = []
-    for path in _files(root / name):
-        below = path.relative_to(root / name).parts
-        source = path.relative_to(root).as_posix()
-        labels = (datasets.readable(below[0]),) if len(below) > 1 else ()
-        id = datasets.readable(source)
-        entries.append(datasets.Entry(id, str(path), source, split, labels))
-    return entries
-
-
-def _labelled(entries: list[datasets.Entry]) -> datasets.Listing:
-    """Where there are class folders, files outside of them belong to no class."""
-    if not any(entry.labels for entry in entries):
-        return datasets.Listing(tuple(entries))
-    return datasets.Listing(
-        tuple(entry for entry in entries if entry.labels),
-        tuple(
-            datasets.Refused(entry.id, entry.source, "no label: not in a class folder")
-            for entry in entries
-            if not entry.labels
-        ),
-    )
 
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:

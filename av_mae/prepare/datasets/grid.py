@@ -19,8 +19,7 @@ _WORDS = {
     "digit": dict(zip("z123456789", _DIGITS, strict=True)),
     "adverb": {"a": "again", "n": "now", "p": "please", "s": "soon"},
 }
-_GROUP = 4
-# Groups by their first four letters.
+# First four letters of the names in a split.
 _VAL = (
     "bbaf bbbm bgat bgwu bras brba bwim bwwn lbak lbbq lgaf lgwg lrbe lriq lwae lwbz "
     "pbac pbai pgij pgwz prbx prwd pwbd pwwe sban sbwu sgii sgio srau srwv swbp swib"
@@ -31,6 +30,7 @@ _TEST = (
     "pgid pgwe praj prbj prwj prwq pwbk pwbx pwic pwix sbaa sbim sbwb sbwo sgai sgap sgiv sgwj "
     "srab srbu srin sriu swai swav swbc swwp"
 )
+_GROUP = 4
 
 
 def clips(
@@ -48,34 +48,21 @@ def clips(
     entries: dict[str, datasets.Entry] = {}
     refused = []
     for path in library.media(root):
-        spelled = _sentence(path.stem)
-        if spelled is None:
+        name, file = path.stem, path.as_posix()
+        slots = zip(_WORDS.values(), name, strict=False)
+        if len(name) != len(_WORDS) or any(char not in words for words, char in slots):
             reason = "no sentence of GRID: its name is not six letters such as bbaf2n"
-            refused.append(datasets.Refused(path.as_posix(), path.as_posix(), reason))
-        elif path.stem in entries:
+            refused.append(datasets.Refused(file, file, reason))
+            continue
+        if name in entries:
             raise ValueError(
-                f"{entries[path.stem].source} and {path} below {root} are the same sentence; give "
+                f"{entries[name].source} and {path} below {root} are the same sentence; give "
                 "--source the folder of one talker"
             )
-        else:
-            file, split = path.as_posix(), _split(path.stem)
-            labels = (spelled[word],)
-            entries[path.stem] = datasets.Entry(file, str(root / path), file, split, labels)
+        group = name[:_GROUP]
+        split = "val" if group in _VAL else "test" if group in _TEST else "train"
+        label = _WORDS[word][name[list(_WORDS).index(word)]]
+        entries[name] = datasets.Entry(file, str(root / path), file, split, (label,))
     if not entries:
         raise ValueError(f"no file below {root} is named after a sentence, as bbaf2n.mpg is")
     return datasets.Listing(tuple(entries.values()), tuple(refused))
-
-
-def _sentence(name: str) -> dict[str, str] | None:
-    """{slot: word} of a name, or None if it spells no sentence."""
-    if len(name) != len(_WORDS):
-        return None
-    spelled = list(zip(_WORDS, name, strict=True))
-    if any(char not in _WORDS[slot] for slot, char in spelled):
-        return None
-    return {slot: _WORDS[slot][char] for slot, char in spelled}
-
-
-def _split(name: str) -> str:
-    group = name[:_GROUP]
-    return "val" if group in _VAL.split() else "test" if group in _TEST.split() else "train"

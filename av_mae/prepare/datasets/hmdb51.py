@@ -6,7 +6,6 @@ them, as published numbers do.
 
 import pathlib
 import zlib
-from collections.abc import Iterator
 from typing import Literal
 
 from av_mae.prepare import datasets
@@ -27,32 +26,32 @@ def clips(
     """Lists the clips of one official split, classes in the alphabetical order of their names.
 
     Raises:
-        ValueError: lists are missing, or none of their clips is there.
+        ValueError: lists are missing, or none of their clips exists.
     """
     folders = official.Folders.of(source, options.media)
     ending = f"_test_split{split}.txt"
     # Reversed, so that of several copies the nearest to the top is kept.
     found = reversed(folders.files(f"*{ending}", at=_AT))
     lists = {path.name.removesuffix(ending): path for path in found}
-    wanted = [clip for label in sorted(lists) for clip in _wanted(lists[label], label, val)]
+    wanted = []
+    for label in sorted(lists):
+        # Lines such as `April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1`.
+        for line in official.lines(lists[label]):
+            file, _, number = line.rpartition(" ")
+            if not file or number not in ("0", "1", "2"):
+                raise ValueError(
+                    f"{lists[label]}: {line!r} is not the name of a file and 0, 1 or 2"
+                )
+            if number == "0":
+                continue
+            # A video is held out with all clips that were cut from it.
+            video = file.partition(f"_{label}_")[0]
+            held_out = val and number == "1" and zlib.crc32(video.encode()) % 10 == 0
+            name = pathlib.PurePosixPath(file.strip())
+            entry = datasets.Entry(
+                f"{label}/{name}", "", "", "val" if held_out else _SPLITS[number], (label,)
+            )
+            wanted.append(library.Wanted(entry, (name.stem,)))
     return library.Library(folders.media).listing(
         wanted, labels=sorted(lists), published=_PUBLISHED
     )
-
-
-def _wanted(path: pathlib.Path, label: str, val: bool) -> Iterator[library.Wanted]:
-    """Lines such as `April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1`."""
-    for line in official.lines(path):
-        file, _, number = line.rpartition(" ")
-        if not file or number not in ("0", "1", "2"):
-            raise ValueError(f"{path}: {line!r} is not the name of a file and 0, 1 or 2")
-        if number in _SPLITS:
-            held_out = val and number == "1" and _of_tenth(file, label)
-            split = "val" if held_out else _SPLITS[number]
-            entry = datasets.Entry(f"{label}/{file.strip()}", "", "", split, (label,))
-            yield library.Wanted(entry, (pathlib.PurePosixPath(file.strip()).stem,))
-
-
-def _of_tenth(file: str, label: str) -> bool:
-    """Whether the video that a clip was cut from is held out: all of its clips or none."""
-    return zlib.crc32(file.partition(f"_{label}_")[0].encode()) % 10 == 0

@@ -5,9 +5,7 @@ LOC_val_solution.csv, imagenet_2012_validation_synset_labels.txt, or the devkit'
 """
 
 import collections
-import pathlib
 import re
-from collections.abc import Iterable, Mapping
 
 from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
@@ -20,76 +18,55 @@ _PUBLISHED = 1_281_167 + 50_000
 
 
 def clips(source: str, options: datasets.Options) -> datasets.Listing:
-    """Lists the pictures, with labels in the order of their WordNet numbers, as everyone does.
+    """Lists the pictures, with labels in the order of their WordNet ids, as everyone does.
 
-    The labels are the words of the class where a list of them is there, else its number.
+    The labels are the words of the class where a list of them is there, else its WordNet id.
 
     Raises:
         ValueError: a list is missing or damaged, or there is no picture.
     """
     folders = official.Folders.of(source, options.media)
-    train, val = _pictures(folders.media)
-    classes = dict(train)
-    if any(not _CLASS.fullmatch(path.parent.name) for path in val):
+    train, val = {}, {}  # {path: WordNet id}, None where the folder does not say it
+    for path in library.media(folders.media, pictures=True):
+        if named := _TRAIN.fullmatch(path.stem):
+            train[path] = named[1]
+        elif _VAL.fullmatch(path.stem):
+            val[path] = path.parent.name if _CLASS.fullmatch(path.parent.name) else None
+    if None in val.values():
         truth = _truth(folders)
-        classes |= {path: truth[path.stem] for path in val if path.stem in truth}
-    classes |= {path: path.parent.name for path in val if _CLASS.fullmatch(path.parent.name)}
-    if not classes:
+        val = {path: wnid or truth.get(path.stem) for path, wnid in val.items()}
+    found = {wnid for wnid in (train | val).values() if wnid}
+    if not found:
         raise ValueError(
             f"no picture of ImageNet is below {folders.media}: they are called n01440764_18.JPEG "
             "and ILSVRC2012_val_00000001.JPEG; for others take --dataset=folder:kind=picture"
         )
-    names = _names(folders, sorted(set(classes.values())))
-    return _listing(folders.media, [*train, *val], classes, names)
+    names = _names(folders, found)
 
-
-def _pictures(
-    root: pathlib.Path,
-) -> tuple[dict[pathlib.Path, str], list[pathlib.Path]]:
-    """The pictures for training with their classes, and those for validation."""
-    train, val = {}, []
-    for path in library.media(root, pictures=True):
-        named = _TRAIN.fullmatch(path.stem)
-        if named:
-            train[path] = named[1]
-        elif _VAL.fullmatch(path.stem):
-            val.append(path)
-    return train, val
-
-
-def _listing(
-    root: pathlib.Path,
-    paths: Iterable[pathlib.Path],
-    classes: Mapping[pathlib.Path, str],
-    names: Mapping[str, str],
-) -> datasets.Listing:
     entries: dict[str, datasets.Entry] = {}
     refused = []
-    listed: collections.Counter[str] = collections.Counter()
-    for path in paths:
-        split = "val" if _VAL.fullmatch(path.stem) else "train"
-        source = path.as_posix()
-        if path not in classes:
-            refused.append(datasets.Refused(path.stem, source, "no class in the official list"))
-        elif path.stem in entries:
-            refused.append(datasets.Refused(path.stem, source, "there twice: one is kept"))
-        else:
-            label = (names[classes[path]],)
-            entries[path.stem] = datasets.Entry(
-                path.stem, str(root / path), source, split, label, kind="picture"
-            )
-            listed[split] += 1
+    for split, pictures in (("train", train), ("val", val)):
+        for path, wnid in pictures.items():
+            id, file = path.stem, path.as_posix()
+            if wnid is None:
+                refused.append(datasets.Refused(id, file, "no class in the official list"))
+            elif id in entries:
+                refused.append(datasets.Refused(id, file, "there twice: one is kept"))
+            else:
+                place = str(folders.media / path)
+                labels = (names[wnid],)
+                entries[id] = datasets.Entry(id, place, file, split, labels, kind="picture")
     return datasets.Listing(
         tuple(entries.values()),
         tuple(refused),
         labels=tuple(names.values()),
-        listed=dict(listed),
+        listed=dict(collections.Counter(entry.split for entry in entries.values())),
         published=_PUBLISHED,
     )
 
 
 def _truth(folders: official.Folders) -> dict[str, str]:
-    """The class of every picture for validation, by its name."""
+    """The WordNet id of every picture for validation, by the picture's name."""
     path = folders.files(
         "LOC_val_solution.csv",
         "imagenet_2012_validation_synset_labels.txt",
@@ -109,16 +86,21 @@ def _truth(folders: official.Folders) -> dict[str, str]:
     return {f"ILSVRC2012_val_{i:08d}": wnid for i, wnid in enumerate(classes, 1)}
 
 
-def _names(folders: official.Folders, found: list[str]) -> dict[str, str]:
-    """Label names by WordNet number, in its order: all that a list has, else those found."""
-    words = _words(folders)
-    missing = [wnid for wnid in found if words and wnid not in words]
+def _names(folders: official.Folders, found: set[str]) -> dict[str, str]:
+    """Label names by WordNet id, in its order: all that an official list has, else those found."""
+    words = {wnid: wnid for wnid in found}
+    listed = folders.find("LOC_synset_mapping.txt", "synset_words.txt")
+    if listed:
+        pairs = (line.partition(" ") for line in official.lines(listed[0]))
+        words = {wnid: words for wnid, _, words in pairs}
+    elif folders.find("meta.mat"):
+        words = {wnid: words for _, wnid, words in _devkit(folders)}
+    missing = sorted(found - words.keys())
     if missing:
         raise ValueError(
             f"{len(missing)} classes of pictures are not in the list of names, as {missing[0]}; "
             "is it of ImageNet-1k?"
         )
-    words = words or {wnid: wnid for wnid in found}
     count = collections.Counter(words.values())
     # Two classes are called crane, one of birds and one of machines.
     return {
@@ -127,17 +109,8 @@ def _names(folders: official.Folders, found: list[str]) -> dict[str, str]:
     }
 
 
-def _words(folders: official.Folders) -> dict[str, str]:
-    """{WordNet number: words} of the official lists that are there; empty without one."""
-    listed = folders.find("LOC_synset_mapping.txt", "synset_words.txt")
-    if listed:
-        pairs = (line.partition(" ") for line in official.lines(listed[0]))
-        return {wnid: words for wnid, _, words in pairs}
-    return {wnid: words for _, wnid, words in _devkit(folders)} if folders.find("meta.mat") else {}
-
-
 def _devkit(folders: official.Folders) -> list[tuple[int, str, str]]:
-    """(number of the ground truth, WordNet number, words) of the 1,000 classes."""
+    """(number in the ground truth, WordNet id, words) of the 1,000 classes."""
     import scipy.io
 
     path = folders.file("meta.mat", at=_AT)

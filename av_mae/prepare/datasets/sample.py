@@ -10,7 +10,7 @@ TAKES = ()
 
 
 def clips(source: str, options: datasets.Options) -> datasets.Listing:
-    """Renders what is not there yet, and lists it.
+    """Renders the files that do not exist yet, and lists all.
 
     Raises:
         ValueError: a source is given, or `out` is remote.
@@ -22,6 +22,5 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
         raise ValueError(f"--dataset=sample is rendered into a local folder, not {options.out}")
     media = pathlib.Path(options.out) / "media"
     sample.render(media, options.workers)
-    # Its own stamp lies beside the folders of the splits.
-    listing = folder.clips(str(media), options)
-    return datasets.Listing(listing.entries)
+    # The renderer's own stamp file lies beside the folders of the splits and is left out.
+    return datasets.Listing(folder.clips(str(media), options).entries)

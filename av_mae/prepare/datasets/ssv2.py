@@ -5,7 +5,6 @@ The test list has no labels and is left out.
 
 import json
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 from av_mae.prepare import datasets
@@ -19,29 +18,24 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
     """Lists the clips of train.json and validation.json, with labels in the order of labels.json.
 
     Raises:
-        ValueError: a list is missing or damaged, or none of its clips is there.
+        ValueError: a list is missing or damaged, or none of its clips exists.
     """
     folders = official.Folders.of(source, options.media)
     path, numbers = _json(folders, "labels")
-    labels = official.unique(sorted(numbers, key=lambda name: int(numbers[name])), path)
-    wanted = [
-        clip
-        for name, split in (("train", "train"), ("validation", "val"))
-        for clip in _wanted(*_json(folders, name), split, set(labels))
-    ]
+    labels = official.labels(((int(number), name) for name, number in numbers.items()), path)
+    wanted = []
+    for name, split in (("train", "train"), ("validation", "val")):
+        path, listed = _json(folders, name)
+        for clip in listed:
+            # A class is its template without the brackets around what is filled in.
+            id, template = clip.get("id"), clip.get("template", "")
+            label = template.replace("[", "").replace("]", "")
+            if not id or label not in numbers:
+                raise ValueError(
+                    f"{path}: clip {id} has the template {template!r}, which is no class"
+                )
+            wanted.append(library.Wanted(datasets.Entry(id, "", "", split, (label,)), (id,)))
     return library.Library(folders.media).listing(wanted, labels=labels, published=_PUBLISHED)
-
-
-def _wanted(
-    path: pathlib.Path, listed: list[dict[str, Any]], split: str, labels: set[str]
-) -> Iterator[library.Wanted]:
-    for clip in listed:
-        # A class is its template without the brackets around what is filled in.
-        id, template = clip.get("id"), clip.get("template", "")
-        label = template.replace("[", "").replace("]", "")
-        if not id or label not in labels:
-            raise ValueError(f"{path}: clip {id} has the template {template!r}, which is no class")
-        yield library.Wanted(datasets.Entry(id, "", "", split, (label,)), (id,))
 
 
 def _json(folders: official.Folders, name: str) -> tuple[pathlib.Path, Any]:

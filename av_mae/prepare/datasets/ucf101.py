@@ -6,7 +6,6 @@ published numbers do.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from av_mae.prepare import datasets
@@ -23,58 +22,57 @@ def clips(
     """Lists the clips of one official split, with labels in the order of classInd.txt.
 
     Raises:
-        ValueError: a list is missing or contradicts another, or none of its clips is there.
+        ValueError: a list is missing or contradicts another, or none of its clips exists.
     """
     folders = official.Folders.of(source, options.media)
     labels = _labels(folders.file("classInd.txt", at=_AT))
-    trained = folders.file(f"trainlist0{split}.txt", at=_AT)
-    tested = folders.file(f"testlist0{split}.txt", at=_AT)
+    lists = [
+        (folders.file(f"trainlist0{split}.txt", at=_AT), "train"),
+        (folders.file(f"testlist0{split}.txt", at=_AT), "test"),
+    ]
     # The folder HandstandPushups holds files HandStandPushups; copies spell the class either way.
     by_folder = {name.lower(): name for name in labels}
-    entries = list(_entries(trained, "train", by_folder, labels))
-    if val:
-        entries = _hold_out(entries)
-    entries += _entries(tested, "test", by_folder, labels)
+    entries = []
+    for path, name in lists:
+        # Lines such as `Archery/v_Archery_g08_c01.avi 3`; lists of tests have no number.
+        for line in official.lines(path):
+            file, *number = line.split()
+            label = by_folder.get(file.partition("/")[0].lower())
+            if label is None or (number and number[0] != str(labels.index(label) + 1)):
+                raise ValueError(
+                    f"{path}: {line!r} does not agree with classInd.txt; get both anew"
+                )
+            entries.append(datasets.Entry(file, "", "", name, (label,)))
     return library.Library(folders.media).listing(
-        map(_wanted, entries), labels=labels, published=_PUBLISHED
+        map(_wanted, _hold_out(entries) if val else entries), labels=labels, published=_PUBLISHED
     )
 
 
 def _labels(path: pathlib.Path) -> tuple[str, ...]:
     """Names in the order of lines such as `3 Archery`."""
-    numbered = {}
+    numbered = []
     for line in official.lines(path):
         number, _, name = line.partition(" ")
         if not (number.isdecimal() and name):
             raise ValueError(f"{path}: {line!r} is not a number and a class; get it from {_AT}")
-        numbered[int(number)] = name
-    return official.unique((numbered[number] for number in sorted(numbered)), path)
-
-
-def _entries(
-    path: pathlib.Path, split: str, by_folder: Mapping[str, str], labels: tuple[str, ...]
-) -> Iterator[datasets.Entry]:
-    """Lines such as `Archery/v_Archery_g08_c01.avi 3`; lists of tests have no number."""
-    for line in official.lines(path):
-        file, *number = line.split()
-        label = by_folder.get(file.partition("/")[0].lower())
-        if label is None or (number and number[0] != str(labels.index(label) + 1)):
-            raise ValueError(f"{path}: {line!r} does not agree with classInd.txt; get both anew")
-        yield datasets.Entry(file, "", "", split, (label,))
+        numbered.append((int(number), name))
+    return official.labels(numbered, path)
 
 
 def _hold_out(entries: list[datasets.Entry]) -> list[datasets.Entry]:
-    """Moves the first groups to `val`: 8 to 10 of split 1, 1 to 3 of the others."""
-    held_out = sorted({_group(entry) for entry in entries})[:_HELD_OUT]
+    """Moves the first groups for training to `val`: 8 to 10 of split 1, 1 to 3 of the others.
+
+    A group is one source video, `08` of `v_Archery_g08_c01.avi`: its clips stay together.
+    """
+    groups = [entry.id.rpartition("_g")[2][:2] for entry in entries]
+    of_train = {g for g, entry in zip(groups, entries, strict=True) if entry.split == "train"}
+    held_out = sorted(of_train)[:_HELD_OUT]
     return [
-        dataclasses.replace(entry, split="val") if _group(entry) in held_out else entry
-        for entry in entries
+        dataclasses.replace(entry, split="val")
+        if entry.split == "train" and group in held_out
+        else entry
+        for group, entry in zip(groups, entries, strict=True)
     ]
-
-
-def _group(entry: datasets.Entry) -> str:
-    """The source video, `08` of `v_Archery_g08_c01.avi`: its clips stay together."""
-    return entry.id.rpartition("_g")[2][:2]
 
 
 def _wanted(entry: datasets.Entry) -> library.Wanted:

@@ -6,8 +6,6 @@ takes the sound alone, of files that may hold nothing else.
 """
 
 import csv
-import pathlib
-from collections.abc import Iterator
 from typing import Literal
 
 from av_mae.prepare import datasets
@@ -27,17 +25,11 @@ def clips(
     """Lists the clips of `vggsound.csv`: YouTube id, start second, label, split.
 
     Raises:
-        ValueError: the list is missing or damaged, or none of its clips is there.
+        ValueError: the list is missing or damaged, or none of its clips exists.
     """
     folders = official.Folders.of(source, options.media)
-    entries = list(_entries(folders.file("vggsound.csv", at=_AT)))
-    return library.Library(folders.media).listing(
-        (library.of_video(entry, whole=whole, kind=kind) for entry in entries),
-        labels=sorted({name for entry in entries for name in entry.labels}),
-    )
-
-
-def _entries(path: pathlib.Path) -> Iterator[datasets.Entry]:
+    path = folders.file("vggsound.csv", at=_AT)
+    entries, labels = [], set()
     with open(path, newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if len(row) != 4 or row[3] not in ("train", "test"):
@@ -45,6 +37,11 @@ def _entries(path: pathlib.Path) -> Iterator[datasets.Entry]:
                     f"{path}, line {number} is {','.join(row)!r}, expected YouTube id, start "
                     f"second, label, train or test; get the file again from {_AT}"
                 )
-            youtube, start, label, split = row
-            start = official.seconds(start, path)
-            yield library.piece(youtube, start, start + _SECONDS, split, (label,))
+            youtube, text, label, split = row
+            start = official.seconds(text, path)
+            entries.append(library.piece(youtube, start, start + _SECONDS, split, (label,)))
+            labels.add(label)
+    return library.Library(folders.media).listing(
+        (library.of_video(entry, whole=whole, kind=kind) for entry in entries),
+        labels=sorted(labels),
+    )

@@ -1,71 +1,64 @@
-"""Kinetics of any size: DeepMind's lists, and pieces of YouTube videos however they are kept."""
+"""Kinetics of any size: DeepMind's lists, and clips of YouTube videos, cut or whole."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options
 
 _AT = "https://github.com/cvdfoundation/kinetics-dataset"
 
 
-def listing(
+def clips(
     classes: int,
-    source: str,
-    options: datasets.Options,
-    *,
-    test: bool,
-    whole: bool,
     published: Mapping[str, int],
-) -> datasets.Listing:
-    """Lists the clips of train.csv and val.csv (or validate.csv), and of test.csv if asked for.
+    source: str,
+    options: Options,
+    *,
+    test: bool = False,
+    whole: bool = True,
+) -> Listing:
+    """Lists the clips of train.csv and val.csv (or validate.csv), and of test.csv if `test`.
 
     Labels are in the alphabetical order of their names, as every program indexes them; all of them
-    come from the training list, however few clips are there.
+    come from the training list, even if few of its clips exist.
 
     Args:
-        published: numbers of clips by list; empty where they are not known.
+        published: number of clips by list; empty where it is not known.
 
     Raises:
-        ValueError: a list is missing or of another Kinetics, or none of its clips is there.
+        ValueError: a list is missing or of another Kinetics, or none of its clips exists.
     """
     folders = official.Folders.of(source, options.media)
-    lists = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
-    if not test:
-        del lists["test"]
-    entries: list[datasets.Entry] = []
+    splits = ("train", "val", "test") if test else ("train", "val")
+    entries: list[Entry] = []
     labels: set[str] = set()
-    for split, spellings in lists.items():
-        path = folders.file(*_file_names(classes, spellings), at=_AT)
-        listed = list(_entries(path, split))
-        labels.update(name for entry in listed for name in entry.labels)
+    for split in splits:
+        path = _list(folders, classes, ("val", "validate") if split == "val" else (split,))
+        # Published test lists have no labels, or empty ones.
+        label = () if split == "test" else ("label",)
+        for row in official.rows(path, *label, "youtube_id", "time_start", "time_end"):
+            named = (row["label"],) if row.get("label") else ()
+            start = official.seconds(row["time_start"], path)
+            end = official.seconds(row["time_end"], path)
+            entries.append(library.piece(row["youtube_id"], start, end, split, named))
+            labels.update(named)
         if len(labels) > classes:
             raise ValueError(
                 f"{path} has {len(labels)} classes, Kinetics-{classes} {classes}; name the folder "
                 "of its own lists with --source, or another --dataset"
             )
-        entries += listed
     return library.Library(folders.media).listing(
         (library.of_video(entry, whole=whole) for entry in entries),
         labels=sorted(labels),
-        published=sum(published[split] for split in lists) if published else None,
+        published=sum(published[split] for split in splits) if published else None,
     )
 
 
-def _file_names(classes: int, spellings: tuple[str, ...]) -> list[str]:
+def _list(folders: official.Folders, classes: int, spellings: tuple[str, ...]) -> pathlib.Path:
     """`train.csv`, `kinetics_train.csv`, `kinetics-400_train.csv`, `kinetics700_2020_train.csv`."""
     names = [f"{name}.csv" for name in spellings]
     for name in spellings:
         names += [f"kinetics_{name}.csv", f"k{classes}_{name}.csv"]
         names += [f"kinetics{dash}{classes}*_{name}.csv" for dash in ("", "-", "_")]
-    return names
-
-
-def _entries(path: pathlib.Path, split: str) -> Iterator[datasets.Entry]:
-    columns = ("youtube_id", "time_start", "time_end")
-    for row in official.rows(path, *columns if split == "test" else ("label", *columns)):
-        # Published test lists have no labels, or empty ones.
-        labels = (row["label"],) if row.get("label") else ()
-        start = official.seconds(row["time_start"], path)
-        end = official.seconds(row["time_end"], path)
-        yield library.piece(row["youtube_id"], start, end, split, labels)
+    return folders.file(*names, at=_AT)

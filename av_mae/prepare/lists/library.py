@@ -1,7 +1,7 @@
-"""Finds the media of an official list, in whatever folders and under whichever usual name they lie.
+"""Finds the media files of an official list, in any layout of folders and under any usual name.
 
 A file is known by its name without suffix, so that class folders, split folders, shards and other
-containers make no difference. A clip of a longer video is taken from a file of its own, or cut from
+containers make no difference. A clip of a longer video is read from a file of its own, or cut from
 the whole video.
 """
 
@@ -10,8 +10,8 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import official
+from av_mae.prepare.lists.listing import Entry, Kind, Listing, Refused
 
 _VIDEO = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".ts"}
 _PICTURE = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -28,23 +28,27 @@ class Wanted:
     """A clip of an official list whose file is to be found.
 
     Attributes:
-        entry: the clip; `path` and `source` are filled in, `start` and `end` are where it lies in
-            the whole video.
+        entry: the clip, with `path` and `source` still empty; `start` and `end` are where it lies
+            in the whole video.
         names: of files that hold this clip alone, without suffix, the likeliest first.
         whole: name of the file that holds it from `start` to `end`; empty if there is none. One of
             the two is not empty.
     """
 
-    entry: datasets.Entry
+    entry: Entry
     names: tuple[str, ...]
     whole: str = ""
+
+    def __str__(self) -> str:
+        whole = [f"{self.whole!r} (the whole video)"] if self.whole else []
+        return " or ".join([*whole, *(f"{name!r}" for name in self.names[:1])])
 
 
 def media(root: pathlib.Path, *, pictures: bool = False) -> Iterator[pathlib.Path]:
     """Paths, relative to a folder, of all files below it that may be media.
 
     Args:
-        pictures: whether still pictures are media, or else the covers that downloaders save.
+        pictures: whether still pictures are media; otherwise they are covers saved by downloaders.
     """
     others = official.LISTS | _LEFTOVERS | (set() if pictures else _PICTURE)
     for path in official.walk(root):
@@ -55,12 +59,12 @@ def media(root: pathlib.Path, *, pictures: bool = False) -> Iterator[pathlib.Pat
 class Library:
     """The media files below a folder by their names."""
 
-    def __init__(self, root: pathlib.Path, *, pictures: bool = False) -> None:
+    def __init__(self, root: pathlib.Path) -> None:
         self.root = root
         self._paths: dict[str, str] = {}
         self._twins: dict[str, str] = {}
         ranks: dict[str, tuple[bool, bool]] = {}
-        for source in media(root, pictures=pictures):
+        for source in media(root):
             # A video comes before its sound alone; damaged files of Kinetics-400 lie beside those
             # that replace them.
             replaces = any("replacement" in part for part in source.parts)
@@ -71,23 +75,25 @@ class Library:
             elif rank == ranks[source.stem]:
                 self._twins[source.stem] = source.as_posix()
 
-    def find(self, wanted: Wanted) -> datasets.Entry | None:
+    def find(self, wanted: Wanted) -> Entry | None:
         """The clip with the file that holds it, or None."""
-        for name in wanted.names:
+        entry = wanted.entry
+        for name in (*wanted.names, wanted.whole):
             if name in self._paths:
-                return self._at(wanted.entry, name, start=None, end=None)
-        if wanted.whole in self._paths:
-            return self._at(wanted.entry, wanted.whole)
+                source = self._paths[name]
+                if name in wanted.names:
+                    entry = dataclasses.replace(entry, start=None, end=None)
+                return dataclasses.replace(entry, path=str(self.root / source), source=source)
         return None
 
     def listing(
         self,
         wanted: Iterable[Wanted],
         *,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str],
         published: int | None = None,
-    ) -> datasets.Listing:
-        """All clips whose files are there; the others are refused, one by one.
+    ) -> Listing:
+        """All clips whose files exist; the others are refused, one by one.
 
         Args:
             labels: names in index order.
@@ -96,37 +102,51 @@ class Library:
         Raises:
             ValueError: not one of the clips was found, or the list is empty.
         """
-        entries: dict[str, datasets.Entry] = {}
-        refused: list[datasets.Refused] = []
-        missing: Wanted | None = None
+        entries: dict[str, Entry] = {}
+        refused: list[Refused] = []
+        first_missing: Wanted | None = None
         listed: collections.Counter[str] = collections.Counter()
         seen = set()
         for clip in wanted:
+            id = clip.entry.id
             listed[clip.entry.split] += 1
             entry = self.find(clip)
-            if clip.entry.id in seen:
-                refused.append(_refused(clip, "listed twice: the first entry is kept"))
-            elif entry is None:
-                missing = missing or clip
-                refused.append(_refused(clip, f"file not found: {_description(clip)}"))
+            if entry is not None and id not in seen:
+                entries[id] = entry
             else:
-                entries[entry.id] = entry
-            seen.add(clip.entry.id)
+                first_missing = first_missing or clip
+                twice = "listed twice: the first entry is kept"
+                reason = twice if id in seen else f"file not found: {clip}"
+                refused.append(Refused(id, (*clip.names, clip.whole)[0], reason))
+            seen.add(id)
+
         if not entries:
-            raise ValueError(self._nothing(missing, sum(listed.values())))
-        return datasets.Listing(
+            raise ValueError(self._nothing(first_missing, sum(listed.values())))
+        return Listing(
             tuple(entries.values()),
             tuple(refused),
-            labels=None if labels is None else tuple(labels),
+            labels=tuple(labels),
             listed=dict(listed),
             published=published,
-            doubts=self._doubts(entries.values()),
+            warnings=self._warnings(entries.values()),
         )
 
-    def _doubts(self, entries: Iterable[datasets.Entry]) -> tuple[str, ...]:
-        """What to say of names that several files have."""
-        stems = [pathlib.PurePosixPath(entry.source).stem for entry in entries]
-        twins = [stem for stem in dict.fromkeys(stems) if stem in self._twins]
+    def _nothing(self, missing: Wanted | None, listed: int) -> str:
+        """Why no clip was found: what was searched, and which files there are instead."""
+        if missing is None:
+            return f"the official lists in or around {self.root} name no clip; get them again"
+        there = ", ".join(repr(source) for source in list(self._paths.values())[:_EXAMPLES])
+        return (
+            f"none of the {listed:,} listed clips is below {self.root}. The first would be "
+            f"{missing}, with any suffix, in any folder. "
+            + (f"What lies there: {there}" if there else "No media file lies there")
+            + "; say with --media where the media are"
+        )
+
+    def _warnings(self, entries: Iterable[Entry]) -> tuple[str, ...]:
+        """Names that several files have, where one of them was used."""
+        stems = dict.fromkeys(pathlib.PurePosixPath(entry.source).stem for entry in entries)
+        twins = [stem for stem in stems if stem in self._twins]
         if not twins:
             return ()
         taken, other = self._paths[twins[0]], self._twins[twins[0]]
@@ -135,73 +155,39 @@ class Library:
             f"as {taken} and not {other}",
         )
 
-    def _at(self, entry: datasets.Entry, name: str, **part: None) -> datasets.Entry:
-        source = self._paths[name]
-        return dataclasses.replace(entry, path=str(self.root / source), source=source, **part)
 
-    def _nothing(self, missing: Wanted | None, listed: int) -> str:
-        """Why no clip was found: what was looked for, and what lies there instead."""
-        if missing is None:
-            return f"the official lists in or around {self.root} name no clip; get them again"
-        there = [repr(source) for source in list(self._paths.values())[:_EXAMPLES]]
-        return (
-            f"none of the {listed:,} listed clips is below {self.root}. The first would be "
-            f"{_description(missing)}, with any suffix, in any folder. "
-            + (f"What lies there: {', '.join(there)}" if there else "No media file lies there")
-            + "; say with --media where the media are"
-        )
-
-
-def piece(
-    youtube: str, start: float, end: float, split: str, labels: tuple[str, ...]
-) -> datasets.Entry:
+def piece(youtube: str, start: float, end: float, split: str, labels: tuple[str, ...]) -> Entry:
     """Some seconds of a YouTube video; its id is `---QUuC4vJs_000084_000094`."""
     id = f"{youtube}_{_six_digits(start)}_{_six_digits(end)}"
-    return datasets.Entry(id, "", "", split, labels, start, end)
+    return Entry(id, "", "", split, labels, start, end)
 
 
-def youtube_id(entry: datasets.Entry) -> str:
-    """The video that a piece is of; its id may hold underscores, too."""
+def youtube_id(entry: Entry) -> str:
+    """The video that a piece belongs to; its id may itself hold underscores."""
     return entry.id.rsplit("_", 2)[0]
 
 
-def of_video(entry: datasets.Entry, *, whole: bool, kind: datasets.Kind = "video") -> Wanted:
+def of_video(entry: Entry, *, whole: bool, kind: Kind = "video") -> Wanted:
     """A piece of a YouTube video under all names that its file may have.
 
     Args:
         whole: whether a file named by the id alone is the whole video, or else the piece itself.
-        kind: what is taken from the file.
+        kind: what is read from the file.
     """
-    entry = dataclasses.replace(entry, kind=kind)
     youtube, names = youtube_id(entry), []
-    for start, end in zip(_spelled(entry.start or 0.0), _spelled(entry.end or 0.0), strict=True):
+    # 000030, 30, 30.0, 30.000 and, in milliseconds, 30000
+    starts, ends = (
+        (_six_digits(s), f"{s:g}", f"{s:.1f}", f"{s:.3f}", f"{s * 1000:.0f}")
+        for s in (entry.start or 0.0, entry.end or 0.0)
+    )
+    for start, end in zip(starts, ends, strict=True):
         names += [f"{youtube}_{start}_{end}", f"{youtube}_{start}-{end}", f"{youtube}_{start}"]
     names += [f"Y{youtube}"]  # as PANNs unpacks AudioSet
     names += [] if whole else [youtube]
+    entry = dataclasses.replace(entry, kind=kind)
     return Wanted(entry, tuple(dict.fromkeys(names)), youtube if whole else "")
-
-
-def _spelled(seconds: float) -> tuple[str, ...]:
-    """A time as file names have it: 000030, 30, 30.0, 30.000 and, in milliseconds, 30000."""
-    return (
-        _six_digits(seconds),
-        f"{seconds:g}",
-        f"{seconds:.1f}",
-        f"{seconds:.3f}",
-        f"{seconds * 1000:.0f}",
-    )
 
 
 def _six_digits(seconds: float) -> str:
     whole, part = divmod(round(seconds * 1000), 1000)
     return f"{whole:06d}" + (f".{part:03d}" if part else "")
-
-
-def _refused(clip: Wanted, reason: str) -> datasets.Refused:
-    return datasets.Refused(clip.entry.id, (*clip.names, clip.whole)[0], reason)
-
-
-def _description(clip: Wanted) -> str:
-    alone = [f"{name!r}" for name in clip.names[:1]]
-    whole = [f"{clip.whole!r} (the whole video)"] if clip.whole else []
-    return " or ".join(whole + alone)

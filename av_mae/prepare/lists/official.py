@@ -1,7 +1,7 @@
-"""The official files of a data set: found below its folders by the names they are published under.
+"""The official lists of a data set, found by the names under which they are published.
 
-Nobody unpacks a data set where others do. A list is looked for in the source folder and any below
-it, then around the media; the one nearest to the top is taken.
+Everybody unpacks a data set in a different layout. A list is searched in the source folder and any
+below it, then around the media; the one nearest to the top is used.
 """
 
 import collections
@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
-# Kept out of the index of media, whatever their name.
+# Suffixes of files that are never media.
 LISTS = {
     ".csv", ".tsv", ".json", ".jsonl", ".txt", ".pbtxt", ".pkl", ".xml", ".yaml", ".yml", ".html",
     ".md", ".pdf", ".py", ".sh", ".mat",
@@ -23,7 +23,7 @@ LISTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Folders:
-    """Where a data set lies: the folder that was named, and that of the media if it is another."""
+    """Where a data set lies: the source folder, and that of the media if it is another."""
 
     source: pathlib.Path
     media: pathlib.Path
@@ -43,26 +43,25 @@ class Folders:
         return cls(pathlib.Path(source), pathlib.Path(media or source))
 
     def file(self, *names: str, at: str) -> pathlib.Path:
-        """The official file that goes by one of several names; `*` in a name stands for anything.
+        """The official file of one of several names; `*` in a name stands for anything.
 
         Args:
-            at: where one gets it, for the message if it is absent.
+            at: the download address, for the message if it is absent.
 
         Raises:
             ValueError: there is none, or two that differ lie equally deep.
         """
-        found = self.files(*names, at=at)
-        nearest = [path for path in found if self._far(path) == self._far(found[0])]
-        for other in nearest[1:]:
-            if other.read_bytes() != nearest[0].read_bytes():
+        nearest, *others = self.files(*names, at=at)
+        for other in (path for path in others if self._depth(path) == self._depth(nearest)):
+            if other.read_bytes() != nearest.read_bytes():
                 raise ValueError(
-                    f"{nearest[0]} and {other} differ, and either may be the list of this data "
+                    f"{nearest} and {other} differ, and either may be the list of this data "
                     "set; name the folder of one with --source, that of the media with --media"
                 )
-        return nearest[0]
+        return nearest
 
     def files(self, *names: str, at: str) -> list[pathlib.Path]:
-        """All official files that go by one of several names, the nearest to the top first.
+        """All official files of one of several names, the nearest to the top first.
 
         Raises:
             ValueError: there is none.
@@ -77,7 +76,7 @@ class Folders:
         return found
 
     def find(self, *names: str) -> list[pathlib.Path]:
-        """As `files`, for what may be absent."""
+        """Like `files`, for what may be absent."""
         found = {
             path
             for name in names
@@ -85,10 +84,10 @@ class Folders:
             if fnmatch.fnmatchcase(known, name)
             for path in paths
         }
-        return sorted(found, key=lambda path: (self._far(path), str(path)))
+        return sorted(found, key=lambda path: (self._depth(path), str(path)))
 
-    def _far(self, path: pathlib.Path) -> tuple[bool, int]:
-        """How far a file is from the top of the source; all that is not below it is farther."""
+    def _depth(self, path: pathlib.Path) -> tuple[bool, int]:
+        """Distance from the top of the source; everything outside of it is farther."""
         return not path.is_relative_to(self.source), len(path.parts)
 
     @functools.cached_property
@@ -102,30 +101,33 @@ class Folders:
 
 
 def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Every visible file below a folder, in the same order everywhere; links are followed once."""
+    """Every visible file below a folder, in the same order everywhere; links are followed once.
+
+    Raises:
+        ValueError: a folder cannot be listed: everything in it would count as missing.
+    """
+
+    def unreadable(error: OSError) -> NoReturn:
+        raise ValueError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
     seen = set()
-    for folder, below, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        place = os.stat(folder)
-        if (place.st_dev, place.st_ino) in seen:
+    for folder, below, files in os.walk(root, followlinks=True, onerror=unreadable):
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:
             below.clear()
             continue
-        seen.add((place.st_dev, place.st_ino))
+        seen.add((stat.st_dev, stat.st_ino))
         below[:] = sorted((name for name in below if not name.startswith(".")), key=os.fsencode)
         for name in sorted(files, key=os.fsencode):
             if not name.startswith("."):
                 yield pathlib.Path(folder, name)
 
 
-def _unreadable(error: OSError) -> NoReturn:
-    """What lies in such a folder would be told missing, clip by clip."""
-    raise ValueError(f"{error.filename} cannot be listed: {error.strerror}") from error
-
-
 def rows(path: pathlib.Path, *columns: str) -> Iterator[dict[str, str]]:
-    """Rows of a csv with a header, which has to name some columns at least.
+    """Rows of a csv with a header, which must have the given columns and may have others.
 
     Raises:
-        ValueError: a column is missing, or a row has not the cells that its header names.
+        ValueError: a column is missing, or a row lacks cells.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
@@ -139,6 +141,12 @@ def rows(path: pathlib.Path, *columns: str) -> Iterator[dict[str, str]]:
             if any(row[name] is None for name in columns):
                 raise ValueError(f"{path}, line {reader.line_num}: cut off; get the file again")
             yield row
+
+
+def lines(path: pathlib.Path) -> list[str]:
+    """The lines of a text that are not blank, stripped."""
+    text = path.read_text(encoding="utf-8-sig")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def seconds(text: str, path: pathlib.Path) -> float:
@@ -164,22 +172,16 @@ def number(text: str, path: pathlib.Path) -> int:
     return int(text)
 
 
-def unique(names: Iterable[str], path: pathlib.Path) -> tuple[str, ...]:
-    """Label names in the order of an official file, in which each has to stand once.
+def labels(numbered: Iterable[tuple[int, str]], path: pathlib.Path) -> tuple[str, ...]:
+    """Label names in the order of their numbers; a pair may be given several times.
 
     Raises:
-        ValueError: there is none, or one stands there twice.
+        ValueError: there is no name, or one has two numbers.
     """
-    found = tuple(names)
-    twice = [name for name, count in collections.Counter(found).items() if count > 1]
-    if twice or not found:
+    names = [name for _, name in sorted(set(numbered))]
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice or not names:
         raise ValueError(
             f"{path} names the class {twice[0]!r} twice" if twice else f"{path} names no class"
         )
-    return found
-
-
-def lines(path: pathlib.Path) -> list[str]:
-    """Lines of a text that hold anything, without the space around it."""
-    text = path.read_text(encoding="utf-8-sig")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return tuple(names)

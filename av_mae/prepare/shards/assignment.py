@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from av_mae.prepare import datasets
+from av_mae.prepare.lists import listing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +25,11 @@ def assign(entries: Iterable[datasets.Entry], name: str, clips_per_shard: int) -
     splits: dict[str, list[datasets.Entry]] = {}
     for entry in entries:
         splits.setdefault(entry.split, []).append(entry)
-    known = list(dict.fromkeys(datasets.SPLITS.values()))
+    known = list(dict.fromkeys(listing.SPLITS.values()))
     known += sorted(splits.keys() - set(known))
     assignments = []
     for split in sorted(splits, key=known.index):
-        clips = sorted(splits[split], key=lambda entry: datasets.order(entry.id))
+        clips = sorted(splits[split], key=lambda entry: listing.order(entry.id))
         count = math.ceil(len(clips) / clips_per_shard)
         for i in range(count):
             file = f"{name}-{split}.tfrecord-{i:05d}-of-{count:05d}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from av_mae.input import storage
 from av_mae.prepare import datasets
+from av_mae.prepare.lists.listing import readable
 from av_mae.prepare.shards import state
 from av_mae.prepare.shards.assignment import Assignment
 
@@ -49,9 +50,7 @@ class Report:
     ) -> None:
         self.out, self.shards, self.outcomes = out, shards, outcomes
         self._expected = {"listed": dict(listing.listed), "published": listing.published}
-        self._refused = [
-            (clip.id, datasets.readable(clip.path), clip.reason) for clip in listing.refused
-        ]
+        self._refused = [(clip.id, readable(clip.path), clip.reason) for clip in listing.refused]
 
     @property
     def clips(self) -> int:

@@ -1,0 +1,143 @@
+"""What a data set lists: its clips, the boxes in them, and the clips that are refused."""
+
+import collections
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+Kind = Literal["video", "sound", "picture"]
+VAL_SHARE = 0.1
+SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A person or an object at one moment of a video.
+
+    Attributes:
+        x1, y1, x2, y2: left, top, right and bottom as fractions of the frame's width and height.
+        time: seconds on the file's clock.
+        labels: names, all of them among those of the entry.
+        person: number of the person, the same throughout a video; -1 if it is not known.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    time: float
+    labels: tuple[str, ...]
+    person: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One clip to prepare.
+
+    Attributes:
+        id: unique in the data set.
+        path: the media file.
+        source: the path as the user gave it, kept in the record.
+        labels: names; empty for an unlabelled clip.
+        start, end: the part of the file, seconds; None is its beginning or end.
+        kind: what is read from the file: the video with its sound, only the sound, or the single
+            picture that the file is.
+        boxes: annotations of a video's frames.
+    """
+
+    id: str
+    path: str
+    source: str
+    split: str
+    labels: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    kind: Kind = "video"
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """A clip that is rejected before anything is decoded."""
+
+    id: str
+    path: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """All clips of a source, and what is known about them before decoding.
+
+    Attributes:
+        labels: names in the index order of the data set; None where it has no order of its own.
+        listed: number of clips by split in the official lists, whether their files exist or not;
+            empty where there are no such lists.
+        published: number of clips in the official lists when their authors published them; None
+            where it is not known or the lists differ.
+        warnings: sentences on what was chosen where the source is ambiguous.
+    """
+
+    entries: tuple[Entry, ...]
+    refused: tuple[Refused, ...] = ()
+    labels: tuple[str, ...] | None = None
+    listed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    published: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the command line says about a source.
+
+    Attributes:
+        out: the folder that is written.
+        media: folder of the media; None is that of the list, or the source.
+        val_share: fraction of the clips that goes to `val` where the source has no splits; None
+            is VAL_SHARE.
+        ignore_columns: columns of a csv that are not read.
+        workers: number of processes that may be used.
+    """
+
+    out: str = ""
+    media: str | None = None
+    val_share: float | None = None
+    ignore_columns: tuple[str, ...] = ()
+    workers: int = 1
+
+
+def readable(name: str) -> str:
+    """A file name as valid UTF-8; bytes that are no text are escaped."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def order(id: str) -> bytes:
+    """A sort key that shuffles clips in the same way on every machine."""
+    return hashlib.sha256(id.encode()).digest()
+
+
+def split_off(entries: Iterable[Entry], share: float | None) -> list[Entry]:
+    """Moves a fraction of every label's clips from `train` to `val`, always the same clips.
+
+    A label with two clips or more keeps at least one of them in each, if `share` is above 0.
+
+    Raises:
+        ValueError: `share` is not in [0, 1).
+    """
+    share = VAL_SHARE if share is None else share
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"--val_share is {share}, expected 0 <= share < 1")
+    groups: dict[Sequence[str], list[Entry]] = collections.defaultdict(list)
+    for entry in entries:
+        groups[entry.labels].append(entry)
+    moved = []
+    for group in groups.values():
+        group.sort(key=lambda entry: order(entry.id))
+        count = round(share * len(group))
+        if share > 0 and len(group) > 1:
+            count = min(max(count, 1), len(group) - 1)
+        moved += [dataclasses.replace(entry, split="val") for entry in group[:count]]
+        moved += group[count:]
+    return moved
