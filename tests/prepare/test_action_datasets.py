@@ -10,22 +10,11 @@ import sys
 
 import made_media
 import pytest
+from made_lists import listed, write
 
 from av_mae.input import records
-from av_mae.prepare import datasets
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def write(folder, files):
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, newline="")
-    return folder
-
-
-def listed(dataset, folder, **options):
-    return datasets.clips(dataset, str(folder), datasets.Options(**options))
 
 
 def splits(listing):

@@ -33,7 +33,7 @@ def test_every_module_is_a_data_set_with_help():
 
 
 def test_an_unknown_data_set_names_the_nearest():
-    with pytest.raises(ValueError, match="--dataset=foldr is not known; did you mean folder?"):
+    with pytest.raises(ValueError, match="--dataset=foldr is not known; did you mean 'folder'?"):
         datasets.find("foldr")
 
 

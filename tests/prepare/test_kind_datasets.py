@@ -6,22 +6,11 @@ import math
 import made_media
 import numpy as np
 import pytest
+from made_lists import listed, write
 from PIL import Image
 
 from av_mae.input import boxes, record, records
-from av_mae.prepare import datasets
 from av_mae.prepare.shards import build
-
-
-def write(folder, files):
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
-def listed(dataset, folder, **options):
-    return datasets.clips(dataset, str(folder), datasets.Options(**options))
 
 
 def prepared(listing, out):

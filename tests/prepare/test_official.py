@@ -12,7 +12,7 @@ def write(path, text=""):
 
 
 def folders(source, media=None):
-    return official.Folders.of(str(source), media and str(media))
+    return official.Folders(str(source), media and str(media))
 
 
 @pytest.mark.parametrize("place", [".", "lists/deep", "media/among"])

@@ -3,22 +3,12 @@
 import made_media
 import numpy as np
 import pytest
+from made_lists import listed, write
 
 from av_mae.input import records
 from av_mae.prepare import datasets
 from av_mae.prepare.datasets import audioset
 from av_mae.prepare.shards import build
-
-
-def write(folder, files):
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, newline="")
-    return folder
-
-
-def listed(dataset, folder, **options):
-    return datasets.clips(dataset, str(folder), datasets.Options(**options))
 
 
 def shown(listing):

@@ -1,4 +1,4 @@
-"""Records re-read and reported, as text and as a page; exit code 1 where something is wrong.
+"""Reads records again and reports on them, as text and as a page; exit code 1 on any problem.
 
 python -m av_mae.prepare.check records/mine
 python -m av_mae.prepare.check records/mine --decode=all --html=check.html --json=check.json
@@ -11,7 +11,6 @@ import sys
 
 from absl import app, flags
 
-from av_mae.config import schema
 from av_mae.input import cores
 
 _DECODE = flags.DEFINE_enum(
@@ -27,19 +26,22 @@ _WRONG = 1
 
 
 def main() -> None:
-    """Runs the program; exits with 1 where something is wrong with the records, 78 without any."""
+    """Runs the program; exits with 1 if the records have problems, with 78 if there are none."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     app.run(_main)
 
 
 def _main(arguments: list[str]) -> None:
-    if len(arguments) != 2:
-        _leave("name the folder of one data set: python -m av_mae.prepare.check records/mine")
     try:
+        if len(arguments) != 2:
+            raise ValueError(
+                "name the folder of one data set: python -m av_mae.prepare.check records/mine"
+            )
         sys.exit(0 if _check(pathlib.Path(arguments[1])) else _WRONG)
-    except (schema.ConfigError, ValueError, OSError) as error:
-        _leave(str(error))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(_BAD_REQUEST)
 
 
 def _check(folder: pathlib.Path) -> bool:
@@ -53,17 +55,11 @@ def _check(folder: pathlib.Path) -> bool:
     )
     print("\n".join(text.lines(outcome)))
     if _JSON.value:
-        written = json.dumps(result.plain(outcome), indent=1)
-        pathlib.Path(_JSON.value).write_text(written)
+        pathlib.Path(_JSON.value).write_text(json.dumps(result.plain(outcome), indent=1))
     file = pathlib.Path(_HTML.value or folder / page.FILE)
     page.write(outcome, file)
     print(f"page: {file}")
     return outcome.ok
-
-
-def _leave(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.exit(_BAD_REQUEST)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ function are its arguments on the command line: `--dataset=ucf101:split=2`. TAKE
 names the options that it uses; without it that is `media`.
 """
 
-import difflib
 import importlib
 import pkgutil
 import types
 
+from av_mae.config import limits
 from av_mae.prepare.lists import arguments
 from av_mae.prepare.lists.listing import Box, Entry, Kind, Listing, Options, Refused
 
@@ -31,8 +31,7 @@ def find(name: str) -> types.ModuleType:
         ValueError: there is none of that name.
     """
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names())}"
+        hint = limits.nearest(name, names(), "known")
         raise ValueError(f"--dataset={name} is not known; {hint}")
     return importlib.import_module(f"{__name__}.{name}")
 

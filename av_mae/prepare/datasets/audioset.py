@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, listing, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options
 
 _AT = "https://research.google.com/audioset/download.html"
 # Clips of a list: what its second line says, as published.
@@ -33,19 +33,19 @@ _MOST_OF_A_CLASS = 200_000
 
 def clips(
     source: str,
-    options: datasets.Options,
+    options: Options,
     *,
     train: Literal["all", "balanced", "unbalanced", "mbt", "none"] = "all",
     ids: str = "",
     whole: bool = True,
     kind: Literal["video", "sound"] = "video",
-) -> datasets.Listing:
+) -> Listing:
     """Lists the clips of the segment lists; label names in the order of class_labels_indices.csv.
 
     Raises:
         ValueError: a list is missing or cut off, or none of its clips exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     path = folders.file("class_labels_indices.csv", at=_AT)
     classes = list(official.rows(path, "index", "mid", "display_name"))
     names = {row["mid"]: row["display_name"] for row in classes}
@@ -70,7 +70,7 @@ def clips(
     )
 
 
-def more_balanced(entries: Iterable[datasets.Entry], most: int) -> list[datasets.Entry]:
+def more_balanced(entries: Iterable[Entry], most: int) -> list[Entry]:
     """A subset with at most `most` clips of each class.
 
     Clips are visited in an order that depends on their ids alone; one is left out as soon as any of
@@ -86,9 +86,7 @@ def more_balanced(entries: Iterable[datasets.Entry], most: int) -> list[datasets
     return kept
 
 
-def _entries(
-    folders: official.Folders, name: str, names: Mapping[str, str]
-) -> Iterator[datasets.Entry]:
+def _entries(folders: official.Folders, name: str, names: Mapping[str, str]) -> Iterator[Entry]:
     """Lines such as `-0RWZT-miFs, 420.000, 430.000, "/m/09x0r,/m/05zppz"`."""
     path = folders.file(f"{name}_segments.csv", at=_AT)
     split = "test" if name == "eval" else "train"

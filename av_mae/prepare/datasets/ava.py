@@ -6,17 +6,13 @@ Once a second every person has a box and actions; a clip is `seconds` around tha
 
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import ava, official
+from av_mae.prepare.lists.listing import Listing, Options
 
 
 def clips(
-    source: str,
-    options: datasets.Options,
-    *,
-    classes: Literal[80, 60] = 80,
-    seconds: float = 3.0,
-) -> datasets.Listing:
+    source: str, options: Options, *, classes: Literal[80, 60] = 80, seconds: float = 3.0
+) -> Listing:
     """Lists the key frames with boxes; labels are in the order of the action's numbers.
 
     The films may be whole or cut from their 15th to their 30th minute, as their lengths tell.
@@ -24,5 +20,5 @@ def clips(
     Raises:
         ValueError: a list is missing or damaged, or none of its films exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     return ava.movies(folders, ava.actions(folders, classes), seconds)

@@ -9,8 +9,8 @@ import dataclasses
 import re
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import ava, library, official
+from av_mae.prepare.lists.listing import Listing, Options
 
 # A ten-second clip of Kinetics, named after the part of the video that it is.
 _CLIP = re.compile(r"(.+)_(\d{6})_(\d{6})")
@@ -18,12 +18,12 @@ _CLIP = re.compile(r"(.+)_(\d{6})_(\d{6})")
 
 def clips(
     source: str,
-    options: datasets.Options,
+    options: Options,
     *,
     classes: Literal[80, 60] = 80,
     seconds: float = 3.0,
     films: bool = True,
-) -> datasets.Listing:
+) -> Listing:
     """Lists the key frames with boxes; labels are in the order of the action's numbers.
 
     A key frame is cut from the clip of Kinetics in which it is nearest to the middle, else from
@@ -32,7 +32,7 @@ def clips(
     Raises:
         ValueError: a list is missing or damaged, or none of its videos exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     names = ava.actions(folders, classes)
     # (first and last second, file name) of the clips of each video
     parts: dict[str, list[tuple[float, float, str]]] = collections.defaultdict(list)

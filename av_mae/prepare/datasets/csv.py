@@ -14,8 +14,8 @@ import pathlib
 import re
 
 from av_mae.input import storage
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import listing
+from av_mae.prepare.lists.listing import Entry, Kind, Listing, Options, Refused
 
 TAKES = ("media", "val_share", "ignore_columns")
 
@@ -23,9 +23,7 @@ _ALIASES = {"file": "path", "labels": "label"}
 _COLUMNS = ("path", "label", "split", "start", "end", "id")
 
 
-def clips(
-    source: str, options: datasets.Options, *, kind: datasets.Kind = "video"
-) -> datasets.Listing:
+def clips(source: str, options: Options, *, kind: Kind = "video") -> Listing:
     """Lists the clips of a csv file, all of one kind.
 
     A row without a file, or without a label where the csv has labels, is refused; everything else
@@ -40,7 +38,7 @@ def clips(
     path = storage.path(source)
     rows = _rows(path, options.ignore_columns)
     columns = rows[0][1]
-    entries: list[datasets.Entry] = []
+    entries: list[Entry] = []
     first: dict[str, int] = {}
     for number, row in rows:
         where = f"{path}, line {number}"
@@ -59,10 +57,10 @@ def clips(
     for entry in entries:
         # Remote files are not checked before they are read.
         if not storage.is_address(entry.path) and not os.path.lexists(entry.path):
-            refused.append(datasets.Refused(entry.id, entry.source, "file not found"))
+            refused.append(Refused(entry.id, entry.source, "file not found"))
         elif "label" in columns and not entry.labels:
             reason = "no label: the csv has labels, but none in this row"
-            refused.append(datasets.Refused(entry.id, entry.source, reason))
+            refused.append(Refused(entry.id, entry.source, reason))
         else:
             kept.append(entry)
     if not kept:
@@ -77,10 +75,10 @@ def clips(
             f"none of the {len(refused):,} clips of {path} can be prepared: {reason} "
             f"({entries[0].path}); {hint}"
         )
-    return datasets.Listing(tuple(kept), tuple(refused))
+    return Listing(tuple(kept), tuple(refused))
 
 
-def _entry(where: str, row: dict[str, str], media: str, kind: datasets.Kind) -> datasets.Entry:
+def _entry(where: str, row: dict[str, str], media: str, kind: Kind) -> Entry:
     """The clip of one row; `where` is file and line for messages."""
     source = row["path"]
     if not source:
@@ -97,7 +95,7 @@ def _entry(where: str, row: dict[str, str], media: str, kind: datasets.Kind) -> 
         if kind == "picture":
             raise ValueError(f"{where}: a picture has no start and end; leave them empty")
         part = f"@{start or 0:g}-" + ("" if end is None else f"{end:g}")
-    return datasets.Entry(
+    return Entry(
         id=listing.readable(row.get("id", "") or source + part),
         path=storage.join(media, source),
         source=source,

@@ -8,22 +8,22 @@ import pathlib
 import re
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options
 
 _AT = "https://github.com/epic-kitchens/epic-kitchens-100-annotations"
 _PUBLISHED = 67_217 + 9_668
 
 
 def clips(
-    source: str, options: datasets.Options, *, labels: Literal["verb", "noun", "both"] = "verb"
-) -> datasets.Listing:
+    source: str, options: Options, *, labels: Literal["verb", "noun", "both"] = "verb"
+) -> Listing:
     """Lists the actions of the training and validation lists, cut from the videos by their times.
 
     Raises:
         ValueError: a list is missing or damaged, or none of its videos exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     kinds = ("verb", "noun") if labels == "both" else (labels,)
     names = {kind: _names(folders, kind, prefix=labels == "both") for kind in kinds}
     times = ("start_timestamp", "stop_timestamp")
@@ -39,12 +39,10 @@ def clips(
                     raise ValueError(f"{path}: {id} is of {kind} {number}, no class")
                 own.append(known[number])
             start, end = (_seconds(row[time], path) for time in times)
-            entry = datasets.Entry(id, "", "", split, tuple(own), start, end)
+            entry = Entry(id, "", "", split, tuple(own), start, end)
             wanted.append(library.Wanted(entry, (id,), row["video_id"]))
     return library.Library(folders.media).listing(
-        wanted,
-        labels=[name for kind in kinds for name in names[kind]],
-        published=_PUBLISHED,
+        wanted, labels=[name for kind in kinds for name in names[kind]], published=_PUBLISHED
     )
 
 

@@ -6,28 +6,26 @@ One fold is tested and the other four are trained on; a score is the mean over a
 import pathlib
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options
 
 _AT = "https://github.com/karolpiczak/ESC-50"
 _PUBLISHED = 2_000
 
 
-def clips(
-    source: str, options: datasets.Options, *, fold: Literal[1, 2, 3, 4, 5] = 1
-) -> datasets.Listing:
+def clips(source: str, options: Options, *, fold: Literal[1, 2, 3, 4, 5] = 1) -> Listing:
     """Lists the sounds, those of one fold as `test`, with labels in the order of their numbers.
 
     Raises:
         ValueError: the list is missing or damaged, or none of its sounds exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     path = folders.file("esc50.csv", at=_AT)
     wanted, numbered = [], []
     for row in official.rows(path, "filename", "fold", "target", "category"):
         name = pathlib.PurePosixPath(row["filename"]).stem
         split = "test" if official.number(row["fold"], path) == fold else "train"
-        entry = datasets.Entry(name, "", "", split, (row["category"],), kind="sound")
+        entry = Entry(name, "", "", split, (row["category"],), kind="sound")
         wanted.append(library.Wanted(entry, (name,)))
         numbered.append((official.number(row["target"], path), row["category"]))
     return library.Library(folders.media).listing(

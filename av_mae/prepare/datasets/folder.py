@@ -9,15 +9,13 @@ import pathlib
 from collections.abc import Iterator
 
 from av_mae.input import storage
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import listing
+from av_mae.prepare.lists.listing import Entry, Kind, Listing, Options, Refused
 
 TAKES = ("val_share",)
 
 
-def clips(
-    source: str, options: datasets.Options, *, kind: datasets.Kind = "video"
-) -> datasets.Listing:
+def clips(source: str, options: Options, *, kind: Kind = "video") -> Listing:
     """Lists the clips below a folder, all of one kind.
 
     Where there are class folders, files outside of them belong to no class and are refused.
@@ -38,18 +36,18 @@ def clips(
             below = path.relative_to(root / name).parts
             labels = (listing.readable(below[0]),) if len(below) > 1 else ()
             id = listing.readable(file)
-            entries.append(datasets.Entry(id, str(path), file, split, labels, kind=kind))
+            entries.append(Entry(id, str(path), file, split, labels, kind=kind))
     if not splits:
         entries = listing.split_off(entries, options.val_share)
     if not entries:
         raise ValueError(f"no file in --source={source}; expected SOURCE/<class>/<clip>")
     unlabelled = [entry for entry in entries if not entry.labels]
     if len(unlabelled) == len(entries):
-        return datasets.Listing(tuple(entries))
+        return Listing(tuple(entries))
     reason = "no label: not in a class folder"
-    return datasets.Listing(
+    return Listing(
         tuple(entry for entry in entries if entry.labels),
-        tuple(datasets.Refused(entry.id, entry.source, reason) for entry in unlabelled),
+        tuple(Refused(entry.id, entry.source, reason) for entry in unlabelled),
     )
 
 

@@ -6,8 +6,8 @@ experiment (docs/results.md); sentences that talker 1 does not say are for train
 
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options, Refused
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # What the characters of a name stand for.
@@ -35,24 +35,24 @@ _GROUP = 4
 
 def clips(
     source: str,
-    options: datasets.Options,
+    options: Options,
     *,
     word: Literal["digit", "command", "color", "preposition", "letter", "adverb"] = "digit",
-) -> datasets.Listing:
+) -> Listing:
     """Lists the clips of one talker.
 
     Raises:
         ValueError: two files spell the same sentence, or none spells any.
     """
-    root = official.Folders.of(source, options.media).media
-    entries: dict[str, datasets.Entry] = {}
+    root = official.Folders(source, options.media).media
+    entries: dict[str, Entry] = {}
     refused = []
     for path in library.media(root):
         name, file = path.stem, path.as_posix()
         slots = zip(_WORDS.values(), name, strict=False)
         if len(name) != len(_WORDS) or any(char not in words for words, char in slots):
             reason = "no sentence of GRID: its name is not six letters such as bbaf2n"
-            refused.append(datasets.Refused(file, file, reason))
+            refused.append(Refused(file, file, reason))
             continue
         if name in entries:
             raise ValueError(
@@ -62,7 +62,7 @@ def clips(
         group = name[:_GROUP]
         split = "val" if group in _VAL else "test" if group in _TEST else "train"
         label = _WORDS[word][name[list(_WORDS).index(word)]]
-        entries[name] = datasets.Entry(file, str(root / path), file, split, (label,))
+        entries[name] = Entry(file, str(root / path), file, split, (label,))
     if not entries:
         raise ValueError(f"no file below {root} is named after a sentence, as bbaf2n.mpg is")
-    return datasets.Listing(tuple(entries.values()), tuple(refused))
+    return Listing(tuple(entries.values()), tuple(refused))

@@ -8,8 +8,8 @@ import pathlib
 import zlib
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options
 
 _AT = (
     "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/ "
@@ -21,14 +21,14 @@ _SPLITS = {"1": "train", "2": "test"}  # 0: in neither
 
 
 def clips(
-    source: str, options: datasets.Options, *, split: Literal[1, 2, 3] = 1, val: bool = True
-) -> datasets.Listing:
+    source: str, options: Options, *, split: Literal[1, 2, 3] = 1, val: bool = True
+) -> Listing:
     """Lists the clips of one official split, classes in the alphabetical order of their names.
 
     Raises:
         ValueError: lists are missing, or none of their clips exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     ending = f"_test_split{split}.txt"
     # Reversed, so that of several copies the nearest to the top is kept.
     found = reversed(folders.files(f"*{ending}", at=_AT))
@@ -48,7 +48,7 @@ def clips(
             video = file.partition(f"_{label}_")[0]
             held_out = val and number == "1" and zlib.crc32(video.encode()) % 10 == 0
             name = pathlib.PurePosixPath(file.strip())
-            entry = datasets.Entry(
+            entry = Entry(
                 f"{label}/{name}", "", "", "val" if held_out else _SPLITS[number], (label,)
             )
             wanted.append(library.Wanted(entry, (name.stem,)))

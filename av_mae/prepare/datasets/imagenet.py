@@ -7,8 +7,8 @@ LOC_val_solution.csv, imagenet_2012_validation_synset_labels.txt, or the devkit'
 import collections
 import re
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options, Refused
 
 _AT = "https://www.image-net.org/challenges/LSVRC/2012/2012-downloads.php (the devkit of task 1)"
 _CLASS = re.compile(r"n\d{8}")
@@ -17,7 +17,7 @@ _VAL = re.compile(r"ILSVRC2012_val_(\d{8})")
 _PUBLISHED = 1_281_167 + 50_000
 
 
-def clips(source: str, options: datasets.Options) -> datasets.Listing:
+def clips(source: str, options: Options) -> Listing:
     """Lists the pictures, with labels in the order of their WordNet ids, as everyone does.
 
     The labels are the words of the class where a list of them is there, else its WordNet id.
@@ -25,7 +25,7 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
     Raises:
         ValueError: a list is missing or damaged, or there is no picture.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     train, val = {}, {}  # {path: WordNet id}, None where the folder does not say it
     for path in library.media(folders.media, pictures=True):
         if named := _TRAIN.fullmatch(path.stem):
@@ -43,20 +43,20 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
         )
     names = _names(folders, found)
 
-    entries: dict[str, datasets.Entry] = {}
+    entries: dict[str, Entry] = {}
     refused = []
     for split, pictures in (("train", train), ("val", val)):
         for path, wnid in pictures.items():
             id, file = path.stem, path.as_posix()
             if wnid is None:
-                refused.append(datasets.Refused(id, file, "no class in the official list"))
+                refused.append(Refused(id, file, "no class in the official list"))
             elif id in entries:
-                refused.append(datasets.Refused(id, file, "there twice: one is kept"))
+                refused.append(Refused(id, file, "there twice: one is kept"))
             else:
                 place = str(folders.media / path)
                 labels = (names[wnid],)
-                entries[id] = datasets.Entry(id, place, file, split, labels, kind="picture")
-    return datasets.Listing(
+                entries[id] = Entry(id, place, file, split, labels, kind="picture")
+    return Listing(
         tuple(entries.values()),
         tuple(refused),
         labels=tuple(names.values()),

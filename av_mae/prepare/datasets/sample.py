@@ -3,13 +3,14 @@
 import pathlib
 
 from av_mae.input import storage
-from av_mae.prepare import datasets, sample
+from av_mae.prepare import sample
 from av_mae.prepare.datasets import folder
+from av_mae.prepare.lists.listing import Listing, Options
 
 TAKES = ()
 
 
-def clips(source: str, options: datasets.Options) -> datasets.Listing:
+def clips(source: str, options: Options) -> Listing:
     """Renders the files that do not exist yet, and lists all.
 
     Raises:
@@ -23,4 +24,4 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
     media = pathlib.Path(options.out) / "media"
     sample.render(media, options.workers)
     # The renderer's own stamp file lies beside the folders of the splits and is left out.
-    return datasets.Listing(folder.clips(str(media), options).entries)
+    return Listing(folder.clips(str(media), options).entries)

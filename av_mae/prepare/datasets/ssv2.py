@@ -7,20 +7,20 @@ import json
 import pathlib
 from typing import Any
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Entry, Listing, Options
 
 _AT = "https://www.qualcomm.com/developer/software/something-something-v-2-dataset"
 _PUBLISHED = 168_913 + 24_777
 
 
-def clips(source: str, options: datasets.Options) -> datasets.Listing:
+def clips(source: str, options: Options) -> Listing:
     """Lists the clips of train.json and validation.json, with labels in the order of labels.json.
 
     Raises:
         ValueError: a list is missing or damaged, or none of its clips exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     path, numbers = _json(folders, "labels")
     labels = official.labels(((int(number), name) for name, number in numbers.items()), path)
     wanted = []
@@ -34,7 +34,7 @@ def clips(source: str, options: datasets.Options) -> datasets.Listing:
                 raise ValueError(
                     f"{path}: clip {id} has the template {template!r}, which is no class"
                 )
-            wanted.append(library.Wanted(datasets.Entry(id, "", "", split, (label,)), (id,)))
+            wanted.append(library.Wanted(Entry(id, "", "", split, (label,)), (id,)))
     return library.Library(folders.media).listing(wanted, labels=labels, published=_PUBLISHED)
 
 

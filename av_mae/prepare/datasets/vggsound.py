@@ -8,26 +8,22 @@ takes the sound alone, of files that may hold nothing else.
 import csv
 from typing import Literal
 
-from av_mae.prepare import datasets
 from av_mae.prepare.lists import library, official
+from av_mae.prepare.lists.listing import Listing, Options
 
 _AT = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/"
 _SECONDS = 10.0
 
 
 def clips(
-    source: str,
-    options: datasets.Options,
-    *,
-    whole: bool = True,
-    kind: Literal["video", "sound"] = "video",
-) -> datasets.Listing:
+    source: str, options: Options, *, whole: bool = True, kind: Literal["video", "sound"] = "video"
+) -> Listing:
     """Lists the clips of `vggsound.csv`: YouTube id, start second, label, split.
 
     Raises:
         ValueError: the list is missing or damaged, or none of its clips exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     path = folders.file("vggsound.csv", at=_AT)
     entries, labels = [], set()
     with open(path, newline="", encoding="utf-8-sig") as file:

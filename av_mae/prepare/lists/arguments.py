@@ -3,12 +3,13 @@
 The function's keyword-only parameters define them: their names, types and defaults.
 """
 
-import difflib
 import inspect
 import re
 import typing
 from collections.abc import Callable
 from typing import Any
+
+from av_mae.config import limits
 
 
 def parse(function: Callable[..., Any], text: str, name: str) -> dict[str, Any]:
@@ -29,8 +30,7 @@ def parse(function: Callable[..., Any], text: str, name: str) -> dict[str, Any]:
         if not known:
             raise ValueError(f"{where} takes no arguments, but {key!r} is given")
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            hint = limits.nearest(key, known, "known")
             raise ValueError(f"{where} has no argument {key!r}; {hint}")
         if not equals:
             raise ValueError(f"{where}: {key} has no value; write {key}=VALUE")

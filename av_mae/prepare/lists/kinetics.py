@@ -29,7 +29,7 @@ def clips(
     Raises:
         ValueError: a list is missing or of another Kinetics, or none of its clips exists.
     """
-    folders = official.Folders.of(source, options.media)
+    folders = official.Folders(source, options.media)
     splits = ("train", "val", "test") if test else ("train", "val")
     entries: list[Entry] = []
     labels: set[str] = set()

@@ -87,11 +87,7 @@ class Library:
         return None
 
     def listing(
-        self,
-        wanted: Iterable[Wanted],
-        *,
-        labels: Sequence[str],
-        published: int | None = None,
+        self, wanted: Iterable[Wanted], *, labels: Sequence[str], published: int | None = None
     ) -> Listing:
         """All clips whose files exist; the others are refused, one by one.
 

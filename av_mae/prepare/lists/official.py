@@ -6,7 +6,6 @@ below it, then around the media; the one nearest to the top is used.
 
 import collections
 import csv
-import dataclasses
 import fnmatch
 import functools
 import os
@@ -21,16 +20,11 @@ LISTS = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
 class Folders:
     """Where a data set lies: the source folder, and that of the media if it is another."""
 
-    source: pathlib.Path
-    media: pathlib.Path
-
-    @classmethod
-    def of(cls, source: str, media: str | None) -> "Folders":
-        """The folders of the command line.
+    def __init__(self, source: str, media: str | None) -> None:
+        """Takes what the command line says.
 
         Raises:
             ValueError: one is missing or no folder.
@@ -40,7 +34,7 @@ class Folders:
         for flag, folder in (("source", source), ("media", media)):
             if folder is not None and not os.path.isdir(folder):
                 raise ValueError(f"--{flag}={folder} is not a folder")
-        return cls(pathlib.Path(source), pathlib.Path(media or source))
+        self.source, self.media = pathlib.Path(source), pathlib.Path(media or source)
 
     def file(self, *names: str, at: str) -> pathlib.Path:
         """The official file of one of several names; `*` in a name stands for anything.
