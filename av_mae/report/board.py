@@ -1,4 +1,4 @@
-"""TensorBoard events: scalars, still pictures, sound and texts, written by clu off this thread."""
+"""TensorBoard events: scalars, still pictures, sound and texts, written by clu in a thread."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ class Board:
 
     Args:
         hparams: nested dict of the experiment, for the hyperparameter tab.
-        resume_step: events of later steps written by an earlier session are taken back.
+        resume_step: events of later steps written by an earlier session are dropped.
     """
 
     def __init__(self, folder: pathlib.Path, hparams: Mapping[str, Any], resume_step: int | None):
@@ -24,9 +24,9 @@ class Board:
         if tf.config.get_visible_devices("GPU"):
             tf.config.set_visible_devices([], "GPU")
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("events.out.tfevents.*"):
-            if resume_step is not None:
-                _take_back(path, resume_step)
+        if resume_step is not None:
+            for path in folder.glob("events.out.tfevents.*"):
+                _drop_after(path, resume_step)
         self._writer = metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
         self._writer.write_hparams(_flat(hparams))
 
@@ -62,10 +62,10 @@ class Board:
         self._writer.close()
 
 
-def _take_back(path: pathlib.Path, last_step: int) -> None:
+def _drop_after(path: pathlib.Path, last_step: int) -> None:
     """Rewrites an event file without the steps after `last_step`; a torn end goes too.
 
-    TensorBoard's own remedy, a session-start event, is ignored by some of its readers.
+    TensorBoard's own way, a session-start event, is ignored by some of its readers.
     """
     import tensorflow as tf
 

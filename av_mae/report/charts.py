@@ -1,23 +1,25 @@
-"""Curves as inline SVG with labels in HTML: sharp at any width, readable without a script.
+"""Curves as inline SVG and histograms of plain HTML: sharp at any width, readable without a script.
 
-The picture is stretched to its box (`preserveAspectRatio="none"`) while lines keep their width and
-labels, being HTML, keep their size. The data lie in `data-chart` for the hover read-out.
+The picture of curves is stretched to its box (`preserveAspectRatio="none"`) while lines keep their
+width and labels, being HTML, keep their size. The data lie in `data-chart` for the hover read-out.
 """
 
 import dataclasses
-import html
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from markupsafe import Markup
 
-from av_mae.report import progress
+from av_mae.report import history, progress, render
 
 COLOURS = 12  # of series, defined by the style sheet; a thirteenth series starts over
 
 _POINTS = 300  # drawn a series; more are averaged in groups
 _SIZE = 1000.0  # of the SVG's own square
+_COLUMNS = 24  # of a histogram; fewer where there are fewer different values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,60 +34,92 @@ class Series:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Drawn:
-    """A series reduced to what is drawn: group means, and the range of each group."""
+class _Groups:
+    """A series reduced to what is drawn: groups of points, each with its last step, mean, range."""
 
-    label: str
-    colour: str
-    step: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    dots: bool
+    series: Series
+    step: Float[np.ndarray, " groups"]
+    mean: Float[np.ndarray, " groups"]
+    low: Float[np.ndarray, " groups"]
+    high: Float[np.ndarray, " groups"]
 
 
-def chart(title: str, series: Sequence[Series], *, from_zero: bool = False) -> str:
+def lines(title: str, series: Sequence[Series], *, from_zero: bool = False) -> Markup:
     """A figure with a legend of last values; empty text when no series has a finite value."""
-    drawn = [d for d in map(_reduce, series) if len(d.step)]
+    drawn = [groups for groups in map(_group, series) if len(groups.step)]
     if not drawn:
-        return ""
-    x_low, x_high = _x_range(drawn)
-    y_low, y_high, outside = _y_range(drawn)
-    y_low = min(y_low, 0.0) if from_zero else y_low
-    y_ticks = ticks(y_low, y_high, 4)
-    y_low, y_high = min(y_low, y_ticks[0]), max(y_high, y_ticks[-1])
-    to_x = lambda v: (v - x_low) / (x_high - x_low)  # noqa: E731
-    to_y = lambda v: 1.0 - (v - y_low) / (y_high - y_low)  # noqa: E731
-    grid = "".join(_grid_line(to_y(t)) for t in y_ticks)
-    curves = "".join(_curve(d, to_x, to_y) for d in drawn)
-    labels = "".join(_label("y", to_y(t), _tick(t)) for t in y_ticks)
-    labels += "".join(_label("x", to_x(t), _tick(t)) for t in _x_ticks(x_low, x_high))
-    note = f'<p class="note">{html.escape(outside)}</p>' if outside else ""
-    many = " many" if len(drawn) > 3 else ""
-    return (
-        f'<figure class="chart{many}"><figcaption><b>{html.escape(title)}</b>{_legend(drawn)}'
-        f'</figcaption><div class="plot" data-chart="{_data(drawn, to_x, to_y)}">'
-        f'<svg viewBox="0 0 {_SIZE:.0f} {_SIZE:.0f}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{html.escape(_spoken(title, drawn))}">{grid}{curves}</svg>'
-        f"{_dots(drawn, to_x, to_y)}{labels}</div>{note}</figure>"
+        return Markup()
+    width = max(1.0, *(g.step[-1] for g in drawn))
+    low, high, outside = _range(drawn)
+    y_ticks = ticks(min(low, 0.0) if from_zero else low, high, 4)
+    low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
+    x_ticks = [t for t in ticks(0.0, width, 4) if t <= width and t == int(t)]
+    return render.part(
+        "lines.html",
+        title=title,
+        curves=[_curve(g, width, low, high) for g in drawn],
+        x_ticks=[(t / width, _tick(t)) for t in x_ticks or (0.0, width)],
+        y_ticks=[(1.0 - (t - low) / (high - low), _tick(t)) for t in y_ticks],
+        outside=outside,
     )
 
 
-def sparkline(values: Sequence[float]) -> str:
+def of_points(
+    label: str,
+    points: Sequence[history.Point],
+    name: str,
+    colour: int = 0,
+    *,
+    dots: bool = False,
+    factor: float = 1.0,
+) -> Series:
+    """The curve of a metric, over the points that have it."""
+    own = [p for p in points if name in p.values]
+    values = [p.values[name] * factor for p in own]
+    return Series(label, [p.step for p in own], values, colour, dots)
+
+
+def histogram(title: str, values: Mapping[str, np.ndarray]) -> Markup:
+    """A figure with the counts of all series stacked; empty text without a finite value."""
+    finite = {label: np.asarray(v, float)[np.isfinite(v)] for label, v in values.items()}
+    everything = np.concatenate([np.zeros(0), *finite.values()])
+    if not len(everything):
+        return Markup()
+    low, high = float(everything.min()), float(everything.max())
+    if high - low <= 1e-6 * max(abs(high), 1.0):
+        edges, marks = [low - 0.5, low + 0.5], [low]
+    else:
+        edges = ticks(low, high, _COLUMNS)
+        marks = [t for t in ticks(edges[0], edges[-1], 4) if edges[0] <= t <= edges[-1]]
+    counts = np.array([np.histogram(v, edges)[0] for v in finite.values()])
+    return render.part(
+        "histogram.html",
+        title=title,
+        labels=[(n % COLOURS, label) for n, label in enumerate(finite) if counts[n].any()],
+        columns=[
+            (edges[i], edges[i + 1], [(n % COLOURS, count) for n, count in enumerate(column)])
+            for i, column in enumerate(counts.T.tolist())
+        ],
+        most=int(counts.sum(0).max()),
+        total=len(everything),
+        marks=[((mark - edges[0]) / (edges[-1] - edges[0]), f"{mark:,.4g}") for mark in marks],
+    )
+
+
+def sparkline(values: Sequence[float]) -> Markup:
     """A word-sized curve; empty text for fewer than two finite values."""
     kept = [v for v in values if math.isfinite(v)]
     if len(kept) < 2:
-        return ""
+        return Markup()
     low, high = min(kept), max(kept)
-    span = (high - low) or 1.0
     points = " ".join(
-        f"{100 * i / (len(kept) - 1):.1f},{22 - 20 * (v - low) / span:.1f}"
+        f"{100 * i / (len(kept) - 1):.1f},{22 - 20 * (v - low) / ((high - low) or 1.0):.1f}"
         for i, v in enumerate(kept)
     )
-    return (
+    return Markup(
         '<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">'
-        f'<polyline points="{points}"/></svg>'
-    )
+        '<polyline points="{}"/></svg>'
+    ).format(points)
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
@@ -97,33 +131,24 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [round(i * size, 12) for i in range(first, last + 1)]
 
 
-def _reduce(series: Series) -> _Drawn:
+def _group(series: Series) -> _Groups:
     step, value = np.asarray(series.steps, float), np.asarray(series.values, float)
-    finite = np.isfinite(value)
-    step, value = step[finite], value[finite]
-    groups = np.array_split(np.arange(len(step)), min(_POINTS, max(len(step), 1)))
-    groups = [g for g in groups if len(g)]
-    # The last step of a group, so that the curve ends where the run does.
-    return _Drawn(
-        series.label,
-        f"c{series.colour % COLOURS}",
-        np.array([step[g[-1]] for g in groups]),
-        np.array([value[g].mean() for g in groups]),
-        np.array([value[g].min() for g in groups]),
-        np.array([value[g].max() for g in groups]),
-        series.dots,
+    step, value = step[np.isfinite(value)], value[np.isfinite(value)]
+    bounds = np.linspace(0, len(step), min(_POINTS, len(step)) + 1).astype(int)
+    first, last = bounds[:-1], bounds[1:] - 1
+    return _Groups(
+        series,
+        step=step[last],  # the last of a group, so that the curve ends where the run does
+        mean=np.add.reduceat(value, first) / np.diff(bounds),
+        low=np.minimum.reduceat(value, first),
+        high=np.maximum.reduceat(value, first),
     )
 
 
-def _x_range(drawn: Sequence[_Drawn]) -> tuple[float, float]:
-    high = max(d.step[-1] for d in drawn)
-    return 0.0, max(high, 1.0)
-
-
-def _y_range(drawn: Sequence[_Drawn]) -> tuple[float, float, str]:
+def _range(drawn: Sequence[_Groups]) -> tuple[float, float, str]:
     """(low, high, note): a few spikes far outside the rest are cut off, and the note says so."""
-    low, high = min(d.low.min() for d in drawn), max(d.high.max() for d in drawn)
-    means = np.concatenate([d.mean for d in drawn])
+    low, high = min(g.low.min() for g in drawn), max(g.high.max() for g in drawn)
+    means = np.concatenate([g.mean for g in drawn])
     bulk_low, bulk_high = np.percentile(means, (2, 98))
     room = 3.0 * max(bulk_high - bulk_low, 1e-12)
     outside = ""
@@ -138,72 +163,38 @@ def _y_range(drawn: Sequence[_Drawn]) -> tuple[float, float, str]:
     return float(low), float(high), outside
 
 
-def _x_ticks(low: float, high: float) -> list[float]:
-    inside = [t for t in ticks(low, high, 4) if t <= high and t == int(t)]
-    return inside or [low, high]
-
-
-def _curve(d: _Drawn, to_x, to_y) -> str:
-    x, mean = to_x(d.step) * _SIZE, to_y(d.mean) * _SIZE
-    line = f'<polyline class="{d.colour}" points="{_points(x, mean)}"/>'
-    if len(d.step) < 2 or (d.high == d.low).all():
-        return line
-    edge = np.concatenate([to_y(d.high), to_y(d.low)[::-1]]) * _SIZE
-    around = _points(np.concatenate([x, x[::-1]]), np.clip(edge, -_SIZE, 2 * _SIZE))
-    return f'<polygon class="band {d.colour}" points="{around}"/>{line}'
+def _curve(g: _Groups, width: float, low: float, high: float) -> dict[str, Any]:
+    """What the template and the read-out need; places are shares of the box, from its top left."""
+    top = lambda value: 1.0 - (value - low) / (high - low)  # noqa: E731
+    x, y = g.step / width, top(g.mean)
+    around = ""
+    if len(x) > 1 and (g.high != g.low).any():
+        edge = np.concatenate([top(g.high), top(g.low)[::-1]])
+        around = _points(np.concatenate([x, x[::-1]]), np.clip(edge, -1.0, 2.0))
+    colour = f"c{g.series.colour % COLOURS}"
+    text = [progress.short(v) for v in g.mean]
+    marked = len(x) == 1 or (g.series.dots and len(x) <= 60)
+    return {
+        "label": g.series.label,
+        "colour": colour,
+        "points": _points(x, y),
+        "around": around,
+        "dots": list(zip(x, y, strict=True)) if marked else [],
+        "first": text[0],
+        "last": text[-1],
+        "data": {
+            "label": g.series.label,
+            "colour": colour,
+            "x": x.round(4).tolist(),
+            "y": y.round(4).tolist(),
+            "step": g.step.astype(int).tolist(),
+            "text": text,
+        },
+    }
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> str:
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-
-
-def _dots(drawn: Sequence[_Drawn], to_x, to_y) -> str:
-    marked = [d for d in drawn if len(d.step) == 1 or (d.dots and len(d.step) <= 60)]
-    return "".join(
-        f'<i class="dot {d.colour}" style="left:{x:.2%};top:{y:.2%}"></i>'
-        for d in marked
-        for x, y in zip(to_x(d.step), to_y(d.mean), strict=True)
-    )
-
-
-def _grid_line(y: float) -> str:
-    return f'<line x1="0" x2="{_SIZE:.0f}" y1="{y * _SIZE:.1f}" y2="{y * _SIZE:.1f}"/>'
-
-
-def _label(axis: str, place: float, text: str) -> str:
-    side = "left" if axis == "x" else "top"
-    return f'<span class="{axis}" style="{side}:{place:.2%}">{text}</span>'
-
-
-def _legend(drawn: Sequence[_Drawn]) -> str:
-    return "".join(
-        f'<span class="key"><i class="{d.colour}"></i>{html.escape(d.label)} '
-        f"<b>{progress.short(d.mean[-1])}</b></span>"
-        for d in drawn
-    )
-
-
-def _spoken(title: str, drawn: Sequence[_Drawn]) -> str:
-    parts = [
-        f"{d.label} from {progress.short(d.mean[0])} to {progress.short(d.mean[-1])}" for d in drawn
-    ]
-    return f"{title}: {'; '.join(parts)}"
-
-
-def _data(drawn: Sequence[_Drawn], to_x, to_y) -> str:
-    """What the read-out needs: place in the box (0..1), step and value of every point."""
-    series = [
-        {
-            "label": d.label,
-            "colour": d.colour,
-            "x": [round(float(v), 4) for v in to_x(d.step)],
-            "y": [round(float(v), 4) for v in to_y(d.mean)],
-            "step": [int(v) for v in d.step],
-            "text": [progress.short(v) for v in d.mean],
-        }
-        for d in drawn
-    ]
-    return html.escape(json.dumps(series, separators=(",", ":")))
+    return " ".join(f"{a * _SIZE:.1f},{b * _SIZE:.1f}" for a, b in zip(x, y, strict=True))
 
 
 def _tick(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Reconstructions kept in the workdir: `media/<step>/<name>/<number>/` and a list of what is there.
+"""Reconstructions kept in the workdir: `media/<step>/<name>/<number>/`, listed in gallery.json.
 
 A gallery is written under a temporary name and renamed, so a kill leaves a whole one or none. Only
 some are kept (the first, the latest and others between), so the folder stays small in a long run.
@@ -10,7 +10,9 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from av_mae.report import media, pictures
 
@@ -21,20 +23,21 @@ _LIST = "gallery.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
-    """One example on disk.
+class StoredExample:
+    """One example on disk: a video, and `<kind>.jpg`, `.png`, `.wav` of the kinds listed.
 
     Attributes:
-        video: all kinds side by side (mp4, or webp where PyAV is missing); None without frames.
-        films, spectrograms, sounds: files by kind (`pictures.KINDS`).
+        video: file with all kinds side by side (mp4, or webp without PyAV); None without frames.
+        films, spectrograms, sounds: kinds (`pictures.KINDS`) that have a jpg, a png, a wav.
         sound_seconds: length of the spectrograms and sounds.
     """
 
+    folder: pathlib.Path
     title: str
-    video: pathlib.Path | None
-    films: dict[str, pathlib.Path]
-    spectrograms: dict[str, pathlib.Path]
-    sounds: dict[str, pathlib.Path]
+    video: str | None
+    films: list[str]
+    spectrograms: list[str]
+    sounds: list[str]
     sound_seconds: float
 
 
@@ -44,23 +47,27 @@ class Gallery:
 
     step: int
     name: str
-    examples: list[Shown]
+    examples: list[StoredExample]
+
+    @property
+    def place(self) -> str:
+        """The folder of its step, as seen from the workdir."""
+        return f"{FOLDER}/{self.step:08d}"
 
 
 def write(
     workdir: pathlib.Path, step: int, name: str, examples: Sequence[pictures.Example]
 ) -> Gallery:
     """Writes a gallery, replacing one of the same step and name, and thins out old ones."""
-    final = _folder(workdir, step, name)
+    final = workdir / FOLDER / f"{step:08d}" / name.replace("/", "-")
     unfinished = final.with_name(final.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     entries = []
     for number, example in enumerate(examples):
-        folder = unfinished / str(number)
-        folder.mkdir(parents=True)
-        entries.append(_write_example(folder, example))
+        stored = write_example(unfinished / str(number), example, _soundtrack(example))
+        entries.append({key: value for key, value in vars(stored).items() if key != "folder"})
     content = {"step": step, "name": name, "examples": entries}
-    unfinished.mkdir(parents=True, exist_ok=True)
     (unfinished / _LIST).write_text(json.dumps(content, indent=1))
     shutil.rmtree(final, ignore_errors=True)
     os.replace(unfinished, final)
@@ -68,11 +75,45 @@ def write(
     return _load(final)
 
 
+def write_example(
+    folder: pathlib.Path, example: pictures.Example, sound_s: Float[np.ndarray, " s"] | None
+) -> StoredExample:
+    """Writes the files of one example; `sound_s` is heard in the video (needs PyAV)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    video = None
+    if example.frames:
+        beside = pictures.side_by_side(example.frames)
+        if media.encoders():
+            video = "reconstruction.mp4"
+            media.write_mp4(folder / video, beside, example.fps, sound_s)
+        else:
+            video = "reconstruction.webp"
+            (folder / video).write_bytes(media.webp(beside, example.fps))
+        for kind, frames in example.frames.items():
+            (folder / f"{kind}.jpg").write_bytes(media.jpeg(pictures.film(frames)))
+    if example.spectrograms:
+        low, high = pictures.value_range(example.spectrograms)
+        for kind, log_mel in example.spectrograms.items():
+            image = pictures.spectrogram(log_mel, low, high)
+            (folder / f"{kind}.png").write_bytes(media.png(image))
+    for kind, wave in example.waves.items():
+        (folder / f"{kind}.wav").write_bytes(media.wav(wave))
+    lengths = [len(wave) / media.SAMPLE_RATE for wave in example.waves.values()]
+    return StoredExample(
+        folder,
+        example.title,
+        video,
+        films=[kind for kind in pictures.KINDS if kind in example.frames],
+        spectrograms=[kind for kind in pictures.KINDS if kind in example.spectrograms],
+        sounds=[kind for kind in pictures.KINDS if kind in example.waves],
+        sound_seconds=lengths[0] if lengths else example.seconds,
+    )
+
+
 def read(workdir: pathlib.Path) -> list[Gallery]:
     """All whole galleries, by ascending step."""
     found = sorted((workdir / FOLDER).glob(f"*/*/{_LIST}"))
-    whole = [path.parent for path in found if not path.parent.name.endswith(".tmp")]
-    return [_load(folder) for folder in whole]
+    return [_load(path.parent) for path in found if not path.parent.name.endswith(".tmp")]
 
 
 def restart(workdir: pathlib.Path, resume_step: int | None) -> None:
@@ -84,72 +125,23 @@ def restart(workdir: pathlib.Path, resume_step: int | None) -> None:
             shutil.rmtree(folder)
 
 
-def _folder(workdir: pathlib.Path, step: int, name: str) -> pathlib.Path:
-    return workdir / FOLDER / f"{step:08d}" / name.replace("/", "-")
-
-
-def _write_example(folder: pathlib.Path, example: pictures.Example) -> dict[str, Any]:
-    for kind, frames in example.frames.items():
-        (folder / f"{kind}.jpg").write_bytes(pictures.jpeg(pictures.film(frames)))
-    if example.spectrograms:
-        low, high = pictures.value_range(example.spectrograms)
-        for kind, log_mel in example.spectrograms.items():
-            image = pictures.spectrogram(log_mel, low, high)
-            (folder / f"{kind}.png").write_bytes(pictures.png(image))
-    for kind, wave in example.waves.items():
-        (folder / f"{kind}.wav").write_bytes(media.wav(wave))
-    return {
-        "title": example.title,
-        "video": _write_video(folder, example) if example.frames else None,
-        "films": [k for k in pictures.KINDS if k in example.frames],
-        "spectrograms": [k for k in pictures.KINDS if k in example.spectrograms],
-        "sounds": [k for k in pictures.KINDS if k in example.waves],
-        "sound_seconds": _sound_seconds(example),
-    }
-
-
-def _write_video(folder: pathlib.Path, example: pictures.Example) -> str:
-    frames = pictures.side_by_side(example.frames)
-    if media.encoders():
-        media.write_mp4(folder / "reconstruction.mp4", frames, example.fps, _soundtrack(example))
-        return "reconstruction.mp4"
-    (folder / "reconstruction.webp").write_bytes(media.webp(frames, example.fps))
-    return "reconstruction.webp"
-
-
-def _soundtrack(example: pictures.Example) -> Any:
+def _soundtrack(example: pictures.Example) -> Float[np.ndarray, " s"] | None:
     """The predicted sound where it spans the same time as the frames; None where it does not.
 
     A window of sound longer than the sampled frames would freeze or shift the looping picture.
     """
     wave = example.waves.get("predicted")
-    frames = next(iter(example.frames.values()))
-    if wave is None or abs(len(wave) / media.SAMPLE_RATE - len(frames) / example.fps) > 0.1:
+    if wave is None or not example.frames:
         return None
-    return wave
-
-
-def _sound_seconds(example: pictures.Example) -> float:
-    if example.waves:
-        return len(next(iter(example.waves.values()))) / media.SAMPLE_RATE
-    return example.seconds
+    frames = next(iter(example.frames.values()))
+    apart = abs(len(wave) / media.SAMPLE_RATE - len(frames) / example.fps)
+    return wave if apart <= 0.1 else None
 
 
 def _load(folder: pathlib.Path) -> Gallery:
     content = json.loads((folder / _LIST).read_bytes())
-    shown = [_shown(folder / str(n), entry) for n, entry in enumerate(content["examples"])]
-    return Gallery(content["step"], content["name"], shown)
-
-
-def _shown(folder: pathlib.Path, entry: dict[str, Any]) -> Shown:
-    return Shown(
-        title=entry["title"],
-        video=folder / entry["video"] if entry["video"] else None,
-        films={kind: folder / f"{kind}.jpg" for kind in entry["films"]},
-        spectrograms={kind: folder / f"{kind}.png" for kind in entry["spectrograms"]},
-        sounds={kind: folder / f"{kind}.wav" for kind in entry["sounds"]},
-        sound_seconds=entry["sound_seconds"],
-    )
+    stored = [StoredExample(folder / str(n), **e) for n, e in enumerate(content["examples"])]
+    return Gallery(content["step"], content["name"], stored)
 
 
 def _thin(workdir: pathlib.Path, name: str) -> None:

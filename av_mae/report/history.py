@@ -1,15 +1,16 @@
-"""What a workdir remembers of its run: metrics.jsonl, run.json, config.json, results.json.
+"""The files a run logs to, written and read: metrics.jsonl, config.json, results.json, run.json.
 
 metrics.jsonl holds one JSON object a line, `{"step": 50, "kind": "train", "time": ..., ...}`, kind
 being train, eval or note. A line cut short by a kill is skipped by readers and dropped on restart.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 METRICS = "metrics.jsonl"
@@ -31,8 +32,39 @@ class Point:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """Everything a report is made from; what the workdir lacks is empty.
+class Score:
+    """One evaluation metric over a run: its last value, its best, and all points that have it."""
+
+    name: str
+    last: Point
+    best: Point
+    points: list[Point]
+
+    @property
+    def value(self) -> float:
+        return self.last.values[self.name]
+
+    @property
+    def best_value(self) -> float:
+        return self.best.values[self.name]
+
+    @property
+    def values(self) -> list[float]:
+        """Of all points."""
+        return [p.values[self.name] for p in self.points]
+
+    @property
+    def evaluator(self) -> str:
+        return self.name.rpartition("/")[0] or "eval"
+
+    @property
+    def metric(self) -> str:
+        return self.name.rpartition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLog:
+    """Everything that a workdir holds for a report; what it lacks is empty.
 
     Attributes:
         config: the experiment as a nested dict.
@@ -56,36 +88,61 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The last step that anything is known of."""
+        """The last step that was logged."""
         return max((p.step for p in (*self.train, *self.evaluations)), default=0)
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        return self.info.get("sessions", [])
 
     @property
     def session(self) -> dict[str, Any]:
         """The last session that trained (else the last of any kind); empty when none is known."""
-        every = self.info.get("sessions", [])
-        trained = [s for s in every if s["resume_step"] is not None]
-        return next(reversed(trained or every), {})
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One evaluation metric over a run: its last value and its best."""
-
-    name: str
-    last: Point
-    best: Point
-    points: list[Point]
+        trained = [s for s in self.sessions if s["resume_step"] is not None]
+        return next(reversed(trained or self.sessions), {})
 
     @property
-    def value(self) -> float:
-        return self.last.values[self.name]
+    def modalities(self) -> list[str]:
+        return sorted(self.config.get("modalities", {}))
 
     @property
-    def best_value(self) -> float:
-        return self.best.values[self.name]
+    def start_point(self) -> str:
+        """`from scratch`, or the run or file the parameters came from; empty if not known."""
+        if not self.config:
+            return ""
+        path = self.config.get("init_from", {}).get("path", "")
+        return f"pretrained: {pathlib.PurePath(path).name}" if path else "from scratch"
+
+    def scores(self) -> dict[str, Score]:
+        """Every metric that was ever evaluated, in the order of first appearance."""
+        found = {}
+        for name in dict.fromkeys(name for point in self.evaluations for name in point.values):
+            points = [p for p in self.evaluations if name in p.values]
+            finite = [p for p in points if math.isfinite(p.values[name])] or points
+            pick = min if lower_is_better(name) else max
+            found[name] = Score(
+                name, points[-1], pick(finite, key=lambda p: p.values[name]), points
+            )
+        return found
+
+    def training_seconds(self) -> float:
+        """Time spent in training steps, over all sessions."""
+        return sum(
+            p.values.get("speed/step_seconds", 0.0) * p.values.get("speed/steps", 0.0)
+            for p in self.train
+        )
+
+    def elapsed_seconds(self) -> float:
+        """Time from the start of every session to the last thing it wrote, summed."""
+        times = [p.time for p in (*self.train, *self.evaluations)]
+        starts = [s["time"] for s in self.sessions]
+        return sum(
+            max((t - start for t in times if start <= t < following), default=0.0)
+            for start, following in itertools.pairwise([*starts, math.inf])
+        )
 
 
-def read(workdir: pathlib.Path | str) -> Run:
+def read(workdir: pathlib.Path | str) -> RunLog:
     """Reads a workdir, finished or not; tolerates what a killed process leaves.
 
     Raises:
@@ -103,23 +160,19 @@ def read(workdir: pathlib.Path | str) -> Run:
         problems.append(
             f"{broken} unreadable {'line' if broken == 1 else 'lines'} of {METRICS} left out"
         )
+    results = _read_json(workdir / RESULTS, problems) or []
+    results = results if isinstance(results, list) else [results]
     evaluations = [line for line in lines if line["kind"] == "eval"]
-    evaluations += _results(_json(workdir / RESULTS, problems))
-    return Run(
+    evaluations += [{"step": result["step"], **result["results"]} for result in results]
+    return RunLog(
         workdir=workdir,
-        config=_json(workdir / CONFIG, problems) or {},
-        info=_json(workdir / RUN, problems) or {},
+        config=_read_json(workdir / CONFIG, problems) or {},
+        info=_read_json(workdir / RUN, problems) or {},
         train=_points(line for line in lines if line["kind"] == "train"),
         evaluations=_points(evaluations),
         notes=[(line["step"], line["text"]) for line in lines if line["kind"] == "note"],
         problems=problems,
     )
-
-
-def scores(run: Run) -> dict[str, Score]:
-    """Every metric that was ever evaluated, in the order of first appearance."""
-    names = dict.fromkeys(name for point in run.evaluations for name in point.values)
-    return {name: _score(name, run.evaluations) for name in names}
 
 
 def lower_is_better(metric: str) -> bool:
@@ -129,12 +182,20 @@ def lower_is_better(metric: str) -> bool:
 
 def read_lines(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
     """(whole lines, number of broken ones); no lines where there is no file."""
-    if not path.is_file():
-        return [], 0
-    raw = path.read_bytes().split(b"\n")
-    parsed = [_line(text) for text in raw if text.strip()]
-    whole = [line for line in parsed if line is not None]
-    return whole, len(parsed) - len(whole)
+    whole: list[dict[str, Any]] = []
+    broken = 0
+    for text in path.read_bytes().split(b"\n") if path.is_file() else []:
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+        except ValueError:  # of JSON or of UTF-8
+            line = None
+        if isinstance(line, dict) and isinstance(line.get("step"), int) and "kind" in line:
+            whole.append(line)
+        else:
+            broken += 1
+    return whole, broken
 
 
 def restart(path: pathlib.Path, resume_step: int | None) -> None:
@@ -152,27 +213,24 @@ def restart(path: pathlib.Path, resume_step: int | None) -> None:
 
 def encode(line: Mapping[str, Any]) -> str:
     """One line of metrics.jsonl; numbers that are not finite become null, as JSON has none."""
-    plain = {k: None if _not_finite(v) else v for k, v in line.items()}
+    plain = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in line.items()
+    }
     return json.dumps(plain, ensure_ascii=False) + "\n"
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one step: a kill leaves the old one or the new one."""
+    """Replaces a file in one step: a kill leaves the old one or the new one.
+
+    Names of files that are not Unicode are written with backslash escapes.
+    """
     unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(unfinished, path)
 
 
-def _line(text: bytes) -> dict[str, Any] | None:
-    try:
-        line = json.loads(text)
-    except ValueError:  # of JSON or of UTF-8
-        return None
-    known = isinstance(line, dict) and isinstance(line.get("step"), int) and "kind" in line
-    return line if known else None
-
-
-def _json(path: pathlib.Path, problems: list[str]) -> Any:
+def _read_json(path: pathlib.Path, problems: list[str]) -> Any:
     if not path.is_file():
         return None
     try:
@@ -182,33 +240,16 @@ def _json(path: pathlib.Path, problems: list[str]) -> Any:
         return None
 
 
-def _results(found: Any) -> list[dict[str, Any]]:
-    """results.json, one evaluation or a list of them, as lines."""
-    entries = found if isinstance(found, list) else [found] if found else []
-    return [{"step": e["step"], "kind": "eval", **e["results"]} for e in entries]
-
-
-def _points(lines: Any) -> list[Point]:
+def _points(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
     """Lines by step; what was written later for the same step and name wins."""
     merged: dict[int, Point] = {}
     for line in lines:
         old = merged.get(line["step"], Point(line["step"], 0.0, {}))
-        values = {k: _number(v) for k, v in line.items() if k not in _BOOKKEEPING}
+        values = {
+            key: math.nan if value is None else float(value)
+            for key, value in line.items()
+            if key not in _BOOKKEEPING
+        }
         time = float(line.get("time", old.time))
         merged[line["step"]] = Point(line["step"], time, old.values | values)
     return [merged[step] for step in sorted(merged)]
-
-
-def _score(name: str, evaluations: list[Point]) -> Score:
-    points = [p for p in evaluations if name in p.values]
-    finite = [p for p in points if math.isfinite(p.values[name])] or points
-    pick = min if lower_is_better(name) else max
-    return Score(name, points[-1], pick(finite, key=lambda p: p.values[name]), points)
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _not_finite(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)

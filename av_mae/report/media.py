@@ -1,6 +1,6 @@
-"""Frames and sound as files people can play: mp4 (H.264 + AAC), animated WebP, wav, mp3.
+"""Frames and sound encoded: mp4 (H.264 + AAC), animated WebP, PNG, JPEG, wav, mp3.
 
-mp4 and mp3 need PyAV (`pip install av_mae[prepare]`), WebP and wav do not; `encoders()` tells.
+mp4 and mp3 need PyAV (`pip install av_mae[prepare]`), the others do not; see `encoders`.
 """
 
 import fractions
@@ -43,8 +43,8 @@ def write_mp4(
     """
     import av
 
-    _check(path, frames_fhwc, fps)
-    _, h, w, _ = frames_fhwc.shape
+    _check_frames(path, frames_fhwc, fps)
+    h, w = frames_fhwc.shape[1:3]
     even = np.pad(frames_fhwc, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
     # Temporary name, then rename: a killed run leaves no half file that looks whole.
     unfinished = pathlib.Path(f"{path}.tmp")
@@ -63,19 +63,20 @@ def write_mp4(
 
 def webp(frames_fhwc: UInt8[np.ndarray, "f h w 3"], fps: float) -> bytes:
     """A looping animation that every browser shows, without sound."""
-    _check("webp", frames_fhwc, fps)
-    pictures = [Image.fromarray(frame) for frame in frames_fhwc]
-    stream = io.BytesIO()
-    pictures[0].save(
-        stream,
-        format="WEBP",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 / fps),
-        loop=0,
-        quality=80,
-    )
-    return stream.getvalue()
+    _check_frames("webp", frames_fhwc, fps)
+    later = [Image.fromarray(frame) for frame in frames_fhwc[1:]]
+    moving = {"save_all": True, "append_images": later, "duration": round(1000 / fps), "loop": 0}
+    return _image(frames_fhwc[0], "WEBP", quality=80, **moving)
+
+
+def png(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Lossless; for spectrograms and figures."""
+    return _image(image_hwc, "PNG", optimize=True)
+
+
+def jpeg(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Small; for frames."""
+    return _image(image_hwc, "JPEG", quality=88, subsampling=0)
 
 
 def wav(wave_s: Float[np.ndarray, " s"]) -> bytes:
@@ -120,11 +121,17 @@ def _encode_sound(file: Any, stream: Any, wave_s: np.ndarray) -> None:
     file.mux(stream.encode())
 
 
+def _image(image_hwc: np.ndarray, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image_hwc).save(stream, kind, **options)
+    return stream.getvalue()
+
+
 def _int16(wave_s: np.ndarray) -> np.ndarray:
     return np.round(np.clip(np.nan_to_num(wave_s), -1.0, 1.0) * 32767.0).astype(np.int16)
 
 
-def _check(path: pathlib.Path | str, frames_fhwc: np.ndarray, fps: float) -> None:
+def _check_frames(path: pathlib.Path | str, frames_fhwc: np.ndarray, fps: float) -> None:
     shape, kind = frames_fhwc.shape, frames_fhwc.dtype
     if len(shape) != 4 or shape[3] != 3 or not shape[0] or kind != np.uint8:
         raise ValueError(f"{path}: frames are {kind} {shape}, expected uint8 (f, h, w, 3), f >= 1")

@@ -1,13 +1,11 @@
-"""Arrays as pictures: frames side by side, film strips, coloured spectrograms, encoded images."""
+"""Arrays as pictures: frames side by side, film strips, coloured spectrograms."""
 
 import dataclasses
-import io
 from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 KINDS = ("original", "masked", "predicted")
 
@@ -53,9 +51,7 @@ def side_by_side(
     shapes = {v.shape for v in videos}
     if len(shapes) != 1:
         raise ValueError(f"frames of one example have shapes {sorted(shapes)}, expected one shape")
-    f, h, _, c = videos[0].shape
-    gap = np.full((f, h, _GAP, c), _BACKGROUND, np.uint8)
-    return np.concatenate(_between(videos, gap), axis=2)
+    return _join(videos, axis=2)
 
 
 def film(
@@ -64,15 +60,14 @@ def film(
     """Up to `columns` evenly spaced frames in a row."""
     count = min(columns, len(frames_fhwc))
     chosen = np.linspace(0, len(frames_fhwc) - 1, count).round().astype(int)
-    gap = np.full((frames_fhwc.shape[1], _GAP, 3), _BACKGROUND, np.uint8)
-    return np.concatenate(_between([frames_fhwc[i] for i in chosen], gap), axis=1)
+    return _join([frames_fhwc[i] for i in chosen], axis=1)
 
 
 def films(
     frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]], columns: int = 8
 ) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
     """The film strips of all kinds, one below the other."""
-    return _stack([film(frames[kind], columns) for kind in KINDS if kind in frames])
+    return _join([film(frames[kind], columns) for kind in KINDS if kind in frames], axis=0)
 
 
 def value_range(spectrograms: Mapping[str, Float[np.ndarray, "t m"]]) -> tuple[float, float]:
@@ -100,29 +95,13 @@ def spectrograms(
 ) -> UInt8[np.ndarray, "rows_m t 3"]:
     """The spectrograms of all kinds on one colour scale, one below the other."""
     low, high = value_range(by_kind)
-    return _stack([spectrogram(by_kind[kind], low, high) for kind in KINDS if kind in by_kind])
+    images = [spectrogram(by_kind[kind], low, high) for kind in KINDS if kind in by_kind]
+    return _join(images, axis=0)
 
 
-def png(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Lossless; for spectrograms and figures."""
-    return _encoded(image_hwc, "PNG", optimize=True)
-
-
-def jpeg(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Small; for frames."""
-    return _encoded(image_hwc, "JPEG", quality=88, subsampling=0)
-
-
-def _encoded(image_hwc: np.ndarray, kind: str, **options: int) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image_hwc).save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def _stack(images: list[np.ndarray]) -> np.ndarray:
-    gap = np.full((_GAP, images[0].shape[1], 3), _BACKGROUND, np.uint8)
-    return np.concatenate(_between(images, gap), axis=0)
-
-
-def _between(parts: list[np.ndarray], gap: np.ndarray) -> list[np.ndarray]:
-    return [piece for part in parts for piece in (part, gap)][:-1]
+def _join(images: list[np.ndarray], axis: int) -> np.ndarray:
+    """The images along an axis, with a dark gap between them."""
+    shape = list(images[0].shape)
+    shape[axis] = _GAP
+    gap = np.full(shape, _BACKGROUND, np.uint8)
+    return np.concatenate([piece for image in images for piece in (image, gap)][:-1], axis)

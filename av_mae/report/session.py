@@ -35,8 +35,7 @@ def record(
 
     One that only evaluates (`resume_step` None) leaves what describes the training as it is.
     """
-    path = workdir / history.RUN
-    before = {} if resume_step == 0 else _before(path)
+    before = {} if resume_step == 0 else _read(workdir)
     info = {
         "digest": experiment.digest(),
         "total_steps": total_steps,
@@ -46,53 +45,48 @@ def record(
     if resume_step is None:
         info |= {key: before[key] for key in info if key in before}
     info["sessions"] = [*before.get("sessions", []), _session(resume_step)]
-    history.write_whole(path, json.dumps(info, indent=1) + "\n")
+    _write(workdir, info)
 
 
 def amend(workdir: pathlib.Path, facts: dict[str, Any]) -> None:
     """Adds what only became known later to the newest session of run.json."""
-    path = workdir / history.RUN
-    info = _before(path)
+    info = _read(workdir)
     info["sessions"][-1] |= facts
-    history.write_whole(path, json.dumps(info, indent=1) + "\n")
+    _write(workdir, info)
 
 
 def _session(resume_step: int | None) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC)
+    versions = {"av_mae": version.__version__}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an optional one
     return {
         "start": now.isoformat(timespec="seconds"),
         "time": now.timestamp(),
         "resume_step": resume_step,
-        "command": _command(),
+        # As typed: `python -m av_mae.main ...`, whatever folder the interpreter lies in.
+        "command": shlex.join([pathlib.Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "device_kind": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),
-        "packages": {"av_mae": version.__version__} | _versions(),
+        "packages": versions,
     }
 
 
-def _command() -> str:
-    """As typed: `python -m av_mae.main ...`, whatever folder the interpreter lies in."""
-    return shlex.join([pathlib.Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # an optional one
-    return found
-
-
-def _before(path: pathlib.Path) -> dict[str, Any]:
-    """What run.json says so far; nothing where a kill or a hand left no readable file."""
+def _read(workdir: pathlib.Path) -> dict[str, Any]:
+    """run.json; empty where a kill or an edit left no readable file."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads((workdir / history.RUN).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _write(workdir: pathlib.Path, info: dict[str, Any]) -> None:
+    history.write_whole(workdir / history.RUN, json.dumps(info, indent=1) + "\n")

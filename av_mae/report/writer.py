@@ -1,4 +1,4 @@
-"""Writes what a run has to say: progress lines, metrics.jsonl, TensorBoard and galleries."""
+"""Writes what a run logs: progress lines, metrics.jsonl, TensorBoard and galleries."""
 
 import pathlib
 import time
@@ -23,8 +23,8 @@ class Reporter:
         peak_flops: FLOP/s of all devices together; None leaves the MFU out.
         primary: whether this process writes; exactly one of a run does.
         resume_step: step of the restored checkpoint, 0 for a fresh start: what an earlier session
-            wrote about later steps is dropped, so that no step is told twice. None (an evaluation
-            of a finished run) keeps everything.
+            wrote about later steps is dropped, so that no step is logged twice. None (an
+            evaluation of a finished run) keeps everything.
     """
 
     def __init__(
@@ -42,11 +42,27 @@ class Reporter:
         self._total, self._flops, self._peak = total_steps, flops_per_step, peak_flops
         self._eta = progress.Eta(total_steps)
         self._step = resume_step or 0
-        if primary:
-            self._open(resume_step)
+        if not primary:
+            return
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        metrics = self._workdir / history.METRICS
+        history.restart(metrics, resume_step)
+        gallery_lib.restart(self._workdir, resume_step)
+        session.record(
+            self._workdir,
+            experiment,
+            total_steps=total_steps,
+            flops_per_step=flops_per_step,
+            peak_flops=peak_flops,
+            resume_step=resume_step,
+        )
+        self._metrics = metrics.open("a", encoding="utf-8")
+        self._board = board.Board(self._workdir / "tensorboard", experiment.to_dict(), resume_step)
+        if not media.encoders():
+            self.note("PyAV is not installed: galleries hold WebP animations instead of mp4")
 
     def started(self, seconds: Mapping[str, float]) -> None:
-        """Tells what the time from the command to the end of the first step was spent on.
+        """Logs what the time from the command to the end of the first step was spent on.
 
         Args:
             seconds: of each stage, in their order.
@@ -66,7 +82,7 @@ class Reporter:
         input_wait: float,
         steps_since: int,
     ) -> None:
-        """Tells how training goes.
+        """Logs a step of training.
 
         Args:
             metrics: of this step.
@@ -77,30 +93,30 @@ class Reporter:
         if not self._primary:
             return
         plain = _plain(metrics)
-        clips_per_second = self._experiment.batch_size / step_seconds
-        mfu = self._flops / step_seconds / self._peak if self._peak else None
+        speed = {
+            "speed/step_seconds": step_seconds,
+            "speed/steps": steps_since,
+            "speed/clips_per_second": self._experiment.batch_size / step_seconds,
+            "speed/input_wait": input_wait,
+        }
+        if self._peak:
+            speed["speed/mfu"] = self._flops / step_seconds / self._peak
         line = progress.line(
             step,
             self._total,
             plain,
             steps_per_second=1 / step_seconds,
-            clips_per_second=clips_per_second,
-            mfu=mfu,
+            clips_per_second=speed["speed/clips_per_second"],
+            mfu=speed.get("speed/mfu"),
             input_wait=input_wait,
             eta=self._eta.update(step, time.monotonic(), step_seconds),
         )
-        speed = {
-            "speed/step_seconds": step_seconds,
-            "speed/steps": steps_since,
-            "speed/clips_per_second": clips_per_second,
-            "speed/input_wait": input_wait,
-        } | ({"speed/mfu": mfu} if mfu is not None else {})
         print(line, flush=True)
         self._append(step, "train", plain | speed)
         self._board.scalars(step, {f"train/{k}": v for k, v in plain.items()} | speed)
 
     def evaluation(self, step: int, results: Mapping[str, float]) -> None:
-        """Tells the results of evaluators, named `<evaluator>/<metric>`."""
+        """Logs the results of evaluators, named `<evaluator>/<metric>`."""
         if not self._primary:
             return
         print(progress.evaluation_line(step, self._total, results), flush=True)
@@ -132,26 +148,6 @@ class Reporter:
         if self._primary:
             self._board.close()
             self._metrics.close()
-
-    def _open(self, resume_step: int | None) -> None:
-        self._workdir.mkdir(parents=True, exist_ok=True)
-        path = self._workdir / history.METRICS
-        history.restart(path, resume_step)
-        gallery_lib.restart(self._workdir, resume_step)
-        session.record(
-            self._workdir,
-            self._experiment,
-            total_steps=self._total,
-            flops_per_step=self._flops,
-            peak_flops=self._peak,
-            resume_step=resume_step,
-        )
-        self._metrics = path.open("a", encoding="utf-8")
-        self._board = board.Board(
-            self._workdir / "tensorboard", self._experiment.to_dict(), resume_step
-        )
-        if not media.encoders():
-            self.note("PyAV is not installed: galleries hold WebP animations instead of mp4")
 
     def _append(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
         self._step = step

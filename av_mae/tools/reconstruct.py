@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Sequence
 
 from av_mae import api
-from av_mae.report import exhibits, gallery, markup, media, pictures
+from av_mae.report import gallery, media, page, pictures, render
 from av_mae.tools import files
 
 PAGE = "index.html"
@@ -32,72 +32,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return files.leave(error)
     out = pathlib.Path(arguments.out)
-    folders: list[pathlib.Path] = []
-    shown: list[gallery.Shown] = []
+    stored: list[gallery.StoredExample] = []
 
     def work(path: str) -> None:
         clip = api.read_clip(path, start=arguments.start, end=arguments.end)
         found = model.reconstruct(clip, arguments.seed, modalities=names)
-        folder = out / _folder_name(path, {s.name for s in folders})
-        folders.append(folder)
-        shown.append(write(folder, found, pathlib.PurePath(path).name))
+        folder = out / _folder_name(path, {example.folder.name for example in stored})
+        stored.append(write(folder, found, pathlib.PurePath(path).name))
         print(folder, flush=True)
 
     status = files.each(arguments.files, work)
-    if shown:
-        print(write_page(out, model, shown), flush=True)
+    if stored:
+        print(write_page(out, model, stored), flush=True)
     return status
 
 
-def write(folder: pathlib.Path, found: api.Reconstruction, title: str) -> gallery.Shown:
-    """Writes the files of one reconstruction and says where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    video = None
-    if found.frames:
-        video = folder / "reconstruction.mp4"
-        media.write_mp4(
-            video, pictures.side_by_side(found.frames), found.fps, found.sound_of_frames()
-        )
+def write(folder: pathlib.Path, found: api.Reconstruction, title: str) -> gallery.StoredExample:
+    """Writes the files of one reconstruction and says which there are."""
+    stored = gallery.write_example(folder, found.example(title), found.sound_of_frames())
     if found.spectrogram:
         image = pictures.spectrograms(found.spectrogram)
-        (folder / "reconstruction.png").write_bytes(pictures.png(image))
-    return gallery.Shown(
-        title=title,
-        video=video,
-        films={k: _film(folder, k, found) for k in found.frames},
-        spectrograms={k: _spectrogram(folder, k, found) for k in found.spectrogram},
-        sounds={k: _sound(folder, k, found) for k in found.waveform},
-        sound_seconds=max((len(w) for w in found.waveform.values()), default=0) / media.SAMPLE_RATE,
-    )
+        (folder / "reconstruction.png").write_bytes(media.png(image))
+    return stored
 
 
-def write_page(out: pathlib.Path, model: api.Model, shown: Sequence[gallery.Shown]) -> pathlib.Path:
+def write_page(
+    out: pathlib.Path, model: api.Model, stored: Sequence[gallery.StoredExample]
+) -> pathlib.Path:
     """Writes `<out>/index.html` with pictures, films and sounds inside."""
     name = pathlib.PurePath(model.source).name
-    every = gallery.Gallery(step=model.step, name=name, examples=list(shown))
-    body = markup.section("Reconstructions", exhibits.section([every]))
-    path = out / PAGE
-    path.write_text(markup.document(f"{name} · reconstructions", body))
-    return path
-
-
-def _film(folder: pathlib.Path, kind: str, found: api.Reconstruction) -> pathlib.Path:
-    path = folder / f"{kind}.jpg"
-    path.write_bytes(pictures.jpeg(pictures.film(found.frames[kind])))
-    return path
-
-
-def _spectrogram(folder: pathlib.Path, kind: str, found: api.Reconstruction) -> pathlib.Path:
-    path = folder / f"{kind}.png"
-    low, high = pictures.value_range(found.spectrogram)
-    path.write_bytes(pictures.png(pictures.spectrogram(found.spectrogram[kind], low, high)))
-    return path
-
-
-def _sound(folder: pathlib.Path, kind: str, found: api.Reconstruction) -> pathlib.Path:
-    path = folder / f"{kind}.wav"
-    path.write_bytes(media.wav(found.waveform[kind]))
-    return path
+    shown = page.galleries([gallery.Gallery(model.step, name, list(stored))])
+    return render.page("reconstructions.html", out / PAGE, name=name, galleries=shown)
 
 
 def _folder_name(path: str, taken: Collection[str]) -> str:

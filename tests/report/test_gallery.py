@@ -17,12 +17,13 @@ def test_everything_is_written_and_found_again(tmp_path, example):
     shown = found.examples[0]
     assert shown.title == example.title
     assert shown.sound_seconds == 1.28
-    for files in (shown.films, shown.spectrograms, shown.sounds):
-        assert tuple(files) == pictures.KINDS
-    assert Image.open(shown.spectrograms["original"]).size == (128, 32)
-    wave = media.read_wav(shown.sounds["predicted"].read_bytes())
+    for kinds in (shown.films, shown.spectrograms, shown.sounds):
+        assert tuple(kinds) == pictures.KINDS
+    assert Image.open(shown.folder / "original.jpg").size == (8 * 48 + 7 * 4, 32)
+    assert Image.open(shown.folder / "original.png").size == (128, 32)
+    wave = media.read_wav((shown.folder / "predicted.wav").read_bytes())
     np.testing.assert_allclose(wave, example.waves["predicted"], atol=1e-4)
-    with av.open(str(shown.video)) as file:
+    with av.open(str(shown.folder / "reconstruction.mp4")) as file:
         picture = next(file.decode(video=0)).to_ndarray(format="rgb24")
         assert picture.shape == (32, 152, 3)
         assert file.streams.audio
@@ -32,7 +33,7 @@ def test_sound_of_another_length_stays_out_of_the_looping_video(tmp_path, exampl
     waves = {kind: np.tile(wave, 4) for kind, wave in example.waves.items()}
     longer = dataclasses.replace(example, waves=waves)
     shown = gallery.write(tmp_path, 1, "val", [longer]).examples[0]
-    with av.open(str(shown.video)) as file:
+    with av.open(str(shown.folder / "reconstruction.mp4")) as file:
         assert not file.streams.audio
     assert shown.sound_seconds == 5.12
 

@@ -67,9 +67,9 @@ def test_lines_are_strict_json_and_nan_comes_back_as_nan(tmp_path):
 
 def test_a_broken_line_is_left_out_and_told(tmp_path):
     write(tmp_path / history.METRICS, LINES, b'{"step": 40, "ki')
-    run = history.read(tmp_path)
-    assert [p.step for p in run.train] == [10, 20, 30]
-    assert run.problems == ["1 unreadable line of metrics.jsonl left out"]
+    log = history.read(tmp_path)
+    assert [p.step for p in log.train] == [10, 20, 30]
+    assert log.problems == ["1 unreadable line of metrics.jsonl left out"]
 
 
 def test_the_last_word_on_a_step_counts(tmp_path):
@@ -90,9 +90,9 @@ def test_results_json_is_one_more_evaluation(tmp_path, many):
 def test_half_written_results_are_left_out_and_told(tmp_path):
     write(tmp_path / history.METRICS, LINES)
     (tmp_path / history.RESULTS).write_text('{"step": 30, "resul')
-    run = history.read(tmp_path)
-    assert len(run.evaluations) == 1
-    assert "results.json" in run.problems[0]
+    log = history.read(tmp_path)
+    assert len(log.evaluations) == 1
+    assert "results.json" in log.problems[0]
 
 
 def test_best_is_the_lowest_loss_and_the_highest_accuracy(tmp_path):
@@ -101,7 +101,7 @@ def test_best_is_the_lowest_loss_and_the_highest_accuracy(tmp_path):
         {"step": s, "kind": "eval", "val/loss": loss, "val/accuracy": a} for s, loss, a in rows
     ]
     write(tmp_path / history.METRICS, lines)
-    scores = history.scores(history.read(tmp_path))
+    scores = history.read(tmp_path).scores()
     assert (scores["val/loss"].best.step, scores["val/loss"].best_value) == (2, 1.0)
     assert (scores["val/accuracy"].best.step, scores["val/accuracy"].value) == (2, 0.1)
     assert math.isnan(scores["val/loss"].value)

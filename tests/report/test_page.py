@@ -1,7 +1,6 @@
 """report.html is one file that holds everything, and stands whatever the workdir lacks."""
 
 import base64
-import html.parser
 import io
 import json
 import re
@@ -10,36 +9,9 @@ import shutil
 import av
 import pytest
 import report_run
+from parsed import Parsed
 
-from av_mae.report import exhibits, history, page
-
-
-class Parsed(html.parser.HTMLParser):
-    """Tags with their attributes, and the text a reader sees."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.text, self.open = [], "", []
-        self.feed(path.read_text())
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br", "input"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> closes another tag"
-
-    def handle_data(self, data):
-        if not {"style", "script"} & set(self.open):
-            self.text += data + " "
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
+from av_mae.report import history, page
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +77,7 @@ def test_what_exceeds_the_budget_is_named(finished, tmp_path, monkeypatch, examp
     reporter.gallery(1000, "val", [example] * 3)
     reporter.close()
     size = page.write(workdir).stat().st_size
-    monkeypatch.setattr(exhibits, "BUDGET", 1)
+    monkeypatch.setattr(page, "BUDGET", 1)
     small = page.write(workdir)
     assert small.stat().st_size < size
     assert "2 more in media/00001000" in Parsed(small).text

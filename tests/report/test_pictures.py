@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from av_mae.report import pictures
+from av_mae.report import media, pictures
 
 
 def test_kinds_stand_side_by_side_in_order(example):
@@ -59,9 +59,9 @@ def test_a_spectrogram_without_values_still_has_a_picture():
 
 def test_images_encode_and_decode():
     image = np.random.default_rng(0).integers(0, 255, (17, 23, 3), np.uint8)
-    assert (np.asarray(Image.open(io.BytesIO(pictures.png(image)))) == image).all()
+    assert (np.asarray(Image.open(io.BytesIO(media.png(image)))) == image).all()
     smooth = np.full((16, 16, 3), (200, 40, 90), np.uint8)
-    decoded = np.asarray(Image.open(io.BytesIO(pictures.jpeg(smooth)))).astype(int)
+    decoded = np.asarray(Image.open(io.BytesIO(media.jpeg(smooth)))).astype(int)
     assert abs(decoded - smooth).max() <= 3
 
 

@@ -47,11 +47,11 @@ def test_numbers_reach_the_line_the_file_and_tensorboard(tmp_path, capsys):
         "step 100/1000  loss 0.500  2.00 it/s  128 clips/s  MFU 40%  input wait 3%  eta 7m30s"
     )
     assert second == "step 100/1000  eval  val/loss 0.250"
-    run = history.read(tmp_path)
-    assert run.train[0].values["loss"] == 0.5
-    assert run.train[0].values["speed/clips_per_second"] == 128
-    assert math.isclose(run.train[0].values["speed/mfu"], 0.4)
-    assert run.evaluations[0].values == {"val/loss": 0.25}
+    log = history.read(tmp_path)
+    assert log.train[0].values["loss"] == 0.5
+    assert log.train[0].values["speed/clips_per_second"] == 128
+    assert math.isclose(log.train[0].values["speed/mfu"], 0.4)
+    assert log.evaluations[0].values == {"val/loss": 0.25}
     assert curve(tmp_path, "train/loss") == [(100, 0.5)]
     assert curve(tmp_path, "speed/clips_per_second") == [(100, 128.0)]
     assert curve(tmp_path, "val/loss") == [(100, 0.25)]
@@ -123,10 +123,10 @@ def test_an_evaluation_of_a_finished_run_keeps_its_history(tmp_path):
     reporter = report_run.reporter(tmp_path, resume_step=None)
     reporter.evaluation(800, {"test/accuracy": 0.9})
     reporter.close()
-    run = history.read(tmp_path)
-    assert [p.step for p in run.train] == [1000]
-    assert run.evaluations[0].values == {"test/accuracy": 0.9}
-    assert run.session["resume_step"] == 0
+    log = history.read(tmp_path)
+    assert [p.step for p in log.train] == [1000]
+    assert log.evaluations[0].values == {"test/accuracy": 0.9}
+    assert log.session["resume_step"] == 0
 
 
 def test_run_json_tells_what_ran(tmp_path):
