@@ -5,7 +5,6 @@ import sys
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from av_mae import tasks
 from av_mae.config import command_line, parse, schema
@@ -13,7 +12,7 @@ from av_mae.evaluation import evaluate
 from av_mae.input import records
 from av_mae.training import cluster, host, loop, timing
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as in configs/.")
+_CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and the report.")
 _MODE = flags.DEFINE_enum(
     "mode", "train", ["train", "evaluate"], "Train (and continue), or only score a checkpoint."

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from av_mae import recipes
 from av_mae.config import parse, schema
-from configs.audioset import pretrain as audioset
-from configs.kinetics400 import pretrain as kinetics400
 
-_CONFIGS: dict[str, Callable[[], Any]] = {
-    "videomae-B": lambda: kinetics400.get_config("variant=B/16x2"),
-    "videomae-L": lambda: kinetics400.get_config("variant=L/16x2"),
-    "av_mae-L": audioset.get_config,
+_CONFIGS = {  # names and arguments
+    "videomae-B": ("kinetics400/pretrain", "variant=B/16x2"),
+    "videomae-L": ("kinetics400/pretrain", "variant=L/16x2"),
+    "av_mae-L": ("audioset/pretrain", ""),
 }
 _TINY_MODEL = {"width": 32, "depth": 2, "heads": 2, "mlp": 64}
 _TINY_DECODER = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2, "decoder_mlp": 32}
@@ -28,7 +27,8 @@ def experiment(job: dict[str, Any], dtype: str) -> schema.Experiment:
     """
     if job["case"] not in _CONFIGS:
         raise schema.ConfigError(f"--cases has {job['case']!r}; known are {', '.join(_CONFIGS)}")
-    c = _CONFIGS[job["case"]]()
+    name, arg = _CONFIGS[job["case"]]
+    c = recipes.load(name).get_config(arg)
     c.batch_size = job["batch_size"]
     c.compute.update(dtype=dtype, scan=job["scan"], remat=job["remat"])
     if job["tiny"]:

@@ -29,10 +29,9 @@ import tensorflow as tf
 from absl import app, flags
 from PIL import Image
 
+from av_mae import recipes
 from av_mae.config import parse, schema
 from av_mae.input import example, order, pipeline, record, records
-from configs.audioset import pretrain as audioset
-from configs.ucf101 import pretrain as ucf101
 
 _RECORDS = flags.DEFINE_string("records", None, "Prepared data set; made here if not given.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split of --records that is read.")
@@ -55,11 +54,11 @@ class Case:
 
 def cases() -> dict[str, Case]:
     """AudioSet: 10 s, 16:9 to 4:3 pictures; UCF101: 7 s of 320x240, both at short side 256."""
+    audioset = parse.experiment(recipes.load("audioset/pretrain").get_config())
+    ucf101 = parse.experiment(recipes.load("ucf101/pretrain").get_config())
     return {
-        "audioset_pretrain": Case(
-            parse.experiment(audioset.get_config().to_dict()), 10.0, 256, 400
-        ),
-        "ucf101_pretrain": Case(parse.experiment(ucf101.get_config().to_dict()), 7.0, 256, 341),
+        "audioset_pretrain": Case(audioset, 10.0, 256, 400),
+        "ucf101_pretrain": Case(ucf101, 7.0, 256, 341),
     }
 
 

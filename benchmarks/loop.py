@@ -18,7 +18,6 @@ import tempfile
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 
 from av_mae.config import command_line, parse, schema
 from av_mae.experiment import checkpoint
@@ -28,7 +27,7 @@ from av_mae.planning import speed, synthetic
 from av_mae.report import history
 from av_mae.training import host, loop, timing
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
+_CONFIG = command_line.define_config("sample/pretrain")
 _BATCH = flags.DEFINE_integer("batch_size", 9, "Clips a step.")
 _STEPS = flags.DEFINE_integer("steps", 450, "Steps of a turn.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each kind.")

@@ -13,14 +13,13 @@ import pathlib
 import jax
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
 
 from av_mae.config import command_line, parse, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.training import loop
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/sample/pretrain.py", "Experiment.")
+_CONFIG = command_line.define_config("sample/pretrain")
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps of each run.")
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")
 

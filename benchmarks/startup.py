@@ -19,7 +19,7 @@ from absl import app, flags
 
 from av_mae.config import command_line
 
-_CONFIG = flags.DEFINE_string("config", "configs/sample/pretrain.py", "Experiment to start.")
+_CONFIG = flags.DEFINE_string("config", "sample/pretrain", "Experiment to start.")
 _STARTS = flags.DEFINE_integer("starts", 3, "Starts; the first one fills the cache.")
 _OUT = flags.DEFINE_string("out", None, "File for the JSON; standard output if not given.")
 

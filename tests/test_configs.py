@@ -9,12 +9,11 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import tasks
-from av_mae.config import parse, schema
+from av_mae import recipes, tasks
+from av_mae.config import parse, published, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pipeline
-from configs import common
 
 FILES = sorted((tiny.ROOT / "configs").glob("*/*.py"))
 NAMES = [f"{file.parent.name}/{file.stem}" for file in FILES]
@@ -72,7 +71,7 @@ def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
     e = parse.experiment(load(file, "variant=B/8x4,modalities=video"))
     assert (e.model.width, e.model.depth, e.model.decoder_width) == (768, 12, 384)
     assert e.modalities["video"].patch == (4, 8, 8)
-    assert set(common.DECODERS) == set(schema.VARIANTS)
+    assert set(recipes.DECODERS) == set(schema.VARIANTS)
 
 
 # Counted in the original programs: VideoMAE's and Scenic's.
@@ -156,22 +155,42 @@ def test_every_key_of_the_schema_can_be_overridden():
         ("modalities=audio,audio", "each once"),
         ("modalities=", "one or more of video, audio"),
         ("variant=XL/16x2", "expected <Ti, S, B, L, H>"),
+        ("modalities=video", "modalities=video: the recipe has audio only"),
     ],
 )
 def test_a_wrong_argument_is_a_sentence(arg, message):
     with pytest.raises(schema.ConfigError) as error:
-        common.pretrain(common.options(arg), records="x", video={}, audio={})
+        recipes.pretrain(recipes.options(arg), records="x", audio={})
     assert message in str(error.value)
 
 
+def test_a_recipe_has_the_modalities_that_it_describes():
+    for names in (["video"], ["audio"], ["video", "audio"]):
+        inputs = {name: {} for name in reversed(names)}
+        for start in (recipes.pretrain, recipes.finetune):
+            assert list(parse.experiment(start(records="x", **inputs)).modalities) == names
+    with pytest.raises(schema.ConfigError, match="unknown modality 'vidio'; did you mean 'video'"):
+        recipes.pretrain(records="x", vidio={})
+
+
+def test_published_configs_are_found_by_name_and_others_answered_by_the_nearest():
+    assert published.names() == NAMES
+    c = recipes.load("ssv2/finetune").get_config("variant=S/16x2")
+    assert c == load(tiny.ROOT / "configs/ssv2/finetune.py", "variant=S/16x2")
+    with pytest.raises(schema.ConfigError) as error:
+        recipes.load("audioste/pretrain")
+    assert "did you mean 'audioset/pretrain'?" in str(error.value)
+    assert "audioset, grid, hmdb51, kinetics400, sample, ssv2" in str(error.value)
+
+
 def test_a_misspelt_key_is_an_error_at_its_own_line():
-    c = common.pretrain(common.options(""), records="x", video={}, audio={})
+    c = recipes.pretrain(recipes.options(""), records="x", video={}, audio={})
     with pytest.raises(KeyError, match="fusion"):
         c.model.update(fussion="mid")
     with pytest.raises(TypeError, match="strid"):
-        common.pretrain(common.options(""), records="x", video={"strid": 2}, audio={})
+        recipes.pretrain(recipes.options(""), records="x", video={"strid": 2}, audio={})
     with pytest.raises(TypeError, match="vews"):
-        common.evaluators(test={"vews": 4})
+        recipes.evaluators(test={"vews": 4})
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,14 @@ WRONG = {
     "far key": ([SAMPLE, "--config.zzz=3"], "unknown config key 'zzz'"),
     "value": ([SAMPLE, "--config.lr=fast"], "flag --config.lr=fast: could not convert string"),
     "file": (["--config=configs/simple.py"], "config configs/simple.py does not exist"),
+    "name": (["--config=sample/pretrian"], "is published; did you mean 'sample/pretrain'? there"),
+    "path": (["--config=x/sample/pretrain.py"], "or give its name, sample/pretrain"),
     "flag": (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config ?"),
     "mode": (["--mode=tain"], "flag --mode=tain: value should be one of <train|evaluate>"),
 }
 MISTAKES = {
     "c.model.update(fussion=3)": "unknown config key 'fussion'; did you mean 'fusion'?",
-    "common.evaluators(a={'vews': 3})": "raises TypeError: Evaluator.__init__() got an unexpected",
+    "recipes.evaluators(a={'vews': 3})": "raises TypeError: Evaluator.__init__() got an unexpected",
     "return (": "was never closed",
 }
 
@@ -48,9 +50,9 @@ def answers(tmp_path_factory) -> dict[str, str]:
 
 def config_file(body: str) -> str:
     return (
-        "from configs import common\n"
+        "from av_mae import recipes\n"
         "def get_config(arg=''):\n"
-        "    c = common.pretrain(common.options(arg), records='x', video={}, audio={})\n"
+        "    c = recipes.pretrain(recipes.options(arg), records='x', video={}, audio={})\n"
         f"    {body}\n"
         "    return c\n"
     )

@@ -1,4 +1,4 @@
-"""What commands with a `--config` flag share: their logs, and a sentence for every bad flag."""
+"""What commands with a `--config` flag share: the flag, logs, and a sentence for every bad flag."""
 
 import logging as standard_logging
 import pathlib
@@ -8,23 +8,59 @@ import sys
 from typing import Any, NoReturn
 
 from absl import flags, logging
+from ml_collections.config_flags import config_flags
 
-from av_mae.config import schema
+from av_mae.config import limits, published
+
+flags.disclaim_key_flags()  # a flag defined here belongs to the command that asks for it
 
 BAD_DATA = 65  # EX_DATAERR: records that cannot be used
 BAD_CONFIG = 78  # EX_CONFIG: a config that cannot run
 
 
+def define_config(
+    default: str | None = None, meaning: str = "Experiment, by name or file: audioset/pretrain."
+) -> flags.FlagHolder[Any]:
+    """The flag `--config`, whose keys `--config.KEY=VALUE` override.
+
+    Its value is the name of a published config or the path of a file, and may end in an argument
+    for it: `audioset/pretrain:variant=B/16x2`.
+    """
+    holder = config_flags.DEFINE_config_file("config", None, meaning)
+    flag = flags.FLAGS[holder.name]
+    flag.parser = _ConfigParser(holder.name)
+    if default:
+        flags.set_default(holder, default)
+    return holder
+
+
+class _ConfigParser(config_flags.ConfigFileFlagParser):
+    def parse(self, path: str) -> Any:
+        name, colon, argument = path.partition(":")
+        if not name.endswith(".py") and not pathlib.Path(name).is_file():
+            name = str(published.file(name))
+        return super().parse(name + colon + argument)
+
+
 def log_ours() -> None:
-    """Shows what this program tells; libraries may warn."""
+    """Logs what this library says from INFO on, and of other libraries warnings and errors only.
+
+    Orbax, for one, has ten lines of INFO a checkpoint.
+    """
+    package = pathlib.Path(__file__).parents[1]
+
+    def ours_or_serious(record: standard_logging.LogRecord) -> bool:
+        ours = package in pathlib.Path(record.pathname).parents
+        return ours or record.levelno > standard_logging.INFO
+
     logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
-    logging.get_absl_handler().addFilter(_ours_or_serious)
+    logging.get_absl_handler().addFilter(ours_or_serious)
 
 
 def parse(arguments: list[str], config_flag: flags.FlagHolder[Any]) -> list[str]:
     """What is left of the arguments after the flags.
 
-    Unknown config keys and wrong kinds of value become one sentence, not a traceback.
+    Unknown config keys and values of a wrong type become one sentence, not a traceback.
     """
     try:
         rest = flags.FLAGS(arguments)
@@ -40,7 +76,7 @@ def _sentence(error: BaseException) -> str:
     root = error
     while root.__context__ is not None:
         root = root.__context__
-    if isinstance(root, schema.ConfigError):
+    if isinstance(root, limits.ConfigError):
         return str(root)
     near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', f"{error} {root}")
     if near:
@@ -49,23 +85,21 @@ def _sentence(error: BaseException) -> str:
         return f"unknown config key {root}"
     missing = re.search(r"No such file or directory: '(.*)'", str(error))
     if missing:
-        return f"config {missing[1]} does not exist; run from the folder that holds configs/"
+        name = "/".join(pathlib.Path(missing[1]).with_suffix("").parts[-2:])
+        instead = f", or give its name, {name}" if name in published.names() else ""
+        return (
+            f"config {missing[1]} does not exist; run from the folder that holds configs/{instead}"
+        )
     if "whilst parsing config file" in str(error):
         return f"the config file raises {type(root).__name__}: {root}"
     return str(error)
 
 
 def given(module: str) -> str:
-    """The command that runs, as one would type it: figures are kept with how they were made."""
+    """The running command as typed, which is stored with the figures that it measures."""
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def leave(code: int, error: object) -> NoReturn:
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.exit(code)
-
-
-def _ours_or_serious(record: standard_logging.LogRecord) -> bool:
-    """Libraries may warn; what they merely tell (orbax: ten lines a checkpoint) is left out."""
-    own = pathlib.Path(__file__).parents[1]
-    return record.levelno > standard_logging.INFO or own in pathlib.Path(record.pathname).parents

@@ -3,14 +3,13 @@
 import pathlib
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from av_mae.config import command_line, parse, schema
 from av_mae.convert import read, write
 from av_mae.experiment import checkpoint
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "What the file does not show of its model, as in configs/."
+_CONFIG = command_line.define_config(
+    meaning="What the file does not show of its model: a config, by name or file."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder to write, which must not hold a model yet.")
 _TO = flags.DEFINE_enum(

@@ -13,19 +13,19 @@ Scenic's config also asks for masks in time, with a ratio of 0 that turns them o
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.finetune(
-        common.options(arg, variant="L/16x2"),
+    c = recipes.finetune(
+        recipes.options(arg, variant="L/16x2"),
         records="audioset500k",
         video={"frames": 32, "stride": 2},
         audio={"seconds": 10.0, "mels": 128},
     )
     c.seed = 42
     c.total, c.batch_size = "50 epochs", 128
-    c.lr = common.per_256(c, 3.2)
+    c.lr = recipes.per_256(c, 3.2)
     c.dataset.multilabel = True
     c.model.update(
         fusion="bottleneck",
@@ -57,7 +57,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         layer_decay=0.75,
         label_smoothing=0.3,
     )
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         test={"split": "test", "every": "5 epochs"},
         test_4_clips={"split": "test", "every": "end", "batch_size": 32, "temporal_views": 4},
     )

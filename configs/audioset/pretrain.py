@@ -15,24 +15,24 @@ Scenic does in finetuning; its pretraining config leaves it as it is.
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.pretrain(
-        common.options(arg, variant="L/16x2"),
+    c = recipes.pretrain(
+        recipes.options(arg, variant="L/16x2"),
         records="audioset",
         video={"frames": 16, "stride": 4, "mask_ratio": 0.9, "weight": 0.5},
         audio={"seconds": 10.0, "mels": 128, "mask_ratio": 0.7, "weight": 0.5},
     )
     c.seed = 42
     c.total, c.batch_size = "120 epochs", 512
-    c.lr = common.per_256(c, 3e-4)
+    c.lr = recipes.per_256(c, 3e-4)
     c.dataset.multilabel = True
     c.model.update(fusion="mid", fusion_layers=2, decoder="shared")
     c.augment.update(crop="jitter", jitter_scale=(1.0, 1.0), flip=0.5)
     c.optim.update(b1=0.9, b2=0.95, weight_decay=0.05, warmup="4 epochs")
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         test={"kind": "reconstruction", "split": "test", "every": "5 epochs"},
     )
     return c

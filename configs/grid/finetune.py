@@ -16,13 +16,14 @@ clips by heart kept sound from being learnt.
 
 import ml_collections
 
-from configs import common
-from configs.grid import pretrain
+from av_mae import recipes
+
+pretrain = recipes.load("grid/pretrain")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.finetune(
-        common.options(arg, variant="Ti/32x2"),
+    c = recipes.finetune(
+        recipes.options(arg, variant="Ti/32x2"),
         records="grid",
         video=pretrain.VIDEO,
         audio=pretrain.AUDIO,
@@ -44,7 +45,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.optim.update(b2=0.999, warmup="3 epochs", clip=1.0, label_smoothing=0.1)
     c.log_every = "1 epochs"
     c.checkpoint.every = "5 epochs"
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         val={"split": "val", "every": "5 epochs"},
         test={"split": "test", "every": "end"},
     )

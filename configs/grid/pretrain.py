@@ -13,7 +13,7 @@ alike.
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 VIDEO = {
     "frames": 60,
@@ -27,8 +27,8 @@ SIZES = {"width": 128, "depth": 4, "heads": 4, "mlp": 512, "fusion": "mid", "fus
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.pretrain(
-        common.options(arg, variant="Ti/32x2"),
+    c = recipes.pretrain(
+        recipes.options(arg, variant="Ti/32x2"),
         records="grid",
         video=VIDEO | {"mask_ratio": 0.5},
         audio=AUDIO | {"mask_ratio": 0.8},
@@ -41,7 +41,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.optim.update(warmup="5 epochs", clip=1.0)
     c.log_every = "1 epochs"
     c.checkpoint.every = "10 epochs"
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         val={"kind": "reconstruction", "split": "val", "every": "25 epochs"},
     )
     return c

@@ -13,13 +13,14 @@ may not be the recipe behind these numbers. Not reproduced here.
 
 import ml_collections
 
-from configs import common
-from configs.kinetics400 import finetune as kinetics400
-from configs.ucf101 import finetune as ucf101
+from av_mae import recipes
+
+kinetics400 = recipes.load("kinetics400/finetune")
+ucf101 = recipes.load("ucf101/finetune")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = kinetics400.build(common.options(arg, modalities="video"), "hmdb51", ucf101.RECIPE)
+    c = kinetics400.build(recipes.options(arg, modalities="video"), "hmdb51", ucf101.RECIPE)
     if "video" in c.modalities:
         c.modalities.video.fps = 30.0
     return c

@@ -12,12 +12,13 @@ here. Starting from pretraining on Kinetics-400 instead, VideoMAE has 73.3.
 
 import ml_collections
 
-from configs import common
-from configs.ucf101 import pretrain as ucf101
+from av_mae import recipes
+
+ucf101 = recipes.load("ucf101/pretrain")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = ucf101.recipe(common.options(arg, modalities="video"), "hmdb51")
+    c = ucf101.recipe(recipes.options(arg, modalities="video"), "hmdb51")
     if "video" in c.modalities:
         c.modalities.video.fps = 30.0
     return c

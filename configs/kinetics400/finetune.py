@@ -17,7 +17,7 @@ import dataclasses
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,21 +44,21 @@ RECIPES = {
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    chosen = common.options(arg, modalities="video")
-    c = build(chosen, "kinetics400", common.published(RECIPES, chosen))
+    chosen = recipes.options(arg, modalities="video")
+    c = build(chosen, "kinetics400", recipes.for_size(RECIPES, chosen))
     c.evaluators.test.split = "val"  # the official validation set: what all numbers are of
     return c
 
 
-def build(chosen: common.Options, records: str, r: Recipe) -> ml_collections.ConfigDict:
+def build(chosen: recipes.Options, records: str, r: Recipe) -> ml_collections.ConfigDict:
     """VideoMAE's finetuning. It counts clips; batches here count their copies."""
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     video = {"frames": 16, "stride": 4, "mean": mean, "std": std}
     audio = {"seconds": 2.56, "mels": 128}
-    c = common.finetune(chosen, records=records, video=video, audio=audio)
+    c = recipes.finetune(chosen, records=records, video=video, audio=audio)
     c.dataset.update(repeat=r.copies, sampling="dense_linspace")
     c.total, c.batch_size = f"{r.epochs} epochs", r.copies * r.clips
-    c.lr = common.per_256(c, r.rate / r.copies)
+    c.lr = recipes.per_256(c, r.rate / r.copies)
     c.compute.remat = r.remat
     c.model.update(fusion="mid", fusion_layers=2, fusion_norm=False, gelu="erf", qkv_bias="qv")
     c.model.update(final_norm=False, head_norm=True, head_scale=0.001)
@@ -67,10 +67,10 @@ def build(chosen: common.Options, records: str, r: Recipe) -> ml_collections.Con
     c.augment.update(rand_augment=4, rand_augment_magnitude=7.0, rand_augment_deviation=0.5)
     c.augment.update(flip=0.5, erase=0.25, mixup=0.8, cutmix=1.0)
     c.optim.update(b1=0.9, b2=0.999, weight_decay=0.05, label_smoothing=0.1)
-    c.optim.update(warmup="5 epochs", min_lr=common.per_256(c, r.min_rate / r.copies))
+    c.optim.update(warmup="5 epochs", min_lr=recipes.per_256(c, r.min_rate / r.copies))
     c.optim.update(schedule="cosine_videomae", layer_decay=r.layer_decay)
     views = {"batch_size": 16, "temporal_views": 5, "spatial_views": 3, "merge": "softmax"}
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         val={"split": "val", "every": "5 epochs"},
         test={"split": "test", "every": "end", **views},
     )

@@ -17,24 +17,24 @@ decoder reconstructs either.
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 # Clips a batch, over all GPUs.
 CLIPS = {"S": 32 * 32, "B": 64 * 32, "L": 64 * 8, "H": 64 * 16}
-# Layers of the decoder; Scenic's L has 4, as in common.DECODERS.
+# Layers of the decoder; Scenic's L has 4, as in recipes.DECODERS.
 DECODER_DEPTHS = {"S": 4, "B": 4, "L": 12, "H": 12}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    chosen = common.options(arg, modalities="video")
-    return recipe(chosen, "kinetics400", clips=common.published(CLIPS, chosen), rate=1.5e-4)
+    chosen = recipes.options(arg, modalities="video")
+    return recipe(chosen, "kinetics400", clips=recipes.for_size(CLIPS, chosen), rate=1.5e-4)
 
 
 def recipe(
-    chosen: common.Options, records: str, *, clips: int, rate: float
+    chosen: recipes.Options, records: str, *, clips: int, rate: float
 ) -> ml_collections.ConfigDict:
     """VideoMAE's pretraining with a batch of `clips`, peak learning rate `rate` for 256 of them."""
-    c = common.pretrain(
+    c = recipes.pretrain(
         chosen,
         records=records,
         video={
@@ -48,7 +48,7 @@ def recipe(
         audio={"seconds": 2.56, "mels": 128, "mask_ratio": 0.75},
     )
     c.total, c.batch_size = "1600 epochs", clips
-    c.lr = common.per_256(c, rate)
+    c.lr = recipes.per_256(c, rate)
     c.model.update(
         fusion="mid",
         fusion_layers=2,
@@ -66,10 +66,10 @@ def recipe(
         weight_decay=0.05,
         warmup="40 epochs",
         schedule="cosine_videomae",
-        min_lr=common.per_256(c, 1e-5),
+        min_lr=recipes.per_256(c, 1e-5),
     )
     c.checkpoint.every = "20 epochs"
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         val={"kind": "reconstruction", "split": "val", "every": "100 epochs"},
         knn={"kind": "knn", "split": "val", "every": "100 epochs"},
     )

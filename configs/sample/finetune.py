@@ -9,12 +9,12 @@ three, about two minutes each on two CPU cores, and prints their scores side by 
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.finetune(
-        common.options(arg, variant="Ti/16x2"),
+    c = recipes.finetune(
+        recipes.options(arg, variant="Ti/16x2"),
         records="sample",
         video={"frames": 8, "stride": 6, "size": 64},
         audio={"seconds": 1.92, "mels": 64},
@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.optim.update(b2=0.999, warmup="30 steps", clip=1.0, layer_decay=0.75)
     c.log_every = "20 steps"
     c.checkpoint.every = "100 steps"
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         val={"split": "val", "every": "100 steps"},
         test={"split": "test", "every": "end"},
     )

@@ -8,12 +8,12 @@ Arguments: `modalities=audio,video`. Data: `python -m av_mae.prepare --dataset=s
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.pretrain(
-        common.options(arg, variant="Ti/16x2"),
+    c = recipes.pretrain(
+        recipes.options(arg, variant="Ti/16x2"),
         records="sample",
         video={"frames": 8, "stride": 6, "size": 64, "mask_ratio": 0.75},
         audio={"seconds": 1.92, "mels": 64, "mask_ratio": 0.5},
@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.optim.update(warmup="30 steps", clip=1.0)
     c.log_every = "20 steps"
     c.checkpoint.every = "100 steps"
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         val={"kind": "reconstruction", "split": "val", "every": "end"},
     )
     return c

@@ -16,8 +16,9 @@ Labels tell left from right, so nothing is mirrored, and frames come from the wh
 
 import ml_collections
 
-from configs import common
-from configs.kinetics400 import finetune as kinetics400
+from av_mae import recipes
+
+kinetics400 = recipes.load("kinetics400/finetune")
 
 RECIPES = {
     "S": kinetics400.Recipe(epochs=40, rate=1e-3, clips=32 * 12, layer_decay=0.7),
@@ -26,8 +27,8 @@ RECIPES = {
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    chosen = common.options(arg, modalities="video")
-    c = kinetics400.build(chosen, "ssv2", common.published(RECIPES, chosen))
+    chosen = recipes.options(arg, modalities="video")
+    c = kinetics400.build(chosen, "ssv2", recipes.for_size(RECIPES, chosen))
     if "video" in c.modalities:
         c.modalities.video.update(stride=2, fps=12.0)
     c.dataset.sampling = "uniform_floor"

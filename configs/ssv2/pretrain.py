@@ -14,13 +14,14 @@ VideoMAE's other B. For L and H, of which no script is published, it has Kinetic
 
 import ml_collections
 
-from configs import common
-from configs.kinetics400 import pretrain as kinetics400
+from av_mae import recipes
+
+kinetics400 = recipes.load("kinetics400/pretrain")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    chosen = common.options(arg, modalities="video")
-    clips = common.published(kinetics400.CLIPS, chosen)
+    chosen = recipes.options(arg, modalities="video")
+    clips = recipes.for_size(kinetics400.CLIPS, chosen)
     c = kinetics400.recipe(chosen, "ssv2", clips=clips, rate=1.5e-4)
     c.total = "2400 epochs"
     if "video" in c.modalities:

@@ -16,8 +16,9 @@ The recipe is Kinetics' but for what stands below. VideoMAE published it for B o
 
 import ml_collections
 
-from configs import common
-from configs.kinetics400 import finetune as kinetics400
+from av_mae import recipes
+
+kinetics400 = recipes.load("kinetics400/finetune")
 
 RECIPE = kinetics400.Recipe(
     epochs=100,
@@ -31,4 +32,4 @@ RECIPE = kinetics400.Recipe(
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    return kinetics400.build(common.options(arg), "ucf101", RECIPE)
+    return kinetics400.build(recipes.options(arg), "ucf101", RECIPE)

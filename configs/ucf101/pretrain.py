@@ -15,15 +15,16 @@ The recipe is Kinetics' but for what stands below. VideoMAE published it for B o
 
 import ml_collections
 
-from configs import common
-from configs.kinetics400 import pretrain as kinetics400
+from av_mae import recipes
+
+kinetics400 = recipes.load("kinetics400/pretrain")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    return recipe(common.options(arg), "ucf101")
+    return recipe(recipes.options(arg), "ucf101")
 
 
-def recipe(chosen: common.Options, records: str) -> ml_collections.ConfigDict:
+def recipe(chosen: recipes.Options, records: str) -> ml_collections.ConfigDict:
     """VideoMAE's pretraining on a small data set."""
     c = kinetics400.recipe(chosen, records, clips=8 * 24, rate=3e-4)
     c.total = "3200 epochs"

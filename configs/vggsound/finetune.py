@@ -13,7 +13,9 @@ Scenic's config also asks for masks in time, with a ratio of 0 that turns them o
 
 import ml_collections
 
-from configs.audioset import finetune as audioset
+from av_mae import recipes
+
+audioset = recipes.load("audioset/finetune")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:

@@ -12,23 +12,23 @@ What to expect: no score of its own; finetuned by configs/vggsound/finetune.py, 
 
 import ml_collections
 
-from configs import common
+from av_mae import recipes
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    c = common.pretrain(
-        common.options(arg, variant="L/16x2"),
+    c = recipes.pretrain(
+        recipes.options(arg, variant="L/16x2"),
         records="vggsound",
         video={"frames": 16, "stride": 4, "mask_ratio": 0.9, "weight": 0.5},
         audio={"seconds": 8.0, "mels": 128, "mask_ratio": 0.5, "weight": 0.5},
     )
     c.seed = 42
     c.total, c.batch_size = "400 epochs", 512
-    c.lr = common.per_256(c, 1.5e-4)
+    c.lr = recipes.per_256(c, 1.5e-4)
     c.model.update(fusion="separate", decoder="shared")
     c.augment.update(crop="jitter", jitter_scale=(1.0, 1.0), flip=0.5)
     c.optim.update(b1=0.9, b2=0.95, weight_decay=0.05, warmup="4 epochs")
-    c.evaluators = common.evaluators(
+    c.evaluators = recipes.evaluators(
         test={"kind": "reconstruction", "split": "test", "every": "10 epochs"},
         knn={"kind": "knn", "split": "test", "every": "50 epochs"},
     )

@@ -11,12 +11,11 @@ from flax import nnx
 from test_read import FACE, KNOWN, PTH, SCENIC
 
 import av_mae
-from av_mae import tasks
+from av_mae import recipes, tasks
 from av_mae.config import parse, schema
 from av_mae.convert import read, videomae, write
 from av_mae.experiment import checkpoint
 from av_mae.experiment.step import split
-from configs.ucf101 import pretrain
 
 ROOT = pathlib.Path(__file__).parents[2]
 PRETRAINED = "videomae/hf/pretrain_normpix_tube_img32_encnorm"
@@ -66,7 +65,7 @@ def test_a_workdir_holds_all_that_a_model_needs(tmp_path):
 
 def test_a_model_of_ours_goes_out_whatever_its_fusion(tmp_path):
     """UCF101's recipe has mid fusion; with video alone that is VideoMAE."""
-    c = pretrain.get_config("modalities=video,variant=Ti/16x2")
+    c = recipes.load("ucf101/pretrain").get_config("modalities=video,variant=Ti/16x2")
     c.update({"model": {"width": 32, "depth": 3, "heads": 2, "mlp": 64}})
     e = parse.experiment(c)
     _, params, rest = split(tasks.make(e, ()).init(nnx.Rngs(3)))
