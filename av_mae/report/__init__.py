@@ -1,1 +1,1 @@
-"""What a run shows of itself: progress lines, metrics.jsonl, TensorBoard, pictures, report.html."""
+"""What a run logs, and the pages made of it: metrics.jsonl, TensorBoard, pictures, report.html."""

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
-# Recorded and plotted like every metric, but not worth a place in the line.
-_UNSPOKEN = ("lr", "grad_norm")
+# Logged and plotted like every metric, but not worth a place in the line.
+_NOT_IN_LINE = ("lr", "grad_norm")
 
 
 def line(
@@ -26,8 +26,8 @@ def line(
         eta: seconds to the last step; None leaves it out.
     """
     parts = [f"step {step}/{total_steps}"]
-    spoken = sorted(metrics.keys() - set(_UNSPOKEN), key=lambda name: (name != "loss", name))
-    parts += [f"{name} {short(metrics[name])}" for name in spoken]
+    shown = sorted(metrics.keys() - set(_NOT_IN_LINE), key=lambda name: (name != "loss", name))
+    parts += [f"{name} {short(metrics[name])}" for name in shown]
     parts += [f"{rate(steps_per_second)} it/s", f"{rate(clips_per_second)} clips/s"]
     parts += [f"MFU {percent(mfu)}"] if mfu is not None else []
     parts += [f"input wait {percent(input_wait)}"]

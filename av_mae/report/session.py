@@ -13,7 +13,6 @@ from typing import Any
 import jax
 
 from av_mae import version
-from av_mae.config import schema
 from av_mae.report import history
 
 _PACKAGES = (
@@ -22,30 +21,18 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def record(
-    workdir: pathlib.Path,
-    experiment: schema.Experiment,
-    *,
-    total_steps: int,
-    flops_per_step: float,
-    peak_flops: float | None,
-    resume_step: int | None,
-) -> None:
+def record(workdir: pathlib.Path, training: dict[str, Any], resume_step: int | None) -> None:
     """Writes run.json, with this process as one more session of the run.
 
-    One that only evaluates (`resume_step` None) leaves what describes the training as it is.
+    Args:
+        training: what describes the training; a session that only evaluates (`resume_step` None)
+            leaves it as it is.
     """
     before = {} if resume_step == 0 else _read(workdir)
-    info = {
-        "digest": experiment.digest(),
-        "total_steps": total_steps,
-        "flops_per_step": flops_per_step,
-        "peak_flops": peak_flops,
-    }
     if resume_step is None:
-        info |= {key: before[key] for key in info if key in before}
-    info["sessions"] = [*before.get("sessions", []), _session(resume_step)]
-    _write(workdir, info)
+        training = training | {key: before[key] for key in training if key in before}
+    sessions = [*before.get("sessions", []), _session(resume_step)]
+    _write(workdir, {**training, "sessions": sessions})
 
 
 def amend(workdir: pathlib.Path, facts: dict[str, Any]) -> None:

@@ -48,14 +48,13 @@ class Reporter:
         metrics = self._workdir / history.METRICS
         history.restart(metrics, resume_step)
         gallery_lib.restart(self._workdir, resume_step)
-        session.record(
-            self._workdir,
-            experiment,
-            total_steps=total_steps,
-            flops_per_step=flops_per_step,
-            peak_flops=peak_flops,
-            resume_step=resume_step,
-        )
+        training = {
+            "digest": experiment.digest(),
+            "total_steps": total_steps,
+            "flops_per_step": flops_per_step,
+            "peak_flops": peak_flops,
+        }
+        session.record(self._workdir, training, resume_step)
         self._metrics = metrics.open("a", encoding="utf-8")
         self._board = board.Board(self._workdir / "tensorboard", experiment.to_dict(), resume_step)
         if not media.encoders():
