@@ -93,6 +93,8 @@ _WORKERS = flags.DEFINE_integer(
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the data set in --out.")
 
+Request = tuple[datasets.Listing, Settings, Sequence[str] | None]
+
 # Exit codes: EX_CONFIG, and what a shell calls an interrupt from the keyboard.
 _BAD_REQUEST = 78
 _INTERRUPTED = 130
@@ -143,8 +145,8 @@ def _main(arguments: list[str]) -> None:
 
 
 def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
-    listing, settings, labels = _request(str(out), _NAME.value or _name(out))
-    result = _build(listing, out, settings, labels, beam_options)
+    request = _request(str(out), _NAME.value or _name(out))
+    result = _build(out, request, beam_options)
     from av_mae.input import records  # loads JAX, which `build` put off as long as it could
 
     print(result)
@@ -155,20 +157,20 @@ def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
 def _prepare_at_first_use(folder: pathlib.Path, beam_options: Sequence[str]) -> None:
     """Prepares what is not there yet; the last line that it prints is the folder of the records."""
     name = _NAME.value or _name(pathlib.Path(_SOURCE.value).with_suffix(""))
-    listing, settings, labels = _request(str(folder / name), name)
-    out = cache.entry(folder, listing, settings, labels)
+    request = _request(str(folder / name), name)
+    out = cache.entry(folder, *request)
     with cache.held(out):
         clips = None if _OVERWRITE.value else whole.clips(out)
         if clips is None:
             print(f"preparing {_SOURCE.value} into {out}", file=sys.stderr)
-            result = _build(listing, out, settings, labels, beam_options)
+            result = _build(out, request, beam_options)
             print(result)
             clips = result.clips
     _check_any(clips, out)
     print(out)
 
 
-def _request(out: str, name: str) -> tuple[datasets.Listing, Settings, Sequence[str] | None]:
+def _request(out: str, name: str) -> Request:
     """The clips, how they are prepared, and their label names in order, as the flags say."""
     options = datasets.Options(
         out=out,
@@ -204,13 +206,8 @@ def _request(out: str, name: str) -> tuple[datasets.Listing, Settings, Sequence[
     return listing, settings, _label_names(_LABELS.value) or listing.labels
 
 
-def _build(
-    listing: datasets.Listing,
-    out: pathlib.Path,
-    settings: Settings,
-    labels: Sequence[str] | None,
-    beam_options: Sequence[str],
-) -> report.Report:
+def _build(out: pathlib.Path, request: Request, beam_options: Sequence[str]) -> report.Report:
+    listing, settings, labels = request
     workers = _WORKERS.value or cores.count()
     pipeline = None
     if _RUNNER.value is not None:
@@ -237,10 +234,10 @@ def _label_names(file: str | None) -> list[str] | None:
     if file is None:
         return None
     try:
-        lines = pathlib.Path(file).read_text(encoding="utf-8-sig").splitlines()
+        text = pathlib.Path(file).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"--labels={file} cannot be read: {error.strerror}") from error
-    names = [line.strip() for line in lines if line.strip()]
+    names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise ValueError(f"--labels={file} is empty; expected one label name a line")
     return names

@@ -6,12 +6,14 @@ nor the average spectrum gives the answer away: all motions share one distributi
 places and angles, and rising and falling tones pass through the same pitches.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import av
 import numpy as np
@@ -52,19 +54,25 @@ def render(folder: pathlib.Path, workers: int, clips: Mapping[str, int] = CLIPS)
         OSError: the folder cannot be written.
     """
     stamp = folder / _STAMP
-    missing = list(_tasks(folder, clips))
+    missing = [
+        Task(f"{folder}/{split}/{motion}+{sound}/{i:04d}.mp4", motion, sound, (_REVISION, s, c, i))
+        for s, (split, count) in enumerate(clips.items())
+        for c, (motion, sound) in enumerate(itertools.product(MOTIONS, SOUNDS))
+        for i in range(count)
+    ]
     if stamp.is_file() and json.loads(stamp.read_text()) == {"revision": _REVISION}:
         missing = [task for task in missing if not os.path.exists(task.path)]
     for path in {os.path.dirname(task.path) for task in missing}:
         os.makedirs(path, exist_ok=True)
     if not stamp.is_file() and missing:
         stamp.write_text(json.dumps({"revision": _REVISION}))
-    outcomes = pool.ordered(
-        render_clip, missing, workers=min(workers, len(missing)), patience=_PATIENCE
-    )
-    for task, lost in zip(missing, outcomes, strict=True):
-        if lost is not None:
-            raise OSError(f"cannot render {task.path}: {lost.reason}")
+    workers = min(workers, len(missing))
+    with contextlib.closing(
+        pool.ordered(render_clip, missing, workers=workers, patience=_PATIENCE)
+    ) as outcomes:
+        for task, lost in zip(missing, outcomes, strict=True):
+            if lost is not None:
+                raise OSError(f"cannot render {task.path}: {lost.reason}")
     stamp.write_text(json.dumps({"revision": _REVISION}))
 
 
@@ -139,15 +147,6 @@ def write(
             sound.sample_rate = rate
             file.mux(audio.encode(sound))
             file.mux(audio.encode(None))
-
-
-def _tasks(folder: pathlib.Path, clips: Mapping[str, int]) -> Iterator[Task]:
-    for s, (split, count) in enumerate(clips.items()):
-        for c, name in enumerate(CLASSES):
-            motion, sound = name.split("+")
-            for i in range(count):
-                path = folder / split / name / f"{i:04d}.mp4"
-                yield Task(str(path), motion, sound, (_REVISION, s, c, i))
 
 
 def _still(seconds_t: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -40,7 +40,14 @@ def local(path: str, folder: str, limits: container.Limits) -> Iterator[str]:
 def _fetch(path: str, target: pathlib.Path, limits: container.Limits) -> None:
     for attempt in range(_ATTEMPTS):
         try:
-            return _copy(storage.path(path), target, limits)
+            with storage.path(path).open("rb") as reading, open(target, "wb") as writing:
+                while piece := reading.read(_PIECE):
+                    writing.write(piece)
+                    if writing.tell() > limits.fetched:
+                        raise container.UnreadableError(
+                            f"too large to fetch: more than {limits.fetched / 2**30:g} GiB"
+                        )
+            return
         except container.UnreadableError:
             raise
         except FileNotFoundError as error:
@@ -51,15 +58,3 @@ def _fetch(path: str, target: pathlib.Path, limits: container.Limits) -> None:
             if attempt + 1 == _ATTEMPTS:
                 raise FetchError(f"{path} cannot be fetched: {error or repr(error)}") from error
         time.sleep(2.0**attempt)
-
-
-def _copy(source: pathlib.Path, target: pathlib.Path, limits: container.Limits) -> None:
-    size = 0
-    with source.open("rb") as reading, open(target, "wb") as writing:
-        while piece := reading.read(_PIECE):
-            size += len(piece)
-            if size > limits.fetched:
-                raise container.UnreadableError(
-                    f"too large to fetch: more than {limits.fetched / 2**30:g} GiB"
-                )
-            writing.write(piece)

@@ -50,13 +50,11 @@ class Settings:
         self, entries: Iterable[datasets.Entry], labels: Sequence[str]
     ) -> dict[str, Any]:
         """All that the bytes of the shards depend on, named after the flags."""
+        values = dataclasses.asdict(self)
+        del values["limits"]  # most of them decide what is rejected, not what is written
         return {
             "revision": REVISION,
-            "name": self.name,
-            "fps": self.fps,
-            "short_side": self.short_side,
-            "jpeg_quality": self.jpeg_quality,
-            "clips_per_shard": self.clips_per_shard,
+            **values,
             "max_pixels": self.limits.pixels,
             "max_seconds": self.limits.seconds,
             "clips": digest(entries),
