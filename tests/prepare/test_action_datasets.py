@@ -176,7 +176,7 @@ def test_hmdb51_has_three_splits_and_keeps_whole_videos_for_validation(tmp_path)
     assert len(set(tested)) == 3
 
 
-def test_a_list_of_hmdb51_that_is_none_is_told(tmp_path):
+def test_a_list_of_hmdb51_that_is_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\*_test_split1.txt is not in .* get it from https://"):
         listed("hmdb51", tmp_path)
     write(hmdb51(tmp_path), {"testTrainMulti_7030_splits/cartwheel_test_split1.txt": "a.avi 3\n"})
@@ -211,7 +211,7 @@ def test_something_something_is_labelled_by_templates_in_the_order_of_their_numb
     assert listing.listed == {"train": 2, "val": 1} and listing.published == 193_690
 
 
-def test_lists_of_something_something_that_are_damaged_are_told(tmp_path):
+def test_lists_of_something_something_that_are_damaged_are_reported(tmp_path):
     path = ssv2(tmp_path) / "labels/something-something-v2-train.json"
     path.write_text(path.read_text()[:-30])
     with pytest.raises(ValueError, match="train.json is cut off or no JSON"):

@@ -68,13 +68,13 @@ def test_clean_records_pass_without_a_warning(clean):
     lines = list(text.lines(outcome))
     assert lines[-1].startswith("16 clips in 4 shards read")
     assert lines[-1].endswith("nothing is wrong")
-    told = result.plain(outcome)
-    assert told["splits"]["train"]["clips"] == 12 and told["labels"]["left"] == {
+    written = result.plain(outcome)
+    assert written["splits"]["train"]["clips"] == 12 and written["labels"]["left"] == {
         "train": 6,
         "val": 2,
     }
-    assert told["splits"]["val"]["seconds"]["most"] == pytest.approx(0.8)
-    assert told["splits"]["val"]["sizes"] == {"60 x 40": 4}
+    assert written["splits"]["val"]["seconds"]["most"] == pytest.approx(0.8)
+    assert written["splits"]["val"]["sizes"] == {"60 x 40": 4}
 
 
 def flip(folder):

@@ -40,8 +40,8 @@ def test_damage_ends_with_exit_code_one_and_is_in_text_page_and_json(folder, tmp
     assert run.returncode == 1, run.stderr
     assert "1 x wrong checksum" in run.stdout and str(damaged) in run.stdout
     assert "1 x strange file" in run.stdout
-    told = json.loads((tmp_path / "check.json").read_text())
-    assert not told["ok"] and list(told["problems"]) == ["wrong checksum"]
+    written = json.loads((tmp_path / "check.json").read_text())
+    assert not written["ok"] and list(written["problems"]) == ["wrong checksum"]
     shown = (folder / "check.html").read_text()
     assert "wrong checksum" in shown and "strange file" in shown
     assert not re.search(r'(src|href)="(?!data:)', shown)
@@ -81,7 +81,7 @@ def test_counts_are_held_against_what_the_authors_and_the_preparation_say(folder
     assert "not a media file" in (tmp_path / "page.html").read_text()
 
 
-def test_labels_without_training_clips_and_empty_splits_are_told(folder):
+def test_labels_without_training_clips_and_empty_splits_are_reported(folder):
     path = folder / records.INFO_FILE
     info = json.loads(path.read_text())
     info["labels"] += ["never"]
@@ -92,7 +92,7 @@ def test_labels_without_training_clips_and_empty_splits_are_told(folder):
     assert kinds["empty split"].examples == ["train"]
 
 
-def test_a_data_set_without_a_clip_is_told_too(folder, tmp_path):
+def test_a_data_set_without_a_clip_is_reported_too(folder, tmp_path):
     path = folder / records.INFO_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": {}}))
     outcome = result.check(folder)

@@ -1,4 +1,4 @@
-"""Media are found in every usual layout, and what is missing is told clip by clip."""
+"""Media are found in every usual layout, and what is missing is refused clip by clip."""
 
 import pytest
 

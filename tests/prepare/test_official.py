@@ -1,4 +1,4 @@
-"""Official files are found wherever they were unpacked, and damaged ones are told."""
+"""Official files are found wherever they were unpacked, and damaged ones are refused."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_rows_of_a_csv_as_they_are_published(tmp_path):
     assert official.lines(write(tmp_path / "b.txt", "1 A\r\n\r\n2 B \r\n")) == ["1 A", "2 B"]
 
 
-def test_a_csv_that_is_not_the_official_one_is_told(tmp_path):
+def test_a_csv_that_is_not_the_official_one_is_refused(tmp_path):
     page = write(tmp_path / "a.csv", "<html>404</html>")
     with pytest.raises(ValueError, match="a.csv has no column label, id; its first line is"):
         list(official.rows(page, "label", "id"))

@@ -199,7 +199,7 @@ def test_the_lists_of_another_kinetics_are_refused(tmp_path):
         ),
     ],
 )  # fmt: skip
-def test_a_damaged_list_is_told(tmp_path, dataset, files, damaged, message):
+def test_a_damaged_list_is_refused(tmp_path, dataset, files, damaged, message):
     write(tmp_path, files | damaged)
     with pytest.raises(ValueError, match=message):
         listed(dataset, tmp_path)
