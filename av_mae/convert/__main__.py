@@ -36,33 +36,27 @@ def _main(arguments: list[str]) -> None:
     try:
         if len(arguments) != 2:
             raise schema.ConfigError("give one SOURCE: python -m av_mae.convert SOURCE --out=DIR")
-        _convert(arguments[1])
+        known = parse.experiment(_CONFIG.value) if _CONFIG.value else None
+        saved = read.read(arguments[1], known)
+        if _LABELS.value:
+            try:
+                lines = pathlib.Path(_LABELS.value).read_text().splitlines()
+            except OSError as error:
+                message = f"--labels={_LABELS.value} cannot be read: {error}"
+                raise schema.ConfigError(message) from error
+            saved = saved.with_labels([line.strip() for line in lines if line.strip()])
+        _WRITERS[_TO.value](saved, _OUT.value)
     except schema.ConfigError as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except ImportError as error:
         message = f"--to={_TO.value} needs {error.name}: pip install {error.name}"
         command_line.leave(command_line.BAD_CONFIG, message)
-
-
-def _convert(source: str) -> None:
-    known = parse.experiment(_CONFIG.value) if _CONFIG.value else None
-    saved = read.read(source, known)
-    if _LABELS.value:
-        saved = saved.with_labels(_labels(pathlib.Path(_LABELS.value)))
-    _WRITERS[_TO.value](saved, _OUT.value)
     e = saved.experiment
     logging.info(
         "%s: %s of %s, %d layers of width %d, step %d -> %s",
-        source, e.task, " and ".join(e.modalities), e.model.depth, e.model.width, saved.step,
+        arguments[1], e.task, " and ".join(e.modalities), e.model.depth, e.model.width, saved.step,
         _OUT.value,
     )  # fmt: skip
-
-
-def _labels(file: pathlib.Path) -> tuple[str, ...]:
-    try:
-        return tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
-    except OSError as error:
-        raise schema.ConfigError(f"--labels={file} cannot be read: {error}") from error
 
 
 if __name__ == "__main__":

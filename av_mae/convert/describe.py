@@ -1,7 +1,7 @@
 """What a foreign file says about its model, and how that becomes an experiment of ours.
 
-Widths and depths stand in the shapes of the arrays; what else a model needs does not (its heads,
-say, or the length of its clips). There the published models agree on a value, or it is asked for.
+Widths and depths are in the shapes of the arrays; what else a model needs is not (its heads, say,
+or the length of its clips). There the published models agree on a value, or the user is asked.
 """
 
 import dataclasses
@@ -15,10 +15,13 @@ from av_mae.config import parse, schema
 from av_mae.convert import table
 from av_mae.convert.foreign import Arrays, ForeignFileError
 
+# Width -> heads of the published encoders and decoders.
+_HEADS = {width: heads for width, _, heads, _ in schema.VARIANTS.values()} | {512: 8, 640: 8}
+
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """Stands for a value that neither the file nor the published models tell."""
+    """A value that follows neither from the file nor from the published models."""
 
     why: str
 
@@ -46,11 +49,6 @@ class Description:
     spare: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
-    def left(self, rules: list[table.Rule]) -> tuple[str, ...]:
-        """Names of the arrays that no rule reads."""
-        used = {name for rule in rules for name in rule.theirs}
-        return (*sorted(self.arrays.keys() - used), *self.dropped)
-
 
 def experiment(
     found: Description,
@@ -63,14 +61,26 @@ def experiment(
 
     Args:
         known: dotted keys and values for what the file does not show, as `{"model.heads": 6}`, or
-            all keys of an experiment; what the file shows is stronger.
+            all keys of an experiment. The file overrides them, with a warning unless there are
+            `answers`: a run that starts from the file may have inputs of its own.
         answers: values of keys that would be asked for otherwise.
 
     Raises:
         ForeignFileError: a key is neither shown nor known; all such keys are named.
     """
     modalities = {key.split(".")[1] for key in found.facts if key.startswith("modalities.")}
-    known = {k: v for k, v in (known or {}).items() if _concerns(k, modalities)}
+    known = {
+        key: value
+        for key, value in (known or {}).items()
+        if not key.startswith("modalities.") or key.split(".")[1] in modalities
+    }
+    for key in sorted(known.keys() & found.facts.keys()) if answers is None else ():
+        if known[key] != found.facts[key]:
+            logging.warning(
+                "%s shows %s=%r, not %r as it was told; the file counts",
+                source, key, found.facts[key], known[key],
+            )  # fmt: skip
+
     open_keys = {k: v.why for k, v in found.usual.items() if isinstance(v, Ask)}
     known = {k: v for k, v in (answers or {}).items() if k in open_keys} | known
     asked = {k: why for k, why in open_keys.items() if k not in known}
@@ -90,30 +100,11 @@ def experiment(
     return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
 
 
-def tell_differences(found: Description, known: Mapping[str, Any], source: str) -> None:
-    """Warns of every key that is known to be otherwise than the file shows it, which counts."""
-    for key in sorted(known.keys() & found.facts.keys()):
-        if known[key] != found.facts[key]:
-            logging.warning(
-                "%s shows %s=%r, not %r as it was told; the file counts",
-                source, key, found.facts[key], known[key],
-            )  # fmt: skip
-
-
 def flatten(experiment: schema.Experiment) -> dict[str, Any]:
     """An experiment by dotted keys, for `known`."""
     return traverse_util.flatten_dict(experiment.to_dict(), sep=".")
 
 
-# Width -> heads of the published encoders and decoders.
-_HEADS = {width: heads for width, _, heads, _ in schema.VARIANTS.values()} | {512: 8, 640: 8}
-
-
 def heads(width: int) -> int | Ask:
     """The heads of a published model of this width."""
     return _HEADS.get(width, Ask(f"how many heads share its width of {width}"))
-
-
-def _concerns(key: str, modalities: set[str]) -> bool:
-    parts = key.split(".")
-    return parts[0] != "modalities" or parts[1] in modalities

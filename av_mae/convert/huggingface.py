@@ -4,10 +4,11 @@ Names, and which norms follow `layer_norm_eps` (`decoder.norm` and `fc_norm` do 
 transformers 4.46 and 5.
 """
 
+import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from av_mae.convert import describe, videomae
 from av_mae.convert.foreign import Arrays, ForeignFileError
 
 _CONFIG = "config.json"
-_WEIGHTS = "model.safetensors"
 OUTER_EPS = 1e-5  # of decoder.norm and fc_norm, whatever layer_norm_eps says
 
 # (theirs, the official program's), at the start of a name and inside one.
@@ -38,6 +38,13 @@ _INSIDE = (
 )
 _KINDS = {"VideoMAEForPreTraining": "pretrain", "VideoMAEForVideoClassification": "classify"}
 _GELU = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+_FACTS = {
+    "num_attention_heads": "model.heads",
+    "decoder_num_attention_heads": "model.decoder_heads",
+    "layer_norm_eps": "model.norm_eps",
+    "num_frames": "modalities.video.frames",
+    "image_size": "modalities.video.size",
+}
 
 
 def find(source: pathlib.Path) -> pathlib.Path | None:
@@ -56,25 +63,40 @@ def describe_file(folder: pathlib.Path) -> describe.Description:
         raise ForeignFileError(
             f"{folder / _CONFIG} describes a model of type {kind!r}, expected 'videomae'"
         )
-    arrays = _read(_weights(folder))
+    activation = settings.get("hidden_act", "gelu")
+    if activation not in _GELU:
+        raise ForeignFileError(
+            f"{folder / _CONFIG}: hidden_act is {activation!r}, expected one of {', '.join(_GELU)}"
+        )
+    arrays: Arrays = {}
+    for file in _weights(folder):
+        arrays |= _read(file)
     state = to_official(arrays)
-    facts = _facts(settings, folder)
+    facts = {ours: settings[theirs] for theirs, ours in _FACTS.items() if theirs in settings}
+    targets = "patch_channel" if settings.get("norm_pix_loss", True) else "raw"
+    facts |= {
+        "model.gelu": _GELU[activation],
+        "model.outer_norm_eps": OUTER_EPS,
+        "model.normalise_targets": targets,
+    }
     if "decoder.head.weight" not in state:
-        facts = {k: v for k, v in facts.items() if not k.startswith("model.decoder_")}
+        facts.pop("model.decoder_heads", None)
+    pixels = folder / "preprocessor_config.json"
+    statistics = _json(pixels) if pixels.is_file() else {}
+    names = (("image_mean", "mean"), ("image_std", "std"))
+    usual = {f"modalities.video.{b}": tuple(statistics[a]) for a, b in names if a in statistics}
+    found = videomae.of_state("Hugging Face", state, facts=facts, usual=usual)
     labels = settings.get("id2label", {})
-    return videomae.of_state(
-        "Hugging Face",
-        state,
-        facts=facts,
-        usual=_preprocessing(folder),
-        labels=_labels(labels) if "head.weight" in state else (),
-    )
+    if not found.labels or not labels:
+        return found
+    return dataclasses.replace(found, labels=tuple(labels[str(i)] for i in range(len(labels))))
 
 
 def to_official(arrays: Arrays) -> Arrays:
     """Their arrays under the names of the official program."""
     bare = any(name.startswith("embeddings.") for name in arrays)
-    named = {_official(f"videomae.{k}" if bare else k): x for k, x in arrays.items()}
+    prefix = "videomae." if bare else ""
+    named = {_renamed(prefix + k, _STARTS, _INSIDE): x for k, x in arrays.items()}
     result: Arrays = {}
     for name, x in named.items():
         stem, _, last = name.rpartition("attn.")
@@ -82,7 +104,8 @@ def to_official(arrays: Arrays) -> Arrays:
             parts = [named[f"{stem}attn.{part}.weight"] for part in ("query", "key", "value")]
             result[f"{stem}attn.qkv.weight"] = np.concatenate(parts)
         elif last not in ("key.weight", "value.weight"):
-            result[_bias(name)] = x
+            # `query.bias`, as in raw state dicts, is `q_bias` in files.
+            result[re.sub(r"attn\.(q|v)(?:uery|alue)\.bias$", r"attn.\1_bias", name)] = x
     if "decoder.head.weight" not in result:
         return result
     outside = ("decoder.", "encoder_to_decoder.", "mask_token")
@@ -91,9 +114,10 @@ def to_official(arrays: Arrays) -> Arrays:
 
 def from_official(state: Arrays) -> Arrays:
     """The official program's arrays under their names."""
+    starts, inside = ([(b, a) for a, b in pairs] for pairs in (_STARTS, _INSIDE))
     result: Arrays = {}
     for name, x in state.items():
-        theirs = _huggingface(name.removeprefix("encoder."))
+        theirs = _renamed(name.removeprefix("encoder."), starts, inside)
         if theirs.endswith("attention.attention.qkv.weight"):
             stem = theirs.removesuffix("qkv.weight")
             for part, kernel in zip(("query", "key", "value"), np.split(x, 3), strict=True):
@@ -119,7 +143,7 @@ def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
             f"model.pool is {m.pool!r} and model.final_norm {m.final_norm}; theirs have a final "
             "norm if and only if they take the first token"
         )
-    made = {
+    made: dict[str, Any] = {
         "architectures": [next(k for k, task in _KINDS.items() if task == e.task)],
         "model_type": "videomae",
         "hidden_act": "gelu" if m.gelu == "erf" else "gelu_pytorch_tanh",
@@ -137,31 +161,17 @@ def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
         "tubelet_size": frames,
         "use_mean_pooling": not m.final_norm,
     }
-    return made | (_decoder(m) if e.task == "pretrain" else _label_maps(labels))
-
-
-def _decoder(m: schema.Model) -> dict[str, int]:
-    return {
-        "decoder_hidden_size": m.decoder_width,
-        "decoder_intermediate_size": m.decoder_mlp,
-        "decoder_num_attention_heads": m.decoder_heads,
-        "decoder_num_hidden_layers": m.decoder_depth,
-    }
-
-
-def _label_maps(labels: tuple[str, ...]) -> dict[str, Any]:
-    return {
+    if e.task == "pretrain":
+        return made | {
+            "decoder_hidden_size": m.decoder_width,
+            "decoder_intermediate_size": m.decoder_mlp,
+            "decoder_num_attention_heads": m.decoder_heads,
+            "decoder_num_hidden_layers": m.decoder_depth,
+        }
+    return made | {
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
     }
-
-
-def _official(name: str) -> str:
-    return _renamed(name, _STARTS, _INSIDE)
-
-
-def _huggingface(name: str) -> str:
-    return _renamed(name, [(b, a) for a, b in _STARTS], [(b, a) for a, b in _INSIDE])
 
 
 def _renamed(
@@ -178,46 +188,9 @@ def _renamed(
     return name
 
 
-def _bias(name: str) -> str:
-    """`query.bias`, as in raw state dicts, is `q_bias` in files."""
-    return re.sub(r"attn\.(q|v)(?:uery|alue)\.bias$", r"attn.\1_bias", name)
-
-
-def _facts(c: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    activation = c.get("hidden_act", "gelu")
-    if activation not in _GELU:
-        raise ForeignFileError(
-            f"{folder / _CONFIG}: hidden_act is {activation!r}, expected one of {', '.join(_GELU)}"
-        )
-    names = {
-        "num_attention_heads": "model.heads",
-        "decoder_num_attention_heads": "model.decoder_heads",
-        "layer_norm_eps": "model.norm_eps",
-        "num_frames": "modalities.video.frames",
-        "image_size": "modalities.video.size",
-    }
-    return {ours: c[theirs] for theirs, ours in names.items() if theirs in c} | {
-        "model.gelu": _GELU[activation],
-        "model.outer_norm_eps": OUTER_EPS,
-        "model.normalise_targets": "patch_channel" if c.get("norm_pix_loss", True) else "raw",
-    }
-
-
-def _preprocessing(folder: pathlib.Path) -> dict[str, Any]:
-    """Pixel statistics of a preprocessor_config.json, where there is one."""
-    file = folder / "preprocessor_config.json"
-    values = _json(file) if file.is_file() else {}
-    names = {"image_mean": "mean", "image_std": "std"}
-    return {f"modalities.video.{b}": tuple(values[a]) for a, b in names.items() if a in values}
-
-
-def _labels(id2label: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(id2label[str(i)] for i in range(len(id2label)))
-
-
 def _weights(folder: pathlib.Path) -> list[pathlib.Path]:
     """The files of the weights: one, or those of an index."""
-    for name in (_WEIGHTS, "pytorch_model.bin"):
+    for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return [folder / name]
         index = folder / f"{name}.index.json"
@@ -226,19 +199,9 @@ def _weights(folder: pathlib.Path) -> list[pathlib.Path]:
     return []
 
 
-def _read(files: list[pathlib.Path]) -> Arrays:
-    arrays: Arrays = {}
-    for file in files:
-        read = _safetensors if file.suffix == ".safetensors" else _torch
-        arrays |= read(file)
-    return arrays
-
-
-def _torch(file: pathlib.Path) -> Arrays:
-    return {name: tensor.numpy() for name, tensor in videomae.read(file)[0].items()}
-
-
-def _safetensors(file: pathlib.Path) -> Arrays:
+def _read(file: pathlib.Path) -> Arrays:
+    if file.suffix != ".safetensors":
+        return {name: tensor.numpy() for name, tensor in videomae.read(file)[0].items()}
     import safetensors.numpy
 
     try:

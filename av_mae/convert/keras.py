@@ -1,12 +1,11 @@
 """VideoMAE's Keras port: the `.h5` files of `save_weights`.
 
-Names inside a block carry counters of the process that wrote them, so its arrays are told by their
-order, which never changes; biases of query and value stand with the block before them.
+Names inside a block carry counters of the process that wrote them, so its arrays are told apart by
+their order, which never changes; biases of query and value stand with the block before them.
 """
 
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,50 +60,32 @@ def to_official(path: pathlib.Path) -> Arrays:
     state: Arrays = {}
     here = ""
     for name, x in _weights(path):
+        # Kernels `[in, out]` and `[t, h, w, in, out]` get their output first.
+        x = x.T if x.ndim == 2 else x.transpose(4, 3, 0, 1, 2) if x.ndim == 5 else x
         found = _BLOCK.search(name)
         if found:
             here = f"{_PLACES[found[1]]}.{int(found[2]) - 1}"
         if found or name.startswith(("q_bias_", "v_bias_", "gamma_1", "gamma_2")):
             blocks.setdefault(here, []).append((name, x))
+        elif name.startswith("mask_token"):
+            state["mask_token"] = x.reshape(1, 1, -1)
         else:
-            state[_outside(name, path)] = _layout(x)
+            parts = name.removesuffix(":0").split("/")
+            layer = next((part for part in parts if part in _LAYERS), None)
+            if layer is None or parts[-1] not in _LEAVES:
+                raise ForeignFileError(f"{path}: {name} is no array of VideoMAE's Keras port")
+            state[f"{_LAYERS[layer]}.{_LEAVES[parts[-1]]}"] = x
     for block, entries in blocks.items():
-        state |= {f"{block}.{name}": x for name, x in _inside(block, entries, path)}
-    if "mask_token" in state:
-        state["mask_token"] = state["mask_token"].reshape(1, 1, -1)
+        biases = any(name.startswith("q_bias") for name, _ in entries)
+        gammas = any(name.startswith("gamma_1") for name, _ in entries)
+        names = (*_ATTENTION, *(_BIASES if biases else ()), *_MLP, *(_GAMMAS if gammas else ()))
+        if len(names) != len(entries):
+            raise ForeignFileError(
+                f"{path}: {block} has {len(entries)} arrays, expected {len(names)}: "
+                f"{', '.join(names)}"
+            )
+        state |= {f"{block}.{name}": x for name, (_, x) in zip(names, entries, strict=True)}
     return state
-
-
-def _inside(
-    block: str, entries: list[tuple[str, np.ndarray]], path: pathlib.Path
-) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a block by their order."""
-    biases = any(name.startswith("q_bias") for name, _ in entries)
-    gammas = any(name.startswith("gamma_1") for name, _ in entries)
-    names = (*_ATTENTION, *(_BIASES if biases else ()), *_MLP, *(_GAMMAS if gammas else ()))
-    if len(names) != len(entries):
-        raise ForeignFileError(
-            f"{path}: {block} has {len(entries)} arrays, expected {len(names)}: {', '.join(names)}"
-        )
-    return zip(names, (_layout(x) for _, x in entries), strict=True)
-
-
-def _outside(name: str, path: pathlib.Path) -> str:
-    """The official name of an array that belongs to no block."""
-    if name.startswith("mask_token"):
-        return "mask_token"
-    parts = name.removesuffix(":0").split("/")
-    layer = next((part for part in parts if part in _LAYERS), None)
-    if layer is None or parts[-1] not in _LEAVES:
-        raise ForeignFileError(f"{path}: {name} is no array of VideoMAE's Keras port")
-    return f"{_LAYERS[layer]}.{_LEAVES[parts[-1]]}"
-
-
-def _layout(x: np.ndarray) -> np.ndarray:
-    """Kernels `[in, out]` and `[t, h, w, in, out]` with their output first."""
-    if x.ndim == 2:
-        return x.T
-    return x.transpose(4, 3, 0, 1, 2) if x.ndim == 5 else x
 
 
 def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:

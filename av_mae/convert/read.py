@@ -41,53 +41,52 @@ def read(
             show enough of its model; says what to do.
     """
     path = pathlib.Path(source)
-    family = next((f for f in FAMILIES if f.find(path)), None) if path.exists() else None
-    if family is None:
-        return _own(path, step)
-    found = _described(family, path)
-    if isinstance(known, schema.Experiment):
-        known = describe.flatten(known)
-    if known and answers is None:  # a run that starts from the file may have inputs of its own
-        describe.tell_differences(found, known, str(path))
-    experiment = describe.experiment(found, known, str(path), answers=answers)
-    labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
-    task = tasks.make(experiment, labels)
-    _, params, rest = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
-    if rest:
-        raise ForeignFileError(
-            f"{path}: the running statistics of a linear probe are not read from foreign files; "
-            "leave model.linear_probe at False and train the probe here"
-        )
-    flat: Any = traverse_util.flatten_dict(params, sep="/")
-    shapes = {name: x.shape for name, x in flat.items()}
-    rules = found.rules(experiment)
-    values = table.read(rules, found.arrays, shapes, str(path), spare=found.spare)
-    left = found.left(rules)
-    if left:
-        logging.info("%s holds what this model has no use for: %s", path, ", ".join(left))
-    return checkpoint.Saved(
-        params=traverse_util.unflatten_dict(values, sep="/"),
-        rest={},
-        experiment=experiment,
-        labels=labels,
-        step=found.step,
-        left=left,
-    )
-
-
-def _described(family: Any, path: pathlib.Path) -> describe.Description:
+    for family in FAMILIES if path.exists() else ():
+        file = family.find(path)
+        if file:
+            break
+    else:
+        if path.is_file():
+            raise ForeignFileError(
+                f"{path} is a file of no known kind; expected a workdir of ours, PyTorch's .pth, a "
+                "folder of Hugging Face, .h5 of Keras or a checkpoint of Scenic"
+            )
+        return checkpoint.read(path, step)
     try:
-        return family.describe_file(family.find(path))
+        found = family.describe_file(file)
     except ImportError as error:
         raise ForeignFileError(
             f"reading {path} needs {error.name}: pip install 'av_mae[convert]'"
         ) from error
-
-
-def _own(path: pathlib.Path, step: int | None) -> checkpoint.Saved:
-    if path.is_file():
+    if isinstance(known, schema.Experiment):
+        known = describe.flatten(known)
+    experiment = describe.experiment(found, known, str(path), answers=answers)
+    if experiment.model.linear_probe:
         raise ForeignFileError(
-            f"{path} is a file of no known kind; expected a workdir of ours, PyTorch's .pth, a "
-            "folder of Hugging Face, .h5 of Keras or a checkpoint of Scenic"
+            f"{path}: the running statistics of a linear probe are not read from foreign files; "
+            "leave model.linear_probe at False and train the probe here"
         )
-    return checkpoint.read(path, step)
+    return assemble(found, experiment, str(path))
+
+
+def assemble(
+    found: describe.Description, experiment: schema.Experiment, source: str
+) -> checkpoint.Saved:
+    """The parameters of a foreign model in a model of `experiment`.
+
+    Raises:
+        ForeignFileError: they do not fit it.
+    """
+    labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
+    task = tasks.make(experiment, labels)
+    _, params, _ = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
+    flat: Any = traverse_util.flatten_dict(params, sep="/")
+    shapes = {name: x.shape for name, x in flat.items()}
+    rules = found.rules(experiment)
+    values = table.read(rules, found.arrays, shapes, source, spare=found.spare)
+    used = {name for rule in rules for name in rule.theirs}
+    left = (*sorted(found.arrays.keys() - used), *found.dropped)
+    if left:
+        logging.info("%s holds what this model has no use for: %s", source, ", ".join(left))
+    params = traverse_util.unflatten_dict(values, sep="/")
+    return checkpoint.Saved(params, {}, experiment, labels, found.step, left)

@@ -1,4 +1,4 @@
-"""Where the parameters of Scenic's models lie in ours. Its arrays are only read."""
+"""Where the parameters of Scenic's models belong in ours."""
 
 import re
 
@@ -10,48 +10,30 @@ from av_mae.convert.foreign import Arrays
 from av_mae.models import inherit, positions
 
 NAMES = {"video": "rgb", "audio": "spectrogram"}
-_ATTENTION = "MultiHeadDotProductAttention_0"
-_HEAD = "ProjectionHeadAndClassifier_0"
-
-
-def _qkv(kind: str) -> tuple[str, ...]:
-    return tuple(f"{_ATTENTION}/{part}/{kind}" for part in ("query", "key", "value"))
-
-
-_BLOCK = (
-    table.rule("norm1/scale", "LayerNorm_0/scale"),
-    table.rule("norm1/bias", "LayerNorm_0/bias"),
-    table.rule("attention/qkv/kernel", *_qkv("kernel"), layout=table.joined(1)),
-    table.rule("attention/qkv/bias", *_qkv("bias"), layout=table.joined(0)),
-    table.rule("attention/out/kernel", f"{_ATTENTION}/out/kernel"),
-    table.rule("attention/out/bias", f"{_ATTENTION}/out/bias"),
-    table.rule("norm2/scale", "LayerNorm_1/scale"),
-    table.rule("norm2/bias", "LayerNorm_1/bias"),
-    table.rule("mlp/up/kernel", "MlpBlock_0/Dense_0/kernel"),
-    table.rule("mlp/up/bias", "MlpBlock_0/Dense_0/bias"),
-    table.rule("mlp/down/kernel", "MlpBlock_0/Dense_1/kernel"),
-    table.rule("mlp/down/bias", "MlpBlock_0/Dense_1/bias"),
-)
+HEAD = "ProjectionHeadAndClassifier_0/"
+ATTENTION = "MultiHeadDotProductAttention_0"
+_EMBEDDINGS = {
+    "video": ("embedding_rgb", "embedding"),
+    "audio": ("embedding_spectrogram", "embedding_spec"),
+}
 
 
 def rules(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
-    """Of an experiment that `scenic.of_params` has read off the parameters `p`."""
-    made = _encoders(e, p)
+    """Where the parameters `p` belong in a model whose experiment was read off them."""
+    found: dict[str, list[table.Rule]] = {}
+    for name in e.modalities:
+        for stack in inherit.stacks(e.model, name):
+            blocks = [_block(e, p, name, i) for i in range(stack.first, stack.last)]
+            found[stack.prefix] = table.stack(stack.prefix, blocks, _BLOCK)
+        inner, outer = inherit.norm_prefixes(e.model, name)
+        for ours, layer in ((inner, 0), (outer, e.model.depth - 1)):
+            if ours:
+                found[ours] = _norm(ours, f"{_stack(e, p, name, layer)}/encoder_norm")
+    made = [rule for group in found.values() for rule in group]
     for name in e.modalities:
         made += _dense(f"embed/{name}", embedding(p, name), layout=_EMBEDDING)
-        made += _of_modality(e, p, name)
+        made += _tokens_and_positions(e, p, name)
     return made + (_decoding(e, p) if e.task == "pretrain" else _head(e, p))
-
-
-def modalities(p: Arrays) -> list[str]:
-    """Our names of the modalities that a model embeds."""
-    return [name for name in NAMES if f"{embedding(p, name)}/kernel" in p]
-
-
-def embedding(p: Arrays, name: str) -> str:
-    """The embedding layer of a modality; video's may lack its suffix."""
-    full = f"embedding_{NAMES[name]}"
-    return "embedding" if name == "video" and f"{full}/kernel" not in p else full
 
 
 def stack_names(p: Arrays, kind: str = "Transformer") -> list[str]:
@@ -63,57 +45,49 @@ def stack_names(p: Arrays, kind: str = "Transformer") -> list[str]:
 
 
 def depth(p: Arrays, stack: str) -> int:
+    """Blocks of a stack."""
     found = (re.match(rf"{stack}/encoderblock_(\d+)/", name) for name in p)
     return max((int(m[1]) + 1 for m in found if m), default=0)
 
 
-def _encoders(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
-    made: dict[str, list[table.Rule]] = {}
-    for name in e.modalities:
-        for stack in inherit.stacks(e.model, name):
-            blocks = [_block(e, p, name, i) for i in range(stack.first, stack.last)]
-            made[stack.prefix] = table.stack(stack.prefix, blocks, _BLOCK)
-        inner, outer = inherit.norm_prefixes(e.model, name)
-        own = _stack(e, p, name, 0)
-        last = _stack(e, p, name, e.model.depth - 1)
-        for ours, theirs in ((inner, own), (outer, last)):
-            if ours:
-                made[ours] = _norm(ours, f"{theirs}/encoder_norm")
-    return [rule for rules in made.values() for rule in rules]
+def modalities(p: Arrays) -> list[str]:
+    """Our names of the modalities that a model embeds."""
+    return [name for name in NAMES if f"{embedding(p, name)}/kernel" in p]
+
+
+def embedding(p: Arrays, name: str) -> str:
+    """The embedding layer of a modality, which has one of two names."""
+    usual, other = _EMBEDDINGS[name]
+    return usual if f"{usual}/kernel" in p else other
 
 
 def _stack(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
     """Which stack of theirs holds a layer of a modality."""
-    own = f"Transformer_{NAMES[name]}"
     if depth(p, "Transformer_concat") and layer >= e.model.depth - e.model.fusion_layers:
         return "Transformer_concat"
+    own = f"Transformer_{NAMES[name]}"
     return own if depth(p, own) else "Transformer"
 
 
 def _block(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
     """Prefix of a layer's arrays; in MBT the second modality's are marked unless it shares them."""
     stack = _stack(e, p, name, layer)
-    number = layer
-    if stack == "Transformer_concat":
-        number -= e.model.depth - e.model.fusion_layers
-    block = f"{stack}/encoderblock_{number}"
+    lower = e.model.depth - e.model.fusion_layers if stack == "Transformer_concat" else 0
+    block = f"{stack}/encoderblock_{layer - lower}"
     second = e.model.fusion == "bottleneck" and name != next(iter(e.modalities))
-    marked = second and f"{block}_spec/LayerNorm_0/scale" in p
-    return f"{block}_spec/" if marked else f"{block}/"
+    return f"{block}_spec/" if second and f"{block}_spec/LayerNorm_0/scale" in p else f"{block}/"
 
 
-def _of_modality(e: schema.Experiment, p: Arrays, name: str) -> list[table.Rule]:
-    """Tokens and learned positions."""
+def _tokens_and_positions(e: schema.Experiment, p: Arrays, name: str) -> list[table.Rule]:
     m, theirs = e.model, NAMES[name]
     made = []
     if m.modality_tokens:
         made.append(table.rule(f"modality_token/{name}", f"Encoder_modality_token_{theirs}"))
     if m.pool == "token" and m.fusion == "bottleneck":
-        first = name == next(iter(e.modalities))
-        cls = "cls" if first else f"cls{theirs}"
+        # MBT numbers positions from the class token on, which is outside our grid.
+        cls = "cls" if name == next(iter(e.modalities)) else f"cls{theirs}"
         made.append(table.rule(f"class_token/{name}", cls, layout=_CLASS_AT_0))
-        made.append(table.rule(f"positions/{name}", layout=_FROM_1))
-        return made
+        return [*made, table.rule(f"positions/{name}", layout=_FROM_1)]
     if m.pool == "token":
         made.append(table.rule(f"class_token/{name}", "cls"))
     if m.positions == "learned":
@@ -122,11 +96,9 @@ def _of_modality(e: schema.Experiment, p: Arrays, name: str) -> list[table.Rule]
 
 
 def _decoding(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
-    m = e.model
+    m, made = e.model, []
     alone = "decoder_projection/kernel" in p
-    names = e.modalities if m.decoder == "separate" else (m.decoder,)
-    made = []
-    for name in names:
+    for name in e.modalities if m.decoder == "separate" else (m.decoder,):
         theirs = f"Decoder_{NAMES[name]}" if m.decoder == "separate" else "Decoder"
         blocks = [f"{theirs}/encoderblock_{i}/" for i in range(m.decoder_depth)]
         made += table.stack(f"decoders/{name}", blocks, _BLOCK)
@@ -134,10 +106,11 @@ def _decoding(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
             made += _norm(f"decoders/{name}/norm", f"{theirs}/encoder_norm")
     for name in e.modalities:
         theirs = NAMES[name]
-        mark = "" if alone else f"_{theirs}"
-        made += _dense(f"project/{name}", f"decoder_projection{mark}", bias=m.project_bias)
-        made += _dense(f"predict/{name}", f"output_projection{mark}")
-        made.append(table.rule(f"mask_token/{name}", f"mask_token{mark}"))
+        suffix = "" if alone else f"_{theirs}"
+        project = _dense(f"project/{name}", f"decoder_projection{suffix}")
+        made += project if m.project_bias else project[:1]
+        made += _dense(f"predict/{name}", f"output_projection{suffix}")
+        made.append(table.rule(f"mask_token/{name}", f"mask_token{suffix}"))
         if m.modality_tokens:
             token = f"Decoder_modality_token_{theirs}"
             made.append(table.rule(f"decoder_modality_token/{name}", token))
@@ -148,7 +121,7 @@ def _decoding(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
 
 
 def _head(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
-    prefix = f"{_HEAD}/" if f"{_HEAD}/output_projection/kernel" in p else ""
+    prefix = HEAD if f"{HEAD}output_projection/kernel" in p else ""
     made = _dense("head", f"{prefix}output_projection")
     if e.model.head_width:
         made += _dense("head/hidden", f"{prefix}pre_logits")
@@ -169,15 +142,18 @@ def _positions(ours: str, p: Arrays, place: str, theirs: str) -> table.Rule:
     return table.rule(ours, *parts, layout=_SUM)
 
 
-def _dense(
-    ours: str, theirs: str, *, bias: bool = True, layout: table.Layout = table.SAME
-) -> list[table.Rule]:
-    made = [table.rule(f"{ours}/kernel", f"{theirs}/kernel", layout=layout)]
-    return made + ([table.rule(f"{ours}/bias", f"{theirs}/bias")] if bias else [])
+def _dense(ours: str, theirs: str, layout: table.Layout = table.SAME) -> list[table.Rule]:
+    kernel = table.rule(f"{ours}/kernel", f"{theirs}/kernel", layout=layout)
+    return [kernel, table.rule(f"{ours}/bias", f"{theirs}/bias")]
 
 
 def _norm(ours: str, theirs: str) -> list[table.Rule]:
     return [table.rule(f"{ours}/{leaf}", f"{theirs}/{leaf}") for leaf in ("scale", "bias")]
+
+
+def _qkv(kind: str, axis: int) -> table.Rule:
+    theirs = (f"{ATTENTION}/{part}/{kind}" for part in ("query", "key", "value"))
+    return table.rule(f"attention/qkv/{kind}", *theirs, layout=table.joined(axis))
 
 
 def _flat(kernel: np.ndarray, shape: table.Shape) -> np.ndarray:
@@ -186,9 +162,17 @@ def _flat(kernel: np.ndarray, shape: table.Shape) -> np.ndarray:
     return (kernel.sum(-2) if copies == 3 else kernel).reshape(shape)
 
 
+_BLOCK = [
+    *_norm("norm1", "LayerNorm_0"),
+    _qkv("kernel", 1),
+    _qkv("bias", 0),
+    *_dense("attention/out", f"{ATTENTION}/out"),
+    *_norm("norm2", "LayerNorm_1"),
+    *_dense("mlp/up", "MlpBlock_0/Dense_0"),
+    *_dense("mlp/down", "MlpBlock_0/Dense_1"),
+]
 _EMBEDDING = table.Layout(lambda arrays, shape: _flat(arrays[0], shape), table.SAME.theirs)
 _SUM = table.Layout(lambda arrays, shape: (arrays[0] + arrays[1]).reshape(shape))
-# MBT numbers positions from the class token on, which ours has outside the grid.
 _CLASS_AT_0 = table.Layout(
     lambda arrays, shape: arrays[0].reshape(shape) + positions.sincos(1, *shape)[0]
 )

@@ -1,8 +1,8 @@
 """Which of our parameters is which of another program's: tables that are read both ways.
 
-A rule names one parameter of ours, the arrays of the other program that it is made of, and their
-layout. Blocks are stacked here (leading axis = layer) and numbered there: `stack` makes rules of
-whole stacks out of rules of one block.
+A rule names one parameter of ours, the arrays of the other program that it consists of, and their
+layout. Blocks are stacked here (leading axis = layer) and numbered there: `stack` turns the rules
+of one block into those of a stack.
 """
 
 import dataclasses
@@ -88,18 +88,18 @@ def stack(ours: str, blocks: Sequence[str], rules: Iterable[Rule]) -> list[Rule]
         Rule(
             f"{ours}/blocks/{rule.ours}",
             tuple(block + name for block in blocks for name in rule.theirs),
-            _layers(rule.layout, len(rule.theirs)),
+            _stacked(rule.layout, len(rule.theirs)),
         )
         for rule in rules
     ]
 
 
-def _layers(layout: Layout, size: int) -> Layout:
+def _stacked(layout: Layout, size: int) -> Layout:
     """`layout` for each layer of a stack, whose layers have `size` arrays each."""
 
     def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-        parts = [arrays[i : i + size] for i in range(0, len(arrays), size)]
-        return np.stack([layout.ours(part, shape[1:]) for part in parts])
+        layers = [arrays[i : i + size] for i in range(0, len(arrays), size)]
+        return np.stack([layout.ours(layer, shape[1:]) for layer in layers])
 
     theirs = layout.theirs
     if theirs is None:
@@ -137,7 +137,13 @@ def read(
             raise ForeignFileError(f"{source} lacks {missing[0]} (our {name}); is the file whole?")
         used.update(rule.theirs)
         arrays = [np.asarray(theirs[x], np.float32) for x in rule.theirs]
-        result[name] = _value(rule, arrays, shape, source)
+        try:
+            result[name] = np.ascontiguousarray(rule.layout.ours(arrays, shape))
+        except ValueError as error:
+            sizes = (f"{n} {list(x.shape)}" for n, x in zip(rule.theirs, arrays, strict=True))
+            raise ForeignFileError(
+                f"{source}: {', '.join(sizes)[:200]} do not make up our {name} {list(shape)}"
+            ) from error
     left = sorted(set(theirs) - used - set(spare))
     if left:
         raise ForeignFileError(
@@ -155,13 +161,3 @@ def write(rules: Iterable[Rule], ours: Mapping[str, np.ndarray]) -> Arrays:
         arrays = rule.layout.theirs(np.asarray(ours[rule.ours], np.float32))
         result |= dict(zip(rule.theirs, map(np.ascontiguousarray, arrays), strict=True))
     return result
-
-
-def _value(rule: Rule, arrays: list[np.ndarray], shape: Shape, source: str) -> np.ndarray:
-    try:
-        return np.ascontiguousarray(rule.layout.ours(arrays, shape))
-    except ValueError as error:
-        found = ", ".join(f"{n} {list(x.shape)}" for n, x in zip(rule.theirs, arrays, strict=True))
-        raise ForeignFileError(
-            f"{source}: {found[:200]} do not make up our {rule.ours} {list(shape)}"
-        ) from error

@@ -36,14 +36,14 @@ _DTYPES = {
 }
 # Programs that write settings and bookkeeping beside the weights; nothing of them is ever called.
 _PLACEHOLDERS = ("argparse", "pathlib", "numpy", "torch", "deepspeed", "mmengine", "mmcv", "apex")
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _DATA = "data.pkl"
 _START = 256  # bytes that hold the name of an archive's first member
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A tensor that is read from the file when it is asked for."""
+    """A tensor whose values are read from the file on demand."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -96,10 +96,10 @@ def is_torch(path: pathlib.Path) -> bool:
     """Whether a file is one of PyTorch's, by its content; it may be truncated."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return any(_is_data(name) for name in archive.namelist())
+            return any(name.split("/")[-1] == _DATA for name in archive.namelist())
     with path.open("rb") as file:
         start = file.read(_START)
-    return start.startswith(_legacy_start()) or _is_beginning(start)
+    return start.startswith(_LEGACY_START) or _is_beginning(start)
 
 
 def _is_beginning(start: bytes) -> bool:
@@ -107,16 +107,8 @@ def _is_beginning(start: bytes) -> bool:
     return start.startswith(b"PK\x03\x04") and _DATA.encode() in start
 
 
-def _legacy_start() -> bytes:
-    return pickle.dumps(_LEGACY_MAGIC, protocol=2)
-
-
-def _is_data(name: str) -> bool:
-    return name == _DATA or name.endswith("/" + _DATA)
-
-
 class Placeholder:
-    """An object of another program: it can be made and filled in, and does nothing."""
+    """An object of another program: it can be built and filled in, and does nothing."""
 
     name = ""
 
@@ -142,7 +134,7 @@ class Placeholder:
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-    """A run of values of one type: where it stands, for messages, and how it is read."""
+    """Values of one type in a row: their place, for messages, and how to read them."""
 
     where: str
     dtype: np.dtype
@@ -176,10 +168,6 @@ def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any)
     return Tensor(tuple(size), storage.dtype, storage, offset, tuple(stride))
 
 
-def _parameter(data: Tensor, *_: Any) -> Tensor:
-    return data
-
-
 def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise ValueError(f"bytes encoded as {encoding}")
@@ -191,7 +179,7 @@ _BUILDERS: Mapping[tuple[str, str], Any] = {
     ("collections", "defaultdict"): lambda *_: {},
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch", "Size"): tuple,
     ("builtins", "set"): set,
     ("_codecs", "encode"): _latin1,
@@ -200,7 +188,7 @@ _BUILDERS: Mapping[tuple[str, str], Any] = {
 
 def _read_zip(path: pathlib.Path) -> Any:
     with zipfile.ZipFile(path) as archive:
-        data = next(name for name in archive.namelist() if _is_data(name))
+        data = next(n for n in archive.namelist() if n.split("/")[-1] == _DATA)
         root = data.removesuffix(_DATA)
         order = f"{root}byteorder"
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -238,19 +226,29 @@ def _read_legacy(path: pathlib.Path) -> Any:
         if kind != "storage" or (view and view[0] is not None):
             raise ValueError("a storage that is a view of another")
         sizes[key] = dtype.itemsize
-        read = lambda: _run(path, places[key], count * dtype.itemsize)  # noqa: E731
+        size = count * dtype.itemsize
+
+        def read() -> bytes:
+            with path.open("rb") as file:
+                file.seek(places[key])
+                found = file.read(size)
+            if len(found) != size:
+                missing = size - len(found)
+                raise ForeignFileError(f"{path} is truncated: {missing:,} bytes are missing")
+            return found
+
         return _Storage(f"{path}, storage {key}", dtype, read)
 
     with path.open("rb") as file:
         start = file.read(_START)
         if _is_beginning(start):
             raise ForeignFileError(f"{path} is truncated: the end of its zip archive is missing")
-        if not start.startswith(_legacy_start()):
+        if not start.startswith(_LEGACY_START):
             raise ForeignFileError(
                 f"{path} is not a PyTorch file: neither a zip archive with a {_DATA} "
                 "nor of the format before 1.6"
             )
-        file.seek(len(_legacy_start()))
+        file.seek(len(_LEGACY_START))
         for _ in range(2):  # the version of the protocol, and sizes of the machine's types
             _Unpickler(file, path, storage).load()
         saved = _Unpickler(file, path, storage).load()
@@ -259,12 +257,3 @@ def _read_legacy(path: pathlib.Path) -> Any:
             places[key] = file.tell()
             file.seek(count * sizes[key], io.SEEK_CUR)
     return saved
-
-
-def _run(path: pathlib.Path, place: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(place)
-        found = file.read(size)
-    if len(found) != size:
-        raise ForeignFileError(f"{path} is truncated: {size - len(found):,} bytes are missing")
-    return found

@@ -4,9 +4,10 @@ Pretraining: `encoder.*`, `encoder_to_decoder`, `mask_token`, `decoder.*`; finet
 `fc_norm` or `norm`, `head`. Files of Hugging Face, mmaction2 and Keras are renamed to these first.
 """
 
+import dataclasses
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ from av_mae.convert import describe, table, torch_file
 from av_mae.convert.foreign import Arrays, ForeignFileError
 from av_mae.models import inherit, positions
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
-FACTS = {
+_FACTS = {
     "model.fusion": "early",
     "model.decoder": "shared",
     "model.gelu": "erf",
@@ -33,12 +33,12 @@ FACTS = {
     "model.linear_probe": False,
     "model.decoder_norm": True,
 }
-USUAL = {
+_USUAL = {
     "modalities.video.frames": 16,
     "modalities.video.stride": 4,
     "modalities.video.size": 224,
-    "modalities.video.mean": MEAN,
-    "modalities.video.std": STD,
+    "modalities.video.mean": (0.485, 0.456, 0.406),  # of ImageNet
+    "modalities.video.std": (0.229, 0.224, 0.225),
 }
 _OF_PRETRAINING = {
     "modalities.video.mask_ratio": 0.9,
@@ -56,28 +56,13 @@ _OF_FINETUNING = {
 # Where a file keeps its tensors, and what may stand before the name of each.
 _WRAPPERS = ("model", "module", "state_dict")
 _PREFIXES = ("module.", "backbone.", "encoder.")
-
-BLOCK = (
-    table.rule("norm1/scale", "norm1.weight"),
-    table.rule("norm1/bias", "norm1.bias"),
-    table.rule("attention/qkv/kernel", "attn.qkv.weight", layout=table.linear()),
-    table.rule("attention/qkv/bias", "attn.q_bias", "attn.v_bias", layout=table.joined(0)),
-    table.rule("attention/out/kernel", "attn.proj.weight", layout=table.linear(inputs=2)),
-    table.rule("attention/out/bias", "attn.proj.bias"),
-    table.rule("gamma1", "gamma_1"),
-    table.rule("norm2/scale", "norm2.weight"),
-    table.rule("norm2/bias", "norm2.bias"),
-    table.rule("mlp/up/kernel", "mlp.fc1.weight", layout=table.linear()),
-    table.rule("mlp/up/bias", "mlp.fc1.bias"),
-    table.rule("mlp/down/kernel", "mlp.fc2.weight", layout=table.linear()),
-    table.rule("mlp/down/bias", "mlp.fc2.bias"),
-    table.rule("gamma2", "gamma_2"),
-)
-
-
-def rules(e: schema.Experiment) -> list[table.Rule]:
-    """Of a video model of ours, whatever its fusion (which one modality does not show)."""
-    return _pretraining(e) if e.task == "pretrain" else _finetuning(e)
+_OPTIONS = {
+    "num_frames": "modalities.video.frames",
+    "sampling_rate": "modalities.video.stride",
+    "input_size": "modalities.video.size",
+    "mask_ratio": "modalities.video.mask_ratio",
+}
+_LINEAR = table.linear()
 
 
 def find(source: pathlib.Path) -> pathlib.Path | None:
@@ -123,14 +108,15 @@ def describe_file(path: pathlib.Path) -> describe.Description:
             f"{path} has no patch_embed.proj.weight, so it is no VideoMAE; it begins with "
             f"{', '.join(list(state)[:3])}"
         )
-    epoch = rest.get("epoch")
+    # The training options of the official program, saved beside the weights.
     options = getattr(rest.get("args"), "state", None)
-    return of_state(
-        "VideoMAE",
-        state,
-        usual=_options(options if isinstance(options, dict) else {}),
-        step=epoch if isinstance(epoch, int) else 0,
-    )
+    options = options if isinstance(options, dict) else {}
+    usual = {ours: options[theirs] for theirs, ours in _OPTIONS.items() if theirs in options}
+    if "normlize_target" in options:
+        usual["model.normalise_targets"] = "patch_channel" if options["normlize_target"] else "raw"
+    epoch = rest.get("epoch")
+    step = epoch if isinstance(epoch, int) else 0
+    return dataclasses.replace(of_state("VideoMAE", state, usual=usual), step=step)
 
 
 def of_state(
@@ -139,12 +125,13 @@ def of_state(
     *,
     facts: Mapping[str, Any] | None = None,
     usual: Mapping[str, Any] | None = None,
-    labels: tuple[str, ...] = (),
-    step: int = 0,
-    dropped: tuple[str, ...] = (),
 ) -> describe.Description:
-    """Describes arrays under the official names; `facts` and `usual` are what else is known."""
+    """Describes arrays under the official names; `facts` and `usual` are what else is known.
+
+    An encoder alone becomes a classifier of no classes.
+    """
     pretrained = "decoder.head.weight" in state
+    alone = "head.weight" not in state  # without a classifier
     encoder = "encoder." if pretrained else ""
     kernel = state[f"{encoder}patch_embed.proj.weight"]
     if kernel.ndim != 5 or kernel.shape[1] != 3:
@@ -152,161 +139,112 @@ def of_state(
             f"a {family} patch embedding of shape {list(kernel.shape)}; expected "
             "[width, 3, frames, height, width] of RGB video"
         )
-    shown: dict[str, Any] = FACTS | {
+    shown: dict[str, Any] = _FACTS | {
         "task": "pretrain" if pretrained else "classify",
         "modalities.video.patch": tuple(kernel.shape[2:]),
+        "model.final_norm": f"{encoder}norm.weight" in state,
+        "model.head_norm": "fc_norm.weight" in state,
+        "model.pool": "mean" if alone or "fc_norm.weight" in state else "first",
         **_sizes(state, f"{encoder}blocks."),
     }
-    assumed: dict[str, Any] = USUAL | {"model.heads": describe.heads(shown["model.width"])}
+    assumed: dict[str, Any] = _USUAL | {"model.heads": describe.heads(shown["model.width"])}
     if pretrained:
         decoder = _sizes(state, "decoder.blocks.")
-        shown |= {k.replace("model.", "model.decoder_"): decoder[k] for k in _SIZES}
-        shown["model.final_norm"] = "encoder.norm.weight" in state
-        shown["model.pool"], shown["model.head_norm"] = "mean", False
+        sizes = ("model.width", "model.depth", "model.mlp")
+        shown |= {k.replace("model.", "model.decoder_"): decoder[k] for k in sizes}
         assumed["model.decoder_heads"] = describe.heads(shown["model.decoder_width"])
         assumed |= _OF_PRETRAINING
     else:
-        state, more = _classifier(state)
-        shown |= more
+        if alone:
+            width = len(state["patch_embed.proj.bias"])
+            state = state | {"head.weight": np.zeros((0, width)), "head.bias": np.zeros(0)}
+        shown["model.head_scale"] = 0.001
         assumed |= _OF_FINETUNING
-    fixed, usually = _positions(state)
-    shown, assumed = shown | fixed, assumed | usually
-    classes = 0 if pretrained else state["head.weight"].shape[0]
+
+    # A stored table of positions may be the formula's own. At another size it is not: mmaction2
+    # interpolates it, as `learned` does.
+    stored_1nd = state.get("pos_embed")
+    formula = stored_1nd is not None and np.allclose(
+        stored_1nd[0], positions.sincos(*stored_1nd.shape[1:]), atol=1e-5
+    )
+    if formula:
+        assumed["model.positions"] = "sincos"
+    else:
+        shown["model.positions"] = "sincos" if stored_1nd is None else "learned"
+    shown |= facts or {}
     return describe.Description(
         family,
         state,
-        facts=shown | dict(facts or {}),
-        usual={k: v for k, v in (assumed | dict(usual or {})).items() if k not in (facts or {})},
+        facts=shown,
+        usual={k: v for k, v in (assumed | dict(usual or {})).items() if k not in shown},
         rules=rules,
-        labels=labels or ("",) * classes,
-        step=step,
-        spare=("pos_embed",) if "model.positions" in usually else (),
-        dropped=dropped,
+        labels=() if pretrained else ("",) * len(state["head.weight"]),
+        spare=("pos_embed",) if formula else (),
     )
-
-
-def _classifier(state: Arrays) -> tuple[Arrays, dict[str, Any]]:
-    """A finetuned model's arrays and keys; an encoder alone is one of no classes."""
-    pooled = "fc_norm.weight" in state
-    facts = {
-        "model.pool": "mean" if pooled or "head.weight" not in state else "first",
-        "model.head_norm": pooled,
-        "model.final_norm": "norm.weight" in state,
-        "model.head_scale": 0.001,
-    }
-    if "head.weight" not in state:
-        width = len(state["patch_embed.proj.bias"])
-        state = state | {"head.weight": np.zeros((0, width)), "head.bias": np.zeros(0)}
-    return state, facts
-
-
-def _positions(state: Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(facts, usual values) of the positions: a stored table may be the one of the formula.
-
-    At another size that table is not the formula's: mmaction2 interpolates it, as `learned` does.
-    """
-    stored_1nd = state.get("pos_embed")
-    if stored_1nd is None:
-        return {"model.positions": "sincos"}, {}
-    formula = positions.sincos(*stored_1nd.shape[1:])
-    if np.allclose(stored_1nd[0], formula, atol=1e-5):
-        return {}, {"model.positions": "sincos"}
-    return {"model.positions": "learned"}, {}
-
-
-_SIZES = ("model.width", "model.depth", "model.mlp")
 
 
 def _sizes(state: Arrays, prefix: str) -> dict[str, Any]:
     """Widths and depth of a stack of blocks, and what its blocks have."""
     numbers = {int(m[1]) for k in state if (m := re.match(re.escape(prefix) + r"(\d+)\.", k))}
-    first = f"{prefix}0."
     if numbers != set(range(len(numbers))) or not numbers:
         raise ForeignFileError(
             f"blocks {prefix}* are numbered {sorted(numbers)}, expected 0, 1, ..."
         )
-    mlp, width = state[f"{first}mlp.fc1.weight"].shape
-    gamma = state.get(f"{first}gamma_1")
+    mlp, width = state[f"{prefix}0.mlp.fc1.weight"].shape
     return {
         "model.width": width,
         "model.depth": len(numbers),
         "model.mlp": mlp,
-        "model.qkv_bias": "qv" if f"{first}attn.q_bias" in state else "none",
-        "model.layer_scale": 0.0 if gamma is None else 0.1,
+        "model.qkv_bias": "qv" if f"{prefix}0.attn.q_bias" in state else "none",
+        "model.layer_scale": 0.1 if f"{prefix}0.gamma_1" in state else 0.0,
     }
 
 
-def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the training options of the official program, saved beside the weights, tell."""
-    names = {
-        "num_frames": "modalities.video.frames",
-        "sampling_rate": "modalities.video.stride",
-        "input_size": "modalities.video.size",
-        "mask_ratio": "modalities.video.mask_ratio",
-    }
-    known = {ours: options[theirs] for theirs, ours in names.items() if theirs in options}
-    if "normlize_target" in options:
-        known["model.normalise_targets"] = "patch_channel" if options["normlize_target"] else "raw"
-    return known
+def rules(e: schema.Experiment) -> list[table.Rule]:
+    """Of a video model of ours, whatever its fusion (which one modality does not show)."""
+    m, prefix = e.model, "encoder." if e.task == "pretrain" else ""
+    absent = {"attention/qkv/bias"} if m.qkv_bias == "none" else set()
+    if not m.layer_scale:
+        absent |= {"gamma1", "gamma2"}
+    block = [rule for rule in _BLOCK if rule.ours not in absent]
 
+    video = e.modalities["video"]
+    embedding = table.convolution(video.patch, video.channels)
+    made = _dense("embed/video", f"{prefix}patch_embed.proj", embedding)
+    for stack in inherit.stacks(m, "video"):
+        blocks = [f"{prefix}blocks.{i}." for i in range(stack.first, stack.last)]
+        made += table.stack(stack.prefix, blocks, block)
+    _, outer = inherit.norm_prefixes(m, "video")
+    if outer:
+        made += _norm(outer, f"{prefix}norm")
 
-def _pretraining(e: schema.Experiment) -> list[table.Rule]:
-    m = e.model
-    decoder = [f"decoder.blocks.{i}." for i in range(m.decoder_depth)]
-    return [
-        *_encoder(e, "encoder."),
-        table.rule("project/video/kernel", "encoder_to_decoder.weight", layout=table.linear()),
-        table.rule("mask_token/video", "mask_token", layout=table.leading(2)),
-        *table.stack("decoders/shared", decoder, _block(m)),
-        *_norm("decoders/shared/norm", "decoder.norm"),
-        *_dense("predict/video", "decoder.head"),
-    ]
-
-
-def _finetuning(e: schema.Experiment) -> list[table.Rule]:
-    made = [*_encoder(e, ""), *_dense("head", "head")]
-    if e.model.head_norm:
+    if e.task == "pretrain":
+        decoder = [f"decoder.blocks.{i}." for i in range(m.decoder_depth)]
+        return [
+            *made,
+            table.rule("project/video/kernel", "encoder_to_decoder.weight", layout=_LINEAR),
+            table.rule("mask_token/video", "mask_token", layout=table.leading(2)),
+            *table.stack("decoders/shared", decoder, block),
+            *_norm("decoders/shared/norm", "decoder.norm"),
+            *_dense("predict/video", "decoder.head"),
+        ]
+    made += _dense("head", "head")
+    if m.head_norm:
         made += _norm("head_norm", "fc_norm")
-    if e.model.positions == "learned":
-        made.append(table.rule("positions/video", "pos_embed", layout=_resized(e)))
+    if m.positions == "learned":
+        resized = table.Layout(
+            lambda arrays, shape: _resized(arrays[0][0], shape, video.grid), table.leading(1).theirs
+        )
+        made.append(table.rule("positions/video", "pos_embed", layout=resized))
     return made
 
 
-def _resized(e: schema.Experiment) -> table.Layout:
-    """A stored table `[1, n, d]`, interpolated where it is of another picture size."""
-    grid = e.modalities["video"].grid
-
-    def ours(arrays: Sequence[np.ndarray], shape: table.Shape) -> np.ndarray:
-        stored_nd = arrays[0][0]
-        side = round((len(stored_nd) / grid[0]) ** 0.5)
-        if len(stored_nd) == shape[0] or grid[0] * side**2 != len(stored_nd):
-            return stored_nd.reshape(shape)
-        return positions.resize(stored_nd, (grid[0], side, side), grid)
-
-    return table.Layout(ours, table.leading(1).theirs)
-
-
-def _encoder(e: schema.Experiment, prefix: str) -> list[table.Rule]:
-    video = e.modalities["video"]
-    embedding = table.convolution(video.patch, video.channels)
-    made = [
-        table.rule("embed/video/kernel", f"{prefix}patch_embed.proj.weight", layout=embedding),
-        table.rule("embed/video/bias", f"{prefix}patch_embed.proj.bias"),
-    ]
-    for stack in inherit.stacks(e.model, "video"):
-        blocks = [f"{prefix}blocks.{i}." for i in range(stack.first, stack.last)]
-        made += table.stack(stack.prefix, blocks, _block(e.model))
-    _, outer = inherit.norm_prefixes(e.model, "video")
-    return made + (_norm(outer, f"{prefix}norm") if outer else [])
-
-
-def _block(m: schema.Model) -> list[table.Rule]:
-    absent = set()
-    if m.qkv_bias == "none":
-        absent.add("attention/qkv/bias")
-    if not m.layer_scale:
-        absent |= {"gamma1", "gamma2"}
-    return [rule for rule in BLOCK if rule.ours not in absent]
+def _resized(stored_nd: np.ndarray, shape: table.Shape, grid: tuple[int, ...]) -> np.ndarray:
+    """A stored table of positions, interpolated where it is of another picture size."""
+    side = round((len(stored_nd) / grid[0]) ** 0.5)
+    if len(stored_nd) == shape[0] or grid[0] * side**2 != len(stored_nd):
+        return stored_nd.reshape(shape)
+    return positions.resize(stored_nd, (grid[0], side, side), grid)
 
 
 def _norm(ours: str, theirs: str) -> list[table.Rule]:
@@ -314,8 +252,19 @@ def _norm(ours: str, theirs: str) -> list[table.Rule]:
     return [table.rule(f"{ours}/{a}", f"{theirs}.{b}") for a, b in names]
 
 
-def _dense(ours: str, theirs: str) -> list[table.Rule]:
-    return [
-        table.rule(f"{ours}/kernel", f"{theirs}.weight", layout=table.linear()),
-        table.rule(f"{ours}/bias", f"{theirs}.bias"),
-    ]
+def _dense(ours: str, theirs: str, layout: table.Layout = _LINEAR) -> list[table.Rule]:
+    kernel = table.rule(f"{ours}/kernel", f"{theirs}.weight", layout=layout)
+    return [kernel, table.rule(f"{ours}/bias", f"{theirs}.bias")]
+
+
+_BLOCK = [
+    *_norm("norm1", "norm1"),
+    table.rule("attention/qkv/kernel", "attn.qkv.weight", layout=_LINEAR),
+    table.rule("attention/qkv/bias", "attn.q_bias", "attn.v_bias", layout=table.joined(0)),
+    *_dense("attention/out", "attn.proj", table.linear(inputs=2)),
+    table.rule("gamma1", "gamma_1"),
+    *_norm("norm2", "norm2"),
+    *_dense("mlp/up", "mlp.fc1"),
+    *_dense("mlp/down", "mlp.fc2"),
+    table.rule("gamma2", "gamma_2"),
+]

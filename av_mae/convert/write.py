@@ -79,7 +79,20 @@ def to_huggingface(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> p
         )  # fmt: skip
     file = _new(folder, "model.safetensors")
     safetensors.numpy.save_file(arrays, file, metadata={"format": "pt"})
-    for name, values in (("config", settings), ("preprocessor_config", _preprocessing(e))):
+    video: Any = e.modalities["video"]
+    preprocessing = {
+        "image_processor_type": "VideoMAEImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": video.size},
+        "do_center_crop": True,
+        "crop_size": {"height": video.size, "width": video.size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(video.mean),
+        "image_std": list(video.std),
+    }
+    for name, values in (("config", settings), ("preprocessor_config", preprocessing)):
         (file.parent / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
     return file.parent
 
@@ -99,22 +112,6 @@ def _check(e: schema.Experiment, program: str, needs: dict[str, tuple[Any, ...]]
         raise schema.ConfigError(
             f"model.fusion_norm puts a LayerNorm inside the encoder, which {program} has not"
         )
-
-
-def _preprocessing(e: schema.Experiment) -> dict[str, Any]:
-    video: Any = e.modalities["video"]
-    return {
-        "image_processor_type": "VideoMAEImageProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": video.size},
-        "do_center_crop": True,
-        "crop_size": {"height": video.size, "width": video.size},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(video.mean),
-        "image_std": list(video.std),
-    }
 
 
 def _new(folder: str | os.PathLike[str], name: str) -> pathlib.Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from av_mae.convert import foreign, scenic_file
+from av_mae.convert import foreign, scenic
 
 KINDS = ("legacy_pretrain", "optax_finetune")
 PARAMS = {"Transformer": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
@@ -13,10 +13,9 @@ PARAMS = {"Transformer": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_real_checkpoints_hold_what_scenic_held(golden, kind):
     folder = golden / "scenic" / "checkpoints" / kind
-    path = scenic_file.find(folder)
+    path = scenic.find(folder)
     assert path == folder / "checkpoint"
-    assert scenic_file.is_scenic(path)
-    found = scenic_file.read(path)
+    found = scenic.read(path)
     expected = dict(np.load(folder / "expected_params.npz"))
     assert set(found) == set(expected)
     for name, x in expected.items():
@@ -33,8 +32,8 @@ def test_real_checkpoints_hold_what_scenic_held(golden, kind):
 )
 def test_parameters_are_found_wherever_they_stand(tmp_path, state):
     path = write(tmp_path / "checkpoint", state)
-    assert scenic_file.is_scenic(path)
-    (name, x), *rest = scenic_file.read(path).items()
+    assert scenic.find(path) == path
+    (name, x), *rest = scenic.read(path).items()
     assert (name, rest) == ("Transformer/kernel", [])
     np.testing.assert_array_equal(x, PARAMS["Transformer"]["kernel"])
 
@@ -44,16 +43,16 @@ def test_arrays_in_chunks_are_put_together(tmp_path, monkeypatch):
     path = write(tmp_path / "checkpoint", {"params": PARAMS})
     assert b"__msgpack_chunked_array__" in path.read_bytes()
     np.testing.assert_array_equal(
-        scenic_file.read(path)["Transformer/kernel"], PARAMS["Transformer"]["kernel"]
+        scenic.read(path)["Transformer/kernel"], PARAMS["Transformer"]["kernel"]
     )
 
 
 def test_a_folder_gives_its_last_step(tmp_path):
-    assert scenic_file.find(tmp_path) is None
+    assert scenic.find(tmp_path) is None
     for name in ("checkpoint_9", "checkpoint_100", "checkpoint_20", "checkpoint_x", "config.json"):
-        (tmp_path / name).touch()
+        write(tmp_path / name, {"params": PARAMS})
     (tmp_path / "checkpoint_500").mkdir()
-    assert scenic_file.find(tmp_path) == tmp_path / "checkpoint_100"
+    assert scenic.find(tmp_path) == tmp_path / "checkpoint_100"
 
 
 def test_truncated_and_other_files_are_told(tmp_path):
@@ -62,11 +61,11 @@ def test_truncated_and_other_files_are_told(tmp_path):
     for content in (b"", b"hello", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(foreign.ForeignFileError, match="checkpoint is not a whole flax"):
-            scenic_file.read(path)
+            scenic.read(path)
     write(path, {"weights": PARAMS, "epoch": 3})
-    assert not scenic_file.is_scenic(path)
+    assert scenic.find(path) is None
     with pytest.raises(foreign.ForeignFileError, match="no parameters .* holds epoch, weights"):
-        scenic_file.read(path)
+        scenic.read(path)
 
 
 def write(path, state):

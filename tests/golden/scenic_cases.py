@@ -13,7 +13,7 @@ from flax import nnx, traverse_util
 
 from av_mae import tasks
 from av_mae.config import modality, schema
-from av_mae.convert import describe, scenic, scenic_rules, table
+from av_mae.convert import describe, read, scenic, scenic_rules, table
 from av_mae.convert.scenic_rules import NAMES
 from av_mae.experiment.step import split
 from av_mae.models import masking
@@ -124,12 +124,8 @@ def build(
     known = _known(settings, shapes) | golden_cases.QUICK
     experiment = describe.experiment(description, known, "the golden parameters")
     experiment = _summed(_oblong(experiment, shapes), settings)
-    task = tasks.make(experiment, description.labels)
-    _, empty, _ = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))
-    wanted = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
-    rules = description.rules(experiment)
-    spare = description.spare
-    values = table.read(rules, description.arrays, wanted, "the golden parameters", spare=spare)
+    saved = read.assemble(description, experiment, "the golden parameters")
+    values = traverse_util.flatten_dict(saved.params, sep="/")
     return Case(settings, arrays, description, experiment, values)
 
 

@@ -14,7 +14,7 @@ from flax import nnx, traverse_util
 
 from av_mae import tasks
 from av_mae.config import modality, schema
-from av_mae.convert import scenic, scenic_rules, table
+from av_mae.convert import scenic_rules, table
 from av_mae.experiment.step import split
 from av_mae.models import inherit
 
@@ -38,14 +38,13 @@ def _mappings():
 
 @pytest.mark.parametrize("name, mapping", _mappings())
 def test_every_layer_comes_from_where_scenic_takes_it(name, mapping):
-    spelt = {scenic._spelt(k): v for k, v in mapping.items()}
-    source, target, names = (_several if name.startswith("spec_") else _one)(name, spelt)
+    source, target, names = (_several if name.startswith("spec_") else _one)(name, mapping)
     trained = _fresh(source, seed=1)
     theirs = _named(trained, scenic_rules.rules(source, names))
     params, report = inherit.inherit(_fresh(target, seed=2), trained, source, target)
-    ours = _named(params, scenic_rules.rules(target, dict.fromkeys(spelt)))
+    ours = _named(params, scenic_rules.rules(target, dict.fromkeys(mapping)))
     compared = 0
-    for to, origin in spelt.items():
+    for to, origin in mapping.items():
         if origin is not None and "pos_embedding_" not in to:  # two tables, one of ours
             assert np.array_equal(ours[to].ravel(), theirs[origin].ravel()), to
             compared += 1
@@ -62,9 +61,9 @@ def test_a_finetuned_classifier_keeps_all_but_its_head():
     assert {path.removeprefix("head/") for path in report.fresh} == theirs
 
 
-def _several(name, spelt):
+def _several(name, mapping):
     """(source, target, names of the source) of a multimodal pretraining."""
-    del spelt
+    del mapping
     _, strategy, kinds, *tokens = name.split("__")
     recorded = golden_cases.arrays(golden_cases.at(f"scenic/init_surgery/pretrain_{strategy}.npz"))
     names = dict.fromkeys(recorded) | dict.fromkeys(f"embedding_{k}/kernel" for k in _KINDS)
@@ -73,12 +72,12 @@ def _several(name, spelt):
     return source, _target(source, wanted), names
 
 
-def _one(name, spelt):
+def _one(name, mapping):
     """The same of one modality: what the classifier has is in the names of its layers."""
     kind, before, _, after = name.split("_")
     model = dataclasses.replace(
         _MODEL,
-        depth=scenic_rules.depth(spelt, "Transformer"),
+        depth=scenic_rules.depth(mapping, "Transformer"),
         positions="learned" if before == "learned" else "sincos",
     )
     frames = 1 if kind == "vit" else 2
@@ -90,11 +89,11 @@ def _one(name, spelt):
     heads = dataclasses.replace(
         model,
         pool="mean" if after == "gap" else source.model.pool,
-        final_norm="Transformer/encoder_norm/scale" in spelt,
-        head_norm="encoder_norm/scale" in spelt,
+        final_norm="Transformer/encoder_norm/scale" in mapping,
+        head_norm="encoder_norm/scale" in mapping,
     )
     target = dataclasses.replace(source, task="classify", model=heads)
-    return source, target, dict.fromkeys(origin for origin in spelt.values() if origin)
+    return source, target, dict.fromkeys(origin for origin in mapping.values() if origin)
 
 
 # A small model; sizes make no difference to what goes where.

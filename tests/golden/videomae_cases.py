@@ -64,12 +64,7 @@ def resized(file: pathlib.Path, more: dict[str, Any], size: tuple[int, ...]) -> 
     e = describe.experiment(found, more, str(file))
     video = scenic_cases.Oblong(**vars(e.modalities["video"]), width=width)
     e = dataclasses.replace(e, modalities={"video": video})
-    task = tasks.make(e, found.labels)
-    empty = split(nnx.eval_shape(lambda: task.init(nnx.Rngs(0))))[1]
-    shapes = {k: x.shape for k, x in traverse_util.flatten_dict(empty, sep="/").items()}
-    values = table.read(found.rules(e), found.arrays, shapes, str(file), spare=found.spare)
-    params = traverse_util.unflatten_dict(values, sep="/")
-    return checkpoint.Saved(params, {}, e, found.labels, found.step)
+    return read.assemble(found, e, str(file))
 
 
 def pretrain(
