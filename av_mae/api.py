@@ -18,7 +18,7 @@ from av_mae.config.modality import Audio, Modality
 from av_mae.convert import read
 from av_mae.experiment import fingerprint
 from av_mae.experiment.step import split
-from av_mae.inference import reconstruction, views
+from av_mae.inference import features, reconstruction, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
 from av_mae.report import pictures
@@ -170,7 +170,7 @@ class Model:
         """
         found = views.evaluation(clip, self.used(clip, modalities), self.experiment.dataset)
         tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found, layer).items()}
-        return tokens | {"pooled": pooled(tokens)}
+        return tokens | {"pooled": features.pooled(tokens)}
 
     def embed(
         self, cut: views.Views, layer: int | None = None
@@ -261,11 +261,6 @@ class Model:
             part = {k: _padded(x[begin : begin + size], size) for k, x in batch.items()}
             parts.append(jax.device_get(function(self._variables, part)))
         return jax.tree.map(lambda *x: np.concatenate(x).astype(np.float32)[:rows], *parts)
-
-
-def pooled(tokens: dict[str, np.ndarray]) -> np.ndarray:
-    """Mean over modalities of the mean over tokens: `{name: [... n d]}` -> `[... d]`."""
-    return np.mean([x.mean(-2) for x in tokens.values()], axis=0)
 
 
 def _jitted(graphdef: Any, method: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -75,10 +75,10 @@ def test_traffic_is_told_by_purpose_and_what_is_alive_by_shape(tmp_path):
 def test_traffic_reads_what_a_plan_writes(tmp_path):
     """The step alone is too small to be measured in GB; nothing of it may be left unread."""
     from av_mae.config import parse
-    from av_mae.tools import plan
+    from av_mae.planning import plan
 
     e = parse.experiment(tiny.experiment("nowhere", compute={"scan": False, "remat": "none"}))
-    plan.plan(e, "here", clips=64, labels=2, text=str(tmp_path / "step.txt"))
+    plan.make(e, "here", clips=64, labels=2, text=str(tmp_path / "step.txt"))
     found = json.loads(ran("traffic", f"--text={tmp_path}/step.txt"))
     assert found["moved_in_all_gb"] > 0.001 and found["alive_at_most_gb"] > 0
 

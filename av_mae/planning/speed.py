@@ -1,5 +1,6 @@
 """How fast an experiment runs on this machine's devices: its steps, its input, both together."""
 
+import contextlib
 import functools
 import itertools
 import statistics
@@ -16,7 +17,8 @@ from av_mae.experiment import hardware, sharding
 from av_mae.experiment.run import Run
 from av_mae.planning import synthetic
 
-_TIMES = 5  # products are quick: the median of so many
+_TIMES = 5  # a product is quick: the median of several
+_WARM = 3  # batches that were ready before the clock began
 
 
 class Bench:
@@ -102,6 +104,52 @@ def on_noise(e: schema.Experiment, clips: int, labels: int) -> Bench:
     """
     run = Run.assemble(e, synthetic.info(e, clips, labels))
     return Bench(run, itertools.repeat(synthetic.batch(run.experiment, run.info, e.batch_size)))
+
+
+def measure(bench: Bench, what: list[str], steps: int, trace: str | None = None) -> dict[str, Any]:
+    """Seconds of each thing named, with what is known of the step where one is taken."""
+    times: dict[str, float] = {}
+    dtype = bench.run.experiment.compute.dtype
+    product = product_flops(dtype) if "step" in what else 0.0
+    timed = {"step": bench.steps, "input": bench.input, "both": bench.both}
+    for name in what:
+        if name == "input":
+            bench.input(_WARM)
+        profiled = trace if name == what[-1] else None
+        with jax.profiler.trace(profiled) if profiled else contextlib.nullcontext():
+            times[name] = timed[name](steps)
+    rows = bench.run.experiment.batch_size
+    figures: dict[str, Any] = {"seconds": times}
+    figures["clips_per_second"] = {name: rows / seconds for name, seconds in times.items()}
+    if "step" in times:
+        figures["step"] = bench.report(times["step"], (product + product_flops(dtype)) / 2)
+    return figures
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The figures as lines to read."""
+    times, lines = figures["seconds"], []
+    if "step" in figures:
+        s = figures["step"]
+        looped = "scanned" if s["scan"] else "unrolled"
+        mfu = "" if s["mfu"] is None else f", MFU {s['mfu']:.1%}"
+        lines = [
+            f"{s['devices']} x {s['device']}, batch {s['batch_size']}, {s['dtype']}, remat "
+            f"{s['remat']}, {looped}; ready in {s['ready_seconds']:.1f} s",
+            f"{s['gflop_per_second']:,.0f} GFLOP/s in matrix products{mfu}; "
+            f"{s['of_product']:.2f} of what a bare product reaches",
+        ]
+    for name, seconds in times.items():
+        rate = figures["clips_per_second"][name]
+        lines.append(f"{name:<6}{1e3 * seconds:10.1f} ms{rate:12,.1f} clips/s")
+    if {"step", "input"} <= times.keys():  # which of the two does the other wait for?
+        step, fed = times["step"], times["input"]
+        if fed > step:
+            slower = f"the input is the limit: the devices could take {fed / step:.1f} times"
+        else:
+            slower = f"the devices are the limit: the input could feed {step / fed:.1f} times"
+        lines.append(f"{slower} as much")
+    return lines
 
 
 def product_flops(dtype: str) -> float:

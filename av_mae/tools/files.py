@@ -1,59 +1,85 @@
-"""What the tools share: flags for a model and media files, and one message for each bad file."""
+"""What the tools for media files share: flags, the model, and one message for each bad file."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from absl import flags
+
 from av_mae import api
-
-# EX_CONFIG, as av_mae.main: the request cannot be met.
-BAD_REQUEST = 78
+from av_mae.config import command_line
 
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A command line with `--model`, `--modalities` and the files."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m av_mae.tools.{name}", description=description, allow_abbrev=False
+def define(*, part: bool = False) -> flags.FlagValues:
+    """The flags `--model` and `--modalities`, and with `part` `--start` and `--end`.
+
+    They belong to one command: several of these can run in one process.
+    """
+    own = flags.FlagValues()
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Workdir, checkpoint, or another program's file.",
+        required=True,
+        flag_values=own,
     )
-    made.add_argument(
-        "--model", required=True, help="workdir, checkpoint, or another program's file"
+    flags.DEFINE_string(
+        "modalities",
+        "",
+        "Which to use, as in --modalities=audio; default: all.",
+        flag_values=own,
     )
-    made.add_argument(
-        "--modalities", default="", help="which to use, as in --modalities=audio; default: all"
-    )
-    made.add_argument("files", nargs="+", metavar="FILE", help="media files")
-    return made
+    for name, default in (("start", "beginning"), ("end", "end")) if part else ():
+        flags.DEFINE_float(
+            name, None, f"Seconds; default: the {default} of the file.", flag_values=own
+        )
+    return own
 
 
-def load(arguments: argparse.Namespace) -> tuple[api.Model, tuple[str, ...]]:
+def parse(own: flags.FlagValues, argv: Sequence[str] | None, doc: str | None) -> list[str]:
+    """Parses a command line and returns its media files; `--help` prints `doc` and the flags.
+
+    Raises:
+        ValueError: an unknown flag, a bad value, or no file.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "-help", "--help"} & set(arguments):
+        print(f"{doc}\nFlags:\n{own.get_help(include_special_flags=False)}")
+        sys.exit(0)
+    try:
+        paths = own(["", *arguments])[1:]
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    if not paths:
+        raise ValueError("no media files are given; name at least one after the flags")
+    return paths
+
+
+def load(own: flags.FlagValues) -> tuple[api.Model, tuple[str, ...]]:
     """The model and the modalities asked for.
 
     Raises:
         ValueError: no model there, or a modality that it does not know.
     """
-    model = api.load(arguments.model)
-    names = tuple(name.strip() for name in arguments.modalities.split(",") if name.strip())
+    model = api.load(own.model)
+    names = tuple(name.strip() for name in own.modalities.split(",") if name.strip())
     model.check_modalities(names)
     return model, names
 
 
-def each(files: Sequence[str], work: Callable[[str], None]) -> int:
+def each(paths: Sequence[str], work: Callable[[str], None]) -> int:
     """Does `work` on every file; bad ones are named on stderr and make the exit status 1."""
-    failed = 0
-    for path in files:
+    status = 0
+    for path in paths:
         try:
             work(path)
         except (ValueError, OSError) as error:
-            print(f"error: {_named(error, path)}", file=sys.stderr, flush=True)
-            failed += 1
-    return 1 if failed else 0
+            message = str(error) if path in str(error) else f"{path}: {error}"
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            status = 1
+    return status
 
 
 def leave(error: Exception) -> int:
     """Says why nothing can be done; the exit status for it."""
     print(f"error: {error}", file=sys.stderr, flush=True)
-    return BAD_REQUEST
-
-
-def _named(error: Exception, path: str) -> str:
-    return str(error) if path in str(error) else f"{path}: {error}"
+    return command_line.BAD_CONFIG

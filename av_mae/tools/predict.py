@@ -4,38 +4,34 @@ import json
 import sys
 from collections.abc import Sequence
 
+from absl import flags
+
 from av_mae import api
 from av_mae.tools import files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the most probable labels of every file; 0, 1 (bad files) or 78 (bad request)."""
-    parser = files.parser("predict", "Prints the most probable labels of media files.")
-    parser.add_argument("--top", type=int, default=5, help="labels a file")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line and file")
-    parser.add_argument("--start", type=float, help="seconds; default: the beginning of the file")
-    parser.add_argument("--end", type=float, help="seconds; default: the end of the file")
-    arguments = parser.parse_args(argv)
+    own = files.define(part=True)
+    top = flags.DEFINE_integer("top", 5, "Labels a file.", flag_values=own)
+    as_json = flags.DEFINE_bool("json", False, "One JSON object a line and file.", flag_values=own)
     try:
-        model, names = files.load(arguments)
+        paths = files.parse(own, argv, __doc__)
+        model, names = files.load(own)
         model.expect("classify")
     except ValueError as error:
         return files.leave(error)
 
     def predict(path: str) -> None:
-        clip = api.read_clip(path, start=arguments.start, end=arguments.end)
-        found = model.classify(clip, arguments.top, modalities=names)
-        print(_line(path, found) if arguments.json else _table(path, found), flush=True)
+        clip = api.read_clip(path, start=own.start, end=own.end)
+        found = model.classify(clip, top.value, modalities=names)
+        if as_json.value:
+            print(json.dumps({"file": path, "labels": found}, ensure_ascii=False), flush=True)
+        else:
+            lines = (f"  {share:6.1%}  {label}" for label, share in found.items())
+            print(path, *lines, sep="\n", flush=True)
 
-    return files.each(arguments.files, predict)
-
-
-def _line(path: str, found: dict[str, float]) -> str:
-    return json.dumps({"file": path, "labels": found}, ensure_ascii=False)
-
-
-def _table(path: str, found: dict[str, float]) -> str:
-    return "\n".join([path, *(f"  {share:6.1%}  {label}" for label, share in found.items())])
+    return files.each(paths, predict)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import re
 import sys
 from collections.abc import Collection, Sequence
 
+from absl import flags
+
 from av_mae import api
 from av_mae.report import gallery, media, page, pictures, render
 from av_mae.tools import files
@@ -20,28 +22,26 @@ PAGE = "index.html"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes pictures, sounds and a page; 0, 1 (bad files) or 78 (bad request)."""
-    parser = files.parser("reconstruct", "Shows what a pretrained model fills in.")
-    parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the patches that are hidden")
-    parser.add_argument("--start", type=float, help="seconds; default: the beginning of the file")
-    parser.add_argument("--end", type=float, help="seconds; default: the end of the file")
-    arguments = parser.parse_args(argv)
+    own = files.define(part=True)
+    flags.DEFINE_string("out", None, "Folder to write.", required=True, flag_values=own)
+    flags.DEFINE_integer("seed", 0, "Seed of the patches that are hidden.", flag_values=own)
     try:
-        model, names = files.load(arguments)
+        paths = files.parse(own, argv, __doc__)
+        model, names = files.load(own)
         model.expect("pretrain")
     except ValueError as error:
         return files.leave(error)
-    out = pathlib.Path(arguments.out)
+    out = pathlib.Path(own.out)
     stored: list[gallery.StoredExample] = []
 
     def work(path: str) -> None:
-        clip = api.read_clip(path, start=arguments.start, end=arguments.end)
-        found = model.reconstruct(clip, arguments.seed, modalities=names)
+        clip = api.read_clip(path, start=own.start, end=own.end)
+        found = model.reconstruct(clip, own.seed, modalities=names)
         folder = out / _folder_name(path, {example.folder.name for example in stored})
         stored.append(write(folder, found, pathlib.PurePath(path).name))
         print(folder, flush=True)
 
-    status = files.each(arguments.files, work)
+    status = files.each(paths, work)
     if stored:
         print(write_page(out, model, stored), flush=True)
     return status

@@ -14,8 +14,8 @@ from av_mae.config import parse, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pipeline, video
+from av_mae.planning import plan
 from av_mae.preprocess import canvas, inputs
-from av_mae.tools import plan
 from av_mae.training import loop
 
 HEIGHT, WIDTH = 40, 48  # of tiny's pictures
@@ -139,7 +139,7 @@ def test_a_plan_counts_the_canvas(data, accumulate):
     """
     optim, compute = {"accumulate": accumulate}, {"scan": False}
     plain, drawn = (
-        plan.plan(experiment(data, shape, optim=optim, compute=compute), "here", 32, 2, costs=False)
+        plan.make(experiment(data, shape, optim=optim, compute=compute), "here", 32, 2, costs=False)
         for shape in ((0, 0), (48, 32))
     )
     pixels = 4 * 4 * 32 * 32 * 3  # of the four rows on a device

@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from av_mae.config import parse, schema
+from av_mae.planning import speed
 from av_mae.tools import bench
 
 
@@ -18,7 +19,7 @@ def compiled(tmp_path_factory):
 
 def test_measures_steps_input_and_both(compiled, tmp_path):
     """On records some of whose clips are silent: what is compiled is what training would be."""
-    figures = bench.measure(compiled, ["step", "input", "both"], 3, str(tmp_path / "trace"))
+    figures = speed.measure(compiled, ["step", "input", "both"], 3, str(tmp_path / "trace"))
     assert all(seconds > 0 for seconds in figures["seconds"].values())
     assert figures["clips_per_second"]["both"] == pytest.approx(8 / figures["seconds"]["both"])
     step = figures["step"]
@@ -31,12 +32,12 @@ def test_measures_steps_input_and_both(compiled, tmp_path):
 @pytest.mark.parametrize("step, fed, limit", [(2.0, 0.5, "devices are"), (0.5, 2.0, "input is")])
 def test_the_slower_side_is_named(step, fed, limit):
     figures = {"seconds": {"step": step, "input": fed}, "clips_per_second": {"step": 1, "input": 1}}
-    assert re.search(f"{limit} the limit: .* 4.0 times", bench.table(figures)[-1])
+    assert re.search(f"{limit} the limit: .* 4.0 times", speed.table(figures)[-1])
 
 
 def test_steps_on_noise_need_no_records():
     compiled = bench.prepared(parse.experiment(tiny.experiment("nowhere")), 1000, 2)
-    assert bench.measure(compiled, ["step"], 1)["seconds"]["step"] > 0
+    assert speed.measure(compiled, ["step"], 1)["seconds"]["step"] > 0
 
 
 def test_without_records_it_says_so():

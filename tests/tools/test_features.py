@@ -8,7 +8,8 @@ import pytest
 import av_mae
 from av_mae import api
 from av_mae.config import parse
-from av_mae.tools import features
+from av_mae.inference import features
+from av_mae.tools import features as command
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_the_npz_describes_itself(pretrain_run, model, media_folder, tmp_path, c
     talk, silent = (str(media_folder / name) for name in ("talk.mp4", "silent.mp4"))
     out = tmp_path / "features.npz"
     flags = [f"--model={pretrain_run}", f"--out={out}", "--hop=1.5"]
-    assert features.main([*flags, talk, str(media_folder / "broken.mp4"), silent]) == 1
+    assert command.main([*flags, talk, str(media_folder / "broken.mp4"), silent]) == 1
     assert "broken.mp4: not a media file" in capsys.readouterr().err
     stored = np.load(out)
     assert stored["files"].tolist() == [talk, silent]
@@ -81,7 +82,7 @@ def test_the_npz_describes_itself(pretrain_run, model, media_folder, tmp_path, c
 def test_tokens_can_be_left_out(pretrain_run, media_folder, tmp_path):
     out = tmp_path / "pooled.npz"
     silent = str(media_folder / "silent.mp4")
-    assert features.main([f"--model={pretrain_run}", f"--out={out}", "--pooled_only", silent]) == 0
+    assert command.main([f"--model={pretrain_run}", f"--out={out}", "--pooled_only", silent]) == 0
     stored = np.load(out)
     assert str(stored["layer"]) == "output"
     assert "video" not in stored and stored["pooled"].shape == (1, 16)
@@ -97,5 +98,5 @@ def test_tokens_can_be_left_out(pretrain_run, media_folder, tmp_path):
     ],
 )
 def test_bad_requests_say_what_to_do(flags, message, pretrain_run, capsys):
-    assert features.main([f"--model={pretrain_run}", *flags, "clip.mp4"]) == 78
+    assert command.main([f"--model={pretrain_run}", *flags, "clip.mp4"]) == 78
     assert message in capsys.readouterr().err

@@ -17,8 +17,7 @@ from av_mae.config import parse, schema
 from av_mae.experiment import hardware
 from av_mae.experiment.run import Run
 from av_mae.input import description
-from av_mae.planning import estimate, forecast, suggest, synthetic, topology
-from av_mae.tools import plan
+from av_mae.planning import estimate, forecast, plan, suggest, synthetic, topology
 from av_mae.training import loop
 
 EXPERIMENT = parse.experiment(tiny.experiment("nowhere"))
@@ -26,7 +25,7 @@ EXPERIMENT = parse.experiment(tiny.experiment("nowhere"))
 
 @pytest.fixture(scope="module")
 def here():
-    return plan.plan(unrolled(), "here", clips=1000, labels=2)
+    return plan.make(unrolled(), "here", clips=1000, labels=2)
 
 
 def unrolled():
@@ -75,7 +74,7 @@ def test_parameters_travel_and_activations_stay():
     """With fsdp, what devices send does not grow with the batch."""
     compute = dataclasses.replace(EXPERIMENT.compute, fsdp=8)
     sent = [
-        plan.plan(
+        plan.make(
             dataclasses.replace(EXPERIMENT, compute=compute, batch_size=size),
             "here", 1000, 2, costs=False,
         )["work"]["sent"]
@@ -86,13 +85,13 @@ def test_parameters_travel_and_activations_stay():
 
 
 def test_scanned_layers_cost_what_unrolled_ones_do(here):
-    scanned = plan.plan(EXPERIMENT, "here", 1000, 2)
+    scanned = plan.make(EXPERIMENT, "here", 1000, 2)
     for name in ("flops", "moved"):
         assert here["work"][name] == pytest.approx(scanned["work"][name], rel=0.02)
 
 
 def test_costs_of_loops_are_left_out_on_request():
-    figures = plan.plan(EXPERIMENT, "here", 1000, 2, costs=False)
+    figures = plan.make(EXPERIMENT, "here", 1000, 2, costs=False)
     assert figures["work"]["moved"] is None and figures["work"]["flops"] is None
     assert figures["memory"]["temporaries"] > 0 and figures["work"]["sent"]["all-reduce"] > 0
     assert not any("moved" in line for line in plan.table(figures))
@@ -118,7 +117,7 @@ def test_a_step_that_does_not_compile_for_want_of_memory_gets_suggestions(monkey
         raise forecast.TooLargeError(2e11, None)
 
     monkeypatch.setattr(forecast, "make", too_large)
-    figures = plan.plan(EXPERIMENT, "gpu:8", clips=1000, labels=2)
+    figures = plan.make(EXPERIMENT, "gpu:8", clips=1000, labels=2)
     assert figures["fits"] is False and figures["needed"] == 2e11
     text = "\n".join(plan.table(figures))
     assert "DOES NOT FIT" in text and "200.00 GB, says the compiler" in text and "try " in text
@@ -131,7 +130,7 @@ def test_time_needs_a_known_chip(here):
 
 
 def test_gpus_that_are_not_here_are_estimated_and_it_says_so():
-    figures = plan.plan(EXPERIMENT, "gpu:8", clips=1000, labels=2)
+    figures = plan.make(EXPERIMENT, "gpu:8", clips=1000, labels=2)
     assert figures["estimated"] and figures["fits"]
     assert figures["hours"] == pytest.approx(8 * figures["seconds"]["estimated"] / 3600)
     assert any("ESTIMATED" in line for line in plan.table(figures))
@@ -278,7 +277,7 @@ def test_an_unknown_topology_is_refused(name):
 
 def test_the_size_of_the_data_has_to_come_from_somewhere():
     with pytest.raises(schema.ConfigError, match="nowhere.*--clips=N"):
-        plan.plan(EXPERIMENT, "here", None, None)
+        plan.make(EXPERIMENT, "here", None, None)
 
 
 @pytest.mark.parametrize("slices, copies", [("v5e:2x4", 4), ("2*v5e:2x4", 8)])
