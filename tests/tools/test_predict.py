@@ -53,3 +53,26 @@ def test_a_modality_that_the_file_lacks_is_named(classify_run, media_folder, cap
     silent = str(media_folder / "silent.mp4")
     assert predict.main([f"--model={classify_run}", "--modalities=audio", silent]) == 1
     assert "silent.mp4 has no audio" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--modl=x", "clip.mp4"], "Unknown command line flag 'modl'"),
+        (["--model=x", "--top=many", "clip.mp4"], "--top=many"),
+        (["clip.mp4"], "--model must have a value"),
+        (["--model=x"], "no media files are given"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(flags, message, capsys):
+    assert predict.main(flags) == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as left:
+        predict.main(["--help"])
+    out = capsys.readouterr().out
+    assert not left.value.code and predict.__doc__ in out
+    assert all(f"--{name}:" in out for name in ("model", "modalities", "top", "start", "end"))
