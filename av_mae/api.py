@@ -18,7 +18,7 @@ from av_mae.config.modality import Audio, Modality
 from av_mae.convert import read
 from av_mae.experiment import fingerprint
 from av_mae.experiment.step import split
-from av_mae.inference import features, reconstruction, views
+from av_mae.inference import features, shown, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
 from av_mae.report import pictures
@@ -86,8 +86,12 @@ def load(
     task = tasks.make(saved.experiment, saved.labels)
     empty = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
     graphdef, params, rest = split(empty)
-    _check_fit(saved.params, params, path)
-    _check_fit(saved.rest, rest, path)
+    for found, expected in ((saved.params, params), (saved.rest, rest)):
+        difference = fingerprint.difference(found, expected)
+        if difference:
+            raise ValueError(
+                f"{os.fspath(path)} was written by another version of the model: {difference}"
+            )
     module = nnx.merge(graphdef, *jax.device_put((saved.params, saved.rest)))
     return Model(module, saved.experiment, saved.labels, source=os.fspath(path), step=saved.step)
 
@@ -139,7 +143,8 @@ class Model:
         self.expect("classify")
         if not self.labels:
             raise ValueError(f"{self.source} is an encoder without a classifier; use features")
-        evaluator = self._evaluator()
+        kept = self.experiment.evaluators.values()
+        evaluator = next((e for e in kept if e.kind == "classification"), schema.Evaluator())
         found = views.evaluation(
             clip,
             self.used(clip, modalities),
@@ -195,18 +200,14 @@ class Model:
         cut = views.evaluation(clip, known, self.experiment.dataset)
         keys_b = jax.random.key(seed)[None]
         found = jax.device_get(self._reconstruct(self._variables, cut.batch, keys_b))
-        kinds = {
-            name: {kind: getattr(x, kind)[0] for kind in pictures.KINDS}
-            for name, x in found.items()
-        }
-        shown = reconstruction.example(kinds, known, clip.source)
-        waves = dict(shown.waves)
+        example = shown.example(found, 0, known, clip.source)
+        waves = dict(example.waves)
         if waves:
             length = len(waves["predicted"])
             waves["original"] = (cut.batch["audio"][0, :length] / 32768.0).astype(np.float32)
         seconds = {name: tuple(x[0].tolist()) for name, x in cut.seconds.items()}
         return Reconstruction(
-            dict(shown.frames), shown.fps, dict(shown.spectrograms), waves, seconds
+            dict(example.frames), example.fps, dict(example.spectrograms), waves, seconds
         )
 
     def used(self, clip: Clip, modalities: Sequence[str] = ()) -> dict[str, Modality]:
@@ -247,18 +248,16 @@ class Model:
             instead = wanted.instead(self.source, e.init_from.path)
             raise ValueError(f"{self.source} is a {e.task} model: {instead}")
 
-    def _evaluator(self) -> schema.Evaluator:
-        """How the run evaluates its classifier; the defaults where it does not."""
-        evaluators = self.experiment.evaluators.values()
-        return next((e for e in evaluators if e.kind == "classification"), schema.Evaluator())
-
     def _in_batches(self, function: Callable[..., Any], batch: dict[str, np.ndarray]) -> Any:
         """Applies to a few rows at a time; the last rows are padded, so one program fits all."""
         rows = len(next(iter(batch.values())))
         size = min(rows, _ROWS)
+        padded = {
+            k: np.pad(x, [(0, -rows % size)] + [(0, 0)] * (x.ndim - 1)) for k, x in batch.items()
+        }
         parts = []
         for begin in range(0, rows, size):
-            part = {k: _padded(x[begin : begin + size], size) for k, x in batch.items()}
+            part = {k: x[begin : begin + size] for k, x in padded.items()}
             parts.append(jax.device_get(function(self._variables, part)))
         return jax.tree.map(lambda *x: np.concatenate(x).astype(np.float32)[:rows], *parts)
 
@@ -279,18 +278,6 @@ def _merged(logits_vk: np.ndarray, merge: str, multilabel: bool) -> np.ndarray:
         logits_vk = logits_vk.mean(0, keepdims=True)
     odds_vk = np.exp(logits_vk - logits_vk.max(1, keepdims=True))
     return (odds_vk / odds_vk.sum(1, keepdims=True)).mean(0)
-
-
-def _padded(x: np.ndarray, rows: int) -> np.ndarray:
-    return np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))
-
-
-def _check_fit(found: Any, abstract: Any, path: str | os.PathLike[str]) -> None:
-    difference = fingerprint.difference(found, abstract)
-    if difference:
-        raise ValueError(
-            f"{os.fspath(path)} was written by another version of the model: {difference}"
-        )
 
 
 __all__ = ["Clip", "Model", "Reconstruction", "load", "read_clip"]

@@ -6,11 +6,11 @@ import sys
 import jax
 from absl import app, flags, logging
 
-from av_mae import tasks
+from av_mae import evaluation, tasks
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.input import records
-from av_mae.training import cluster, host, loop, timing
+from av_mae.training import clock, cluster, host, loop
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and the report.")
@@ -34,11 +34,12 @@ def main() -> None:
 
 
 def _main(_: list[str]) -> None:
-    stages = timing.Stages()
+    stages = clock.Stages()
     command_line.log_ours()
     try:
         experiment = parse.experiment(_CONFIG.value)
         tasks.check(experiment)
+        evaluation.check(experiment)
         cluster.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         host.keep_compiled()
         host.keep_memory()

@@ -25,7 +25,7 @@ from av_mae.experiment.run import Run
 from av_mae.input import cores
 from av_mae.planning import speed, synthetic
 from av_mae.report import history
-from av_mae.training import host, loop, timing
+from av_mae.training import clock, host, loop
 
 _CONFIG = command_line.define_config("sample/pretrain")
 _BATCH = flags.DEFINE_integer("batch_size", 9, "Clips a step.")
@@ -81,7 +81,7 @@ def looped(run: Run) -> float:
         workdir = pathlib.Path(folder)
         saved = checkpoint.Checkpoints(workdir / "checkpoints", e, run.info.labels, keep=2)
         current = run.init()
-        with loop.Loop(run, saved, workdir, 0, timing.Stages()) as running:
+        with loop.Loop(run, saved, workdir, 0, clock.Stages()) as running:
             running.run(current, noise)
         lines = map(json.loads, (workdir / history.METRICS).read_text().splitlines())
         told = [(line["step"], line["time"]) for line in lines if line["kind"] == "train"]

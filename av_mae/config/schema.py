@@ -192,7 +192,7 @@ class Checkpoint:
 class Evaluator:
     """One evaluator on a schedule; results are named `<its key>/<metric>`."""
 
-    kind: Literal["classification", "reconstruction", "knn"] = "classification"  # what is measured
+    kind: str = "classification"  # classification, reconstruction, knn: a module of evaluation
     split: str = "val"  # split scored
     every: DurationOrEnd = "1 epochs"  # "end" = only after the last step
     batch_size: Count = 0  # clips; 0 = the training batch size

@@ -1,1 +1,77 @@
-"""Scores of a model on a split: evaluators on a schedule, or all of them on a checkpoint."""
+"""Evaluators: every module of this package with a class `Evaluator` scores a model in one way.
+
+`kind="knn"` of an evaluator in a config is the class `Evaluator` of `av_mae/evaluation/knn.py`, and
+is registered nowhere else. It names in `tasks` the tasks whose models it scores, takes in
+`__init__` its name, its `schema.Evaluator`, the run and the reporter, refuses there what cannot
+run, and scores in `run`. The other modules feed evaluators and run them on a checkpoint.
+"""
+
+import difflib
+import importlib
+import math
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from av_mae.config import schema
+from av_mae.experiment.run import Run
+from av_mae.report import writer
+
+
+class Evaluator(Protocol):
+    def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
+        """Yields (metric, value); a value that is not a number is left out."""
+        ...
+
+
+def names() -> list[str]:
+    """The values of `evaluators.*.kind`."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in modules if hasattr(_module(name), "Evaluator")]
+
+
+def check(experiment: schema.Experiment) -> None:
+    """Makes sure that every evaluator is of a known kind, and of one for the experiment's task.
+
+    Raises:
+        ConfigError: some are not; names the key, and the nearest kind.
+    """
+    known = names() if experiment.evaluators else []
+    for name, config in experiment.evaluators.items():
+        if config.kind not in known:
+            near = difflib.get_close_matches(config.kind, known, n=1)
+            raise schema.ConfigError(
+                f"evaluators.{name}.kind is {config.kind!r}, expected one of {', '.join(known)}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        tasks = _module(config.kind).Evaluator.tasks
+        if experiment.task not in tasks:
+            raise schema.ConfigError(
+                f"evaluators.{name}.kind {config.kind!r} is for {' and '.join(tasks)} runs, "
+                f"but the task is {experiment.task}"
+            )
+
+
+def make(run: Run, reporter: writer.Reporter) -> dict[str, Evaluator]:
+    """The evaluators of a run by name, built before the first step so that errors come early."""
+    check(run.experiment)
+    return {
+        name: _module(config.kind).Evaluator(name, config, run, reporter)
+        for name, config in run.experiment.evaluators.items()
+    }
+
+
+def score(
+    evaluators: Mapping[str, Evaluator], names: Sequence[str], step: int, params: Any, rest: Any
+) -> dict[str, float]:
+    """Runs the named evaluators and returns `{"<evaluator>/<metric>": value}`."""
+    return {
+        f"{name}/{metric}": float(value)
+        for name in names
+        for metric, value in evaluators[name].run(params, rest, step)
+        if not math.isnan(value)
+    }
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,48 +1,63 @@
-"""Batches of a split for evaluators: on the devices, restricted to the asked modalities."""
+"""Batches of a split for evaluators, on the devices, and results of them back on the host."""
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from absl import logging
 
 from av_mae.config import schema
-from av_mae.config.modality import Modality
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pipeline
 from av_mae.tasks import Batch, presence
 
+Result = TypeVar("Result")
+
 _INPUTS = ("video", "audio")
 
 
-class Split:
+class Batches:
     """Global batches of a split, `video` `[b v f h w 3]` and `audio` `[b v s]`, each clip once.
 
-    Every iteration starts at the first clip. Clips without any of the asked modalities are read
-    too, for `present` to leave out; making the split logs how many they are.
+    Every iteration starts at the first clip. Clips without any of the modalities that the evaluator
+    gives to the model are read too, for `present` to leave out; opening logs how many they are.
     """
 
-    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, split: str):
+    def __init__(self, name: str, config: schema.Evaluator, run: Run, split: str):
         """Opens the split without reading a clip.
 
         Raises:
-            ConfigError: no such split, no clip in it with the asked modalities, an unknown
-                modality, or a batch size that the devices do not divide.
+            ConfigError: no such split, no clip in it with these modalities, an unknown modality,
+                or a batch size that the devices do not divide.
         """
+        known = run.experiment.modalities
+        wrong = [m for m in config.modalities if m not in known]
+        if wrong:
+            raise schema.ConfigError(
+                f"evaluators.{name}.modalities has {wrong[0]!r}; this model knows "
+                f"{', '.join(known)}"
+            )
+        used = {k: v for k, v in known.items() if not config.modalities or k in config.modalities}
+
+        size, parts = config.batch_size, sharding.row_shards(run.mesh)
+        if size:
+            sharding.check_batch(size, run.mesh, f"evaluators.{name}.batch_size")
+        else:  # the training one, rounded up to give every device as many rows
+            size = math.ceil(run.experiment.batch_size / parts) * parts
+
         self._mesh = run.mesh
-        asked = _modalities(name, evaluator, run)
-        size = _batch_size(name, evaluator, run)
         self._read = functools.partial(
             pipeline.eval_batches,
             run.experiment.dataset.path,
             split,
-            asked,
+            used,
             batch_size=size,
-            temporal_views=evaluator.temporal_views,
-            spatial_views=evaluator.spatial_views,
+            temporal_views=config.temporal_views,
+            spatial_views=config.spatial_views,
             dataset=run.experiment.dataset,
             rows=sharding.host_rows(run.mesh, size),
         )
@@ -50,23 +65,39 @@ class Split:
             self._read()
         except schema.ConfigError as error:
             raise schema.ConfigError(f"evaluators.{name}: {error}") from error
-        _log_left_out(name, run, split, asked)
+
+        # Every clip has pictures or sound: only an evaluator of one of them may leave clips out.
+        found = run.info.split(split)
+        left_out = found.clips - (found.with_sound if "audio" in used else found.with_pictures)
+        if len(used) == 1 and left_out:
+            logging.warning(
+                "evaluators.%s leaves out the %d of %d clips of %s that have no %s",
+                name, left_out, found.clips, split, "sound" if "audio" in used else "pictures",
+            )  # fmt: skip
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._read():
             yield sharding.to_devices(batch, self._mesh)
 
 
+def fetched(results: Iterable[Result]) -> Iterator[Result]:
+    """Every result as numpy arrays, fetched once the devices have begun with the next one."""
+    waiting: list[Result] = []
+    for result in results:
+        waiting.append(result)
+        if len(waiting) > 1:
+            yield jax.device_get(waiting.pop(0))
+    for result in waiting:
+        yield jax.device_get(result)
+
+
 def fold_views(batch: Batch) -> Batch:
     """Views become rows: `[b v ...] -> [b*v ...]`; per-clip values are repeated to match."""
     views = next(batch[k].shape[1] for k in _INPUTS if k in batch)
-    folded = {}
-    for key, x in batch.items():
-        if key in _INPUTS:
-            folded[key] = x.reshape(-1, *x.shape[2:])
-        else:
-            folded[key] = jnp.repeat(x, views, axis=0)
-    return folded
+    return {
+        key: x.reshape(-1, *x.shape[2:]) if key in _INPUTS else jnp.repeat(x, views, axis=0)
+        for key, x in batch.items()
+    }
 
 
 def present(batch: Batch) -> dict[str, jax.Array]:
@@ -74,36 +105,3 @@ def present(batch: Batch) -> dict[str, jax.Array]:
     known = presence.of(batch) or {}
     valid_b = batch["valid"]
     return {k: valid_b & known[k] if k in known else valid_b for k in _INPUTS if k in batch}
-
-
-def _modalities(name: str, evaluator: schema.Evaluator, run: Run) -> dict[str, Modality]:
-    """The modalities an evaluator gives to the model; all of them unless it names a subset."""
-    known = run.experiment.modalities
-    wrong = [m for m in evaluator.modalities if m not in known]
-    if wrong:
-        raise schema.ConfigError(
-            f"evaluators.{name}.modalities has {wrong[0]!r}; this model knows {', '.join(known)}"
-        )
-    return {k: v for k, v in known.items() if not evaluator.modalities or k in evaluator.modalities}
-
-
-def _batch_size(name: str, evaluator: schema.Evaluator, run: Run) -> int:
-    """The asked batch size, else the training one where every device gets the same rows."""
-    if evaluator.batch_size:
-        sharding.check_batch(evaluator.batch_size, run.mesh, f"evaluators.{name}.batch_size")
-        return evaluator.batch_size
-    parts = sharding.row_shards(run.mesh)
-    return math.ceil(run.experiment.batch_size / parts) * parts
-
-
-def _log_left_out(name: str, run: Run, split: str, asked: dict[str, Modality]) -> None:
-    """Every clip has pictures or sound, so only who asks for one of them may find nothing."""
-    found = run.info.split(split)
-    if len(asked) > 1:
-        return
-    left_out = found.clips - (found.with_sound if "audio" in asked else found.with_pictures)
-    if left_out:
-        logging.warning(
-            "evaluators.%s leaves out the %d of %d clips of %s that have no %s",
-            name, left_out, found.clips, split, "sound" if "audio" in asked else "pictures",
-        )  # fmt: skip

@@ -6,33 +6,30 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from av_mae.config import schema
-from av_mae.evaluation import batches, fetch
-from av_mae.experiment import sharding
+from av_mae.evaluation import batches
 from av_mae.experiment.run import Run
 from av_mae.report import writer
 from av_mae.tasks import Batch
 
 
-class Classification:
+class Evaluator:
     """Merges the views of each clip, by mean logit or mean probability, and scores the result."""
 
     tasks = ("classify",)
 
-    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, _: writer.Reporter):
+    def __init__(self, name: str, config: schema.Evaluator, run: Run, _: writer.Reporter):
         self._task: Any = run.task  # a classify task, as `tasks` above makes sure
-        self._clips = batches.Split(name, evaluator, run, evaluator.split)
-        step = functools.partial(scores, run.task, run.graphdef, evaluator.merge)
-        self._step = sharding.jit_replicated(run.mesh, step)
+        self._clips = batches.Batches(name, config, run, config.split)
+        self._scores = run.eval_step(functools.partial(scores, run.task, config.merge))
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         del step
         total = None
-        steps = (self._step(params, rest, batch) for batch in self._clips)
-        for scores, labels, counted in fetch.one_late(steps):
-            part = self._task.measure(scores, labels, counted)
+        results = (self._scores(params, rest, batch) for batch in self._clips)
+        for scored in batches.fetched(results):
+            part = self._task.measure(*scored)
             total = part if total is None else {k: m.merge(part[k]) for k, m in total.items()}
         assert total is not None  # an empty split is refused
         for metric in total.values():
@@ -40,14 +37,13 @@ class Classification:
 
 
 def scores(
-    task: Any, graphdef: Any, merge: str, params: Any, rest: Any, batch: Batch
+    task: Any, merge: str, model: Any, batch: Batch
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(scores `[b k]`, labels `[b k]`, counted `[b]`) of a batch of clips with views.
 
     Padding does not count, nor does a clip without any of the batch's modalities: its logits say
     nothing. Views are merged by mean logit, or (`softmax`) to the log of the mean probability.
     """
-    model = nnx.merge(graphdef, params, rest)
     logits = task.predict(model, batches.fold_views(batch))
     views_bvk = logits.reshape(batch["valid"].shape[0], -1, logits.shape[-1])
     counted_b = jnp.stack(list(batches.present(batch).values())).any(0)

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from av_mae import evaluation
 from av_mae.config import schema
-from av_mae.evaluation import evaluators
 from av_mae.experiment import checkpoint, fingerprint
 from av_mae.experiment.run import Run
 from av_mae.report import history, page
@@ -19,8 +19,8 @@ from av_mae.report import history, page
 def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, float]:
     """Scores the best checkpoint of `workdir` (the newest, if none is kept as the best).
 
-    An evaluator that is given other modalities than in training says so in its name, as in
-    `test[audio]`, so that the scores of the whole model stay what they are.
+    An evaluator of other modalities than in training has them in its name, as in `test[audio]`, so
+    that the scores of the whole model stay what they are.
 
     Returns:
         `{"<evaluator>/<metric>": value}`, also written to `<workdir>/results.json` and its report.
@@ -30,14 +30,21 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
     """
     workdir = pathlib.Path(workdir)
     saved = checkpoint.read(workdir)
-    run = Run.build(_named_apart(experiment, saved.experiment))
+    named = {}
+    for name, config in experiment.evaluators.items():
+        usual = saved.experiment.evaluators.get(name, config).modalities
+        other = f"[{','.join(config.modalities)}]" if config.modalities != usual else ""
+        named[name + other] = config
+
+    run = Run.build(dataclasses.replace(experiment, evaluators=named))
     if run.task.labelled:
-        checkpoint.compare_labels(saved.labels, run.info.labels, workdir)
-    params = _place(saved.params, run.abstract.params, workdir)
-    rest = _place(saved.rest, run.abstract.rest, workdir)
+        fingerprint.compare_labels(saved.labels, run.info.labels, workdir)
+    params = _placed(saved.params, run.abstract.params, workdir)
+    rest = _placed(saved.rest, run.abstract.rest, workdir)
+
     reporter = run.reporter(workdir, resume_step=None)
-    every = evaluators.make(run, reporter)
-    results = evaluators.evaluate(every, list(every), saved.step, params, rest)
+    evaluators = evaluation.make(run, reporter)
+    results = evaluation.score(evaluators, list(evaluators), saved.step, params, rest)
     reporter.evaluation(saved.step, results)
     reporter.close()
     if jax.process_index() == 0:
@@ -47,41 +54,27 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
 
 
 def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
-    """Writes `results.json`, where other scores of the same step stay, and logs the numbers."""
-    path = workdir / "results.json"
-    kept = _kept(path, step)
-    plain = {k: v if math.isfinite(v) else None for k, v in results.items()}  # JSON has no infinity
-    text = json.dumps({"step": step, "results": kept | plain}, indent=1)
-    history.write_whole(path, text)
-    for name, value in results.items():
-        logging.info("%-32s %.4f", name, value)
+    """Writes `results.json`, where other scores of the same step stay, and logs the numbers.
 
-
-def _kept(path: pathlib.Path, step: int) -> dict[str, float | None]:
-    """The scores of this step that are written already; a damaged file is moved aside."""
-    if not path.exists():
-        return {}
+    A file that cannot be read is moved aside.
+    """
+    path, kept = workdir / history.RESULTS, {}
     try:
-        before = json.loads(path.read_text())
-        return dict(before["results"]) if before["step"] == step else {}
+        if path.exists():
+            before = json.loads(path.read_text())
+            kept = dict(before["results"]) if before["step"] == step else {}
     except (ValueError, KeyError, TypeError) as error:
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)
         logging.warning("%s cannot be read (%r); it is kept as %s", path, error, aside)
-        return {}
+    plain = {k: v if math.isfinite(v) else None for k, v in results.items()}  # JSON has no infinity
+    history.write_whole(path, json.dumps({"step": step, "results": kept | plain}, indent=1))
+    for name, value in results.items():
+        logging.info("%-32s %.4f", name, value)
 
 
-def _named_apart(experiment: schema.Experiment, trained: schema.Experiment) -> schema.Experiment:
-    named = {}
-    for name, evaluator in experiment.evaluators.items():
-        usual = trained.evaluators.get(name, evaluator).modalities
-        other = f"[{','.join(evaluator.modalities)}]" if evaluator.modalities != usual else ""
-        named[name + other] = evaluator
-    return dataclasses.replace(experiment, evaluators=named)
-
-
-def _place(found: Any, abstract: Any, workdir: pathlib.Path) -> Any:
-    """Puts host arrays where the run has them, after checking that they fit."""
+def _placed(found: Any, abstract: Any, workdir: pathlib.Path) -> Any:
+    """Host arrays laid out on the devices as the run has them, after checking that they fit."""
     difference = fingerprint.difference(found, abstract)
     if difference:
         raise schema.ConfigError(

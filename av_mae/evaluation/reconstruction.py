@@ -8,13 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from av_mae.config import schema
-from av_mae.evaluation import batches, fetch
-from av_mae.experiment import sharding
+from av_mae.evaluation import batches
 from av_mae.experiment.run import Run
-from av_mae.inference import reconstruction
+from av_mae.inference import shown
 from av_mae.report import writer
 from av_mae.tasks import Batch, losses
 
@@ -22,22 +20,21 @@ GALLERY = 4  # clips shown
 SEED = 0  # of the masks: a clip is masked the same way in every evaluation
 
 
-class Reconstruction:
+class Evaluator:
     """Mean loss over the split, masks fixed by each clip's place in it, and a small gallery."""
 
     tasks = ("pretrain",)
 
-    def __init__(self, name: str, evaluator: schema.Evaluator, run: Run, reporter: writer.Reporter):
-        self._name, self._split, self._reporter = name, evaluator.split, reporter
+    def __init__(self, name: str, config: schema.Evaluator, run: Run, reporter: writer.Reporter):
+        self._name, self._split, self._reporter = name, config.split, reporter
         self._modalities = run.experiment.modalities
-        self._clips = batches.Split(name, evaluator, run, evaluator.split)
-        bind = functools.partial(functools.partial, task=run.task, graphdef=run.graphdef)
-        self._errors = sharding.jit_replicated(run.mesh, bind(_errors))
-        self._pictures = sharding.jit_replicated(run.mesh, bind(_pictures))
+        self._clips = batches.Batches(name, config, run, config.split)
+        self._errors = run.eval_step(functools.partial(_errors, run.task))
+        self._filled = run.eval_step(functools.partial(_filled, run.task))
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         total = None
-        for errors in fetch.one_late(self._measured(params, rest, step)):
+        for errors in batches.fetched(self._measured(params, rest, step)):
             part = jax.tree.map(np.float64, errors)
             total = part if total is None else jax.tree.map(operator.add, total, part)
         assert total is not None  # an empty split is refused
@@ -45,43 +42,31 @@ class Reconstruction:
         yield from ((f"loss_{name}", float(error.mean)) for name, error in total.items())
 
     def _measured(self, params: Any, rest: Any, step: int) -> Iterator[dict[str, losses.Sum]]:
-        """The errors of every batch; the first one is shown as well."""
+        """The errors of every batch; some clips of the first one go to the gallery."""
         for number, batch in enumerate(self._clips):
             if number == 0:
-                self._show(step, params, rest, batch)
+                filled, valid, index = jax.device_get(self._filled(params, rest, batch))
+                examples = [
+                    shown.example(
+                        filled, row, self._modalities, f"clip {index[row]} of {self._split}"
+                    )
+                    for row in np.flatnonzero(valid)[:GALLERY]
+                ]
+                self._reporter.gallery(step, self._name, examples)
             yield self._errors(params, rest, batch)
 
-    def _show(self, step: int, params: Any, rest: Any, batch: Batch) -> None:
-        views, valid, index = jax.device_get(self._pictures(params, rest, batch))
-        rows = np.flatnonzero(valid)[:GALLERY]
-        examples = []
-        for row in rows:
-            one = {
-                name: {kind: getattr(p, kind)[row] for kind in reconstruction.KINDS}
-                for name, p in views.items()
-            }
-            title = f"clip {index[row]} of {self._split}"
-            examples.append(reconstruction.example(one, self._modalities, title))
-        self._reporter.gallery(step, self._name, examples)
 
-
-def _errors(
-    params: Any, rest: Any, batch: Batch, *, task: Any, graphdef: Any
-) -> dict[str, losses.Sum]:
+def _errors(task: Any, model: Any, batch: Batch) -> dict[str, losses.Sum]:
     """Each modality's error over the views that have it."""
-    model = nnx.merge(graphdef, params, rest)
     folded = batches.fold_views(batch)
     return task.evaluate(model, folded, _keys(folded["index"]))
 
 
-def _pictures(
-    params: Any, rest: Any, batch: Batch, *, task: Any, graphdef: Any
-) -> tuple[Any, jax.Array, jax.Array]:
+def _filled(task: Any, model: Any, batch: Batch) -> tuple[Any, jax.Array, jax.Array]:
     """(reconstruction by modality, valid `[b]`, index `[b]`) of the first view of every clip."""
-    model = nnx.merge(graphdef, params, rest)
     first = {k: x[:, 0] if k in ("video", "audio") else x for k, x in batch.items()}
-    views = task.reconstruct(model, first, _keys(batch["index"]))
-    return views, batch["valid"], batch["index"]
+    filled = task.reconstruct(model, first, _keys(batch["index"]))
+    return filled, batch["valid"], batch["index"]
 
 
 def _keys(index_b: jax.Array) -> jax.Array:

@@ -7,12 +7,11 @@ Orbax restores flipped bytes without an error, so the digest decides whether a c
 
 import dataclasses
 import functools
-import itertools
-import json
+import math
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,12 +20,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
-from flax import traverse_util
 
 from av_mae import tasks
 from av_mae.config import parse, schema
 from av_mae.experiment import fingerprint, sharding
 from av_mae.experiment.step import TrainState
+from av_mae.report import history
 from av_mae.version import __version__
 
 _SLICED = 4 * 2**20  # bytes from which devices with the same array share the writing of it
@@ -63,10 +62,6 @@ class Saved:
         return dataclasses.replace(self, labels=tuple(labels))
 
 
-class OtherRunError(schema.ConfigError):
-    """The checkpoints are whole, but of a run with other arrays."""
-
-
 class Checkpoints:
     """Writes and restores the checkpoints of one run.
 
@@ -79,10 +74,22 @@ class Checkpoints:
         self, folder: pathlib.Path, experiment: schema.Experiment, labels: Sequence[str], keep: int
     ):
         self._folder = pathlib.Path(folder).absolute()
+        self._damaged = self._folder.parent / "damaged"
         self._record = {"experiment": experiment.to_dict(), "labels": list(labels)}
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        handlers = {"state": _array_handler(), "meta": ocp.JsonCheckpointHandler()}
-        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+        # Small arrays are written by one of the devices that hold them. Orbax lets each write a
+        # slice, and every slice of every shape is a program to compile.
+        arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_SLICED)
+        registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=ocp.checkpoint_managers.LatestN(keep), create=True
+            ),
+            item_handlers={
+                "state": ocp.PyTreeCheckpointHandler(type_handler_registry=registry),
+                "meta": ocp.JsonCheckpointHandler(),
+            },
+        )
 
     def save(self, step: int, state: TrainState, note: dict[str, Any] | None = None) -> None:
         """Starts writing and returns once the arrays are copied; a step already there is kept."""
@@ -102,9 +109,8 @@ class Checkpoints:
     def restore(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Newest whole checkpoint laid out as `abstract` says, with its meta; None without any.
 
-        Arrays that were saved in another precision are cast.
-
-        A damaged one is moved to `<workdir>/damaged/` with a warning and the one before is tried.
+        Arrays that were saved in another precision are cast. A damaged checkpoint is moved to
+        `<workdir>/damaged/` with a warning, and the one before is tried.
 
         Raises:
             ConfigError: checkpoints exist but not one can be read, or they are of another config;
@@ -114,7 +120,7 @@ class Checkpoints:
         for step in steps:
             try:
                 return self._restore_step(step, abstract)
-            except (OtherRunError, MemoryError, PermissionError):
+            except (fingerprint.OtherRunError, MemoryError, PermissionError):
                 raise
             except Exception as error:  # orbax raises bare Exceptions on damaged files
                 if "RESOURCE_EXHAUSTED" in str(error):
@@ -128,10 +134,11 @@ class Checkpoints:
         return None
 
     def latest(self) -> int | None:
+        """The newest step, None without any."""
         return max(self._manager.all_steps(), default=None)
 
     def note(self, step: int) -> dict[str, Any]:
-        """What was noted when `step` was saved."""
+        """The note that `step` was saved with."""
         return _read_meta(self._folder / str(step))["note"]
 
     def reached_preemption(self, step: int) -> bool:
@@ -143,26 +150,19 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def close(self) -> None:
+        """Waits for what is being written."""
         self._manager.wait_until_finished()
         self._manager.close()
 
     def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
         meta = _read_meta(self._folder / str(step))
-        self._compare_runs(meta, abstract)
-        there = _as_saved(abstract, meta["dtypes"])
-        layout = ocp.checkpoint_utils.construct_restore_args(there)
-        wanted = ocp.args.PyTreeRestore(there, restore_args=layout)
-        restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
-        fingerprint.compare(fingerprint.digest(restored), meta["digest"])
-        return _own(restored, abstract), meta
 
-    def _compare_runs(self, meta: dict[str, Any], abstract: TrainState) -> None:
-        """Another config may continue a run as long as it has the same arrays; it is told."""
-        changed = _differences(meta["experiment"], self._record["experiment"])
+        # Another config may continue a run, with a warning, as long as it has the same arrays.
+        changed = fingerprint.changes(meta["experiment"], self._record["experiment"])
         if tasks.find(self._record["experiment"]["task"]).labelled:
-            compare_labels(meta["labels"], self._record["labels"], self._folder)
+            fingerprint.compare_labels(meta["labels"], self._record["labels"], self._folder)
         if meta["shapes"] != fingerprint.shapes(abstract):
-            raise OtherRunError(
+            raise fingerprint.OtherRunError(
                 f"{self._folder} holds the checkpoints of another model or optimizer "
                 f"({'; '.join(changed) or 'an older version of this program'}); use another "
                 "--workdir, or the config that the run was started with"
@@ -170,9 +170,17 @@ class Checkpoints:
         if changed:
             logging.warning("continuing with a changed config: %s", "; ".join(changed))
 
-    @property
-    def _damaged(self) -> pathlib.Path:
-        return self._folder.parent / "damaged"
+        saved_as = jax.tree_util.tree_map_with_path(
+            lambda path, x: jax.ShapeDtypeStruct(
+                x.shape, meta["dtypes"][sharding.path_name(path)], sharding=x.sharding
+            ),
+            abstract,
+        )
+        layout = ocp.checkpoint_utils.construct_restore_args(saved_as)
+        wanted = ocp.args.PyTreeRestore(saved_as, restore_args=layout)
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+        fingerprint.compare(fingerprint.digest(restored), meta["digest"])
+        return _own(restored, abstract), meta
 
     def _set_aside(self, step: int, error: Exception) -> None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -187,18 +195,48 @@ class Checkpoints:
         self._manager.reload()
 
 
-def compare_labels(before: Sequence[str], now: Sequence[str], path: pathlib.Path) -> None:
-    """Makes sure that a classifier meets the labels it was trained on, in their order.
+class Best(Checkpoints):
+    """The checkpoint with the best value of `checkpoint.best`, kept in `<workdir>/best`.
+
+    Its note has the metric and its value, so that a run that is continued knows them.
 
     Raises:
-        ConfigError: it does not; names the first label that differs.
+        ConfigError: no evaluator of the experiment has that name.
     """
-    for number, (old, new) in enumerate(itertools.zip_longest(before, now)):
-        if old != new:
-            raise OtherRunError(
-                f"{path} holds a run with other labels, or in another order (label {number}: "
-                f"{old!r} -> {new!r}); use the records that it was trained on, or another --workdir"
+
+    def __init__(self, workdir: pathlib.Path, experiment: schema.Experiment, labels: Sequence[str]):
+        self._metric = metric = experiment.checkpoint.best
+        if metric.split("/")[0] not in experiment.evaluators:
+            known = ", ".join(f"{name}/..." for name in experiment.evaluators) or "none"
+            raise schema.ConfigError(
+                f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
             )
+        super().__init__(workdir / "best", experiment, labels, keep=1)
+        self._sign = -1.0 if history.lower_is_better(metric) else 1.0
+        self._value = -math.inf  # times the sign: more is better
+        step = self.latest()
+        note = {} if step is None else self.note(step)
+        if note.get("metric", metric) != metric:
+            logging.warning("checkpoint.best was %s; the best is sought anew", note["metric"])
+        elif note:
+            self._value = self._sign * note["value"]
+
+    def offer(self, step: int, state: TrainState, results: Mapping[str, float]) -> None:
+        """Saves the state if it scores better than all before.
+
+        Raises:
+            ConfigError: the metric's evaluator ran and had no such number.
+        """
+        evaluator = self._metric.split("/")[0] + "/"
+        found = [name for name in results if name.startswith(evaluator)]
+        if found and self._metric not in results:
+            raise schema.ConfigError(
+                f"checkpoint.best is {self._metric!r}, but there is only {', '.join(found)}"
+            )
+        value = results.get(self._metric)
+        if value is not None and self._sign * value > self._value:
+            self._value = self._sign * value
+            self.save(step, state, {"metric": self._metric, "value": value})
 
 
 def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
@@ -234,13 +272,8 @@ def write(saved: Saved, folder: str | os.PathLike[str]) -> None:
     target = pathlib.Path(folder) / "checkpoints"
     if (target / str(saved.step)).exists():
         raise schema.ConfigError(f"{target / str(saved.step)} exists; write to another folder")
-    state = TrainState(
-        step=jnp.asarray(saved.step, jnp.int32),
-        params=jax.tree.map(jnp.asarray, saved.params),
-        rest=jax.tree.map(jnp.asarray, saved.rest),
-        opt_state={},
-        ema={},
-    )
+    params, rest = jax.tree.map(jnp.asarray, (saved.params, saved.rest))
+    state = TrainState(jnp.int32(saved.step), params, rest, opt_state={}, ema={})
     checkpoints = Checkpoints(target, saved.experiment, saved.labels, keep=1)
     checkpoints.save(saved.step, state)
     checkpoints.close()
@@ -264,26 +297,6 @@ def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Pat
         f"no {wanted} in {path}; expected {path}/checkpoints/<step> as written by "
         "python -m av_mae.main --workdir"
     )
-
-
-def _array_handler() -> ocp.PyTreeCheckpointHandler:
-    """Small arrays are written by one of the devices that hold them.
-
-    Orbax lets each write a slice, and every slice of every shape is a program to compile.
-    """
-    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_SLICED)
-    registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
-    return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """`"lr: 0.1 -> 0.2"` for every key of two configs that is not the same."""
-    flat = [
-        traverse_util.flatten_dict(json.loads(json.dumps(c)), keep_empty_nodes=True, sep=".")
-        for c in (before, now)
-    ]
-    keys = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
-    return [f"{key}: {flat[0].get(key)!r} -> {flat[1].get(key)!r}" for key in keys]
 
 
 def _steps(folder: pathlib.Path) -> list[int]:
@@ -316,16 +329,6 @@ def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
     except Exception as error:  # orbax raises bare Exceptions on damaged files
         raise schema.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
     return {name: restored.get(name) or {} for name in names}
-
-
-def _as_saved(abstract: TrainState, dtypes: dict[str, str]) -> TrainState:
-    """The same arrays in the types that they were saved in."""
-
-    def saved(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        dtype = dtypes[sharding.path_name(path)]
-        return jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
-
-    return jax.tree_util.tree_map_with_path(saved, abstract)
 
 
 def _own(tree: TrainState, abstract: TrainState) -> TrainState:

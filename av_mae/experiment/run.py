@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from av_mae import tasks
 from av_mae.config import durations, schema
 from av_mae.config.modality import Audio
 from av_mae.experiment import hardware, optim, sharding
-from av_mae.experiment.step import TrainState, compiled_on, init_state, make_train_step
+from av_mae.experiment.step import TrainState, compiled_on, make_train_step, split
 from av_mae.input import description, records
 from av_mae.prepare.shards import first_use
 from av_mae.report import writer
@@ -73,60 +73,59 @@ class Run:
                 devices do not divide, durations that contradict each other.
         """
         tasks.make(experiment, info.labels).check_training()
-        experiment = with_statistics(experiment, info)
-        mesh = sharding.mesh_of(experiment.compute, devices)
-        sharding.check_batches(experiment, mesh)
-        per_epoch = steps_per_epoch(experiment, info)
-        total, warmup = _durations(experiment, per_epoch)
-        task = tasks.make(experiment, info.labels)
-        model = nnx.eval_shape(lambda: task.init(nnx.Rngs(experiment.seed)))
-        lr = optim.schedule(experiment.optim, experiment.lr, total=total, warmup=warmup)
-        tx = optim.make(experiment.optim, model, lr, trainable=task.trainable)
+        experiment = e = _with_statistics(experiment, info)
+        mesh = sharding.mesh_of(e.compute, devices)
+        sharding.check_batches(e, mesh)
+
+        per_epoch = steps_per_epoch(e, info)
+        steps = functools.partial(
+            durations.steps, steps_per_epoch=per_epoch, batch_size=e.batch_size
+        )
+        total = steps(e.total)
+        if total < 1:
+            raise schema.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
+
+        task = tasks.make(e, info.labels)
+        model = nnx.eval_shape(lambda: task.init(nnx.Rngs(e.seed)))
+        lr = optim.schedule(e.optim, e.lr, total=total, warmup=steps(e.optim.warmup, total=total))
+        tx = optim.make(e.optim, model, lr, trainable=task.trainable)
+        graphdef, params, rest = split(model)
+        shapes = jax.eval_shape(
+            functools.partial(TrainState.fresh, tx=tx, ema=e.optim.ema > 0), params, rest
+        )
+        abstract = jax.tree.map(
+            lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where),
+            shapes,
+            sharding.tree_shardings(shapes, mesh),
+        )
+        flops_per_step = task.flops().train * e.batch_size
         return cls(
-            experiment=experiment,
-            info=info,
-            mesh=mesh,
-            task=task,
-            graphdef=nnx.split(model, nnx.Param, ...)[0],
-            tx=tx,
-            lr=lr,
-            total=total,
-            steps_per_epoch=per_epoch,
-            abstract=_abstract(task, tx, experiment, mesh),
-            flops_per_step=task.flops().train * experiment.batch_size,
+            e, info, mesh, task, graphdef, tx, lr, total, per_epoch, abstract, flops_per_step
         )
 
     def steps(self, duration: str) -> int:
         """A duration such as "5 epochs" in steps of this run."""
-        e = self.experiment
         return durations.steps(
             duration,
             steps_per_epoch=self.steps_per_epoch,
-            batch_size=e.batch_size,
+            batch_size=self.experiment.batch_size,
             total=self.total,
         )
 
     def init(self) -> TrainState:
         """A fresh training state, created directly in its layout."""
         e = self.experiment
-        make = functools.partial(init_state, self.task, self.tx, e.seed, e.optim.ema > 0)
-        return jax.jit(make, out_shardings=self.shardings)()
+
+        def init() -> TrainState:
+            _, params, rest = split(self.task.init(nnx.Rngs(e.seed)))
+            return TrainState.fresh(params, rest, self.tx, e.optim.ema > 0)
+
+        return jax.jit(init, out_shardings=self.shardings)()
 
     @property
     def shardings(self) -> Any:
+        """Layout of the training state."""
         return jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-
-    def reporter(self, workdir: pathlib.Path, resume_step: int | None) -> writer.Reporter:
-        """The writer of this run's numbers; entries after `resume_step` are dropped first."""
-        return writer.Reporter(
-            workdir,
-            self.experiment,
-            total_steps=self.total,
-            flops_per_step=self.flops_per_step,
-            peak_flops=hardware.peak_flops(),
-            primary=jax.process_index() == 0,
-            resume_step=resume_step,
-        )
 
     def train_step(self) -> Any:
         """The jitted step, `(state, batch) -> (state, metrics)`; it donates the state.
@@ -146,19 +145,30 @@ class Run:
         )
         return compiled_on(self.mesh, pure, self.shardings)
 
+    def eval_step(self, function: Callable[[Any, tasks.Batch], Any]) -> Callable[..., Any]:
+        """A function of (model, batch), jitted as one of (params, rest, batch).
 
-def with_statistics(experiment: schema.Experiment, info: records.Info) -> schema.Experiment:
-    """Fills modalities.audio.mean and std, where None, from the data set's own statistics."""
-    audio = experiment.modalities.get("audio")
-    if not isinstance(audio, Audio) or (audio.mean is not None and audio.std is not None):
-        return experiment
-    if info.audio_mean is None or info.audio_std is None:
-        raise schema.ConfigError(
-            f"modalities.audio.mean is None and {experiment.dataset.path} has no sound statistics; "
-            "set modalities.audio.mean and modalities.audio.std, or leave audio out"
+        Every device has the whole of what it returns.
+        """
+
+        def eval_step(params: Any, rest: Any, batch: tasks.Batch) -> Any:
+            return function(nnx.merge(self.graphdef, params, rest), batch)
+
+        return jax.jit(
+            sharding.within(self.mesh, eval_step), out_shardings=sharding.replicated(self.mesh)
         )
-    audio = dataclasses.replace(audio, mean=info.audio_mean, std=info.audio_std)
-    return dataclasses.replace(experiment, modalities=experiment.modalities | {"audio": audio})
+
+    def reporter(self, workdir: pathlib.Path, resume_step: int | None) -> writer.Reporter:
+        """The writer of this run's numbers; entries after `resume_step` are dropped first."""
+        return writer.Reporter(
+            workdir,
+            self.experiment,
+            total_steps=self.total,
+            flops_per_step=self.flops_per_step,
+            peak_flops=hardware.peak_flops(),
+            primary=jax.process_index() == 0,
+            resume_step=resume_step,
+        )
 
 
 def steps_per_epoch(e: schema.Experiment, info: records.Info) -> float:
@@ -166,21 +176,15 @@ def steps_per_epoch(e: schema.Experiment, info: records.Info) -> float:
     return info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
 
 
-def _durations(e: schema.Experiment, steps_per_epoch: float) -> tuple[int, int]:
-    convert = functools.partial(
-        durations.steps, steps_per_epoch=steps_per_epoch, batch_size=e.batch_size
-    )
-    total = convert(e.total)
-    if total < 1:
-        raise schema.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
-    return total, convert(e.optim.warmup, total=total)
-
-
-def _abstract(
-    task: tasks.Task, tx: optax.GradientTransformation, e: schema.Experiment, mesh: Mesh
-) -> TrainState:
-    shapes = jax.eval_shape(functools.partial(init_state, task, tx, e.seed, e.optim.ema > 0))
-    layout = sharding.tree_shardings(shapes, mesh)
-    return jax.tree.map(
-        lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, layout
-    )
+def _with_statistics(e: schema.Experiment, info: records.Info) -> schema.Experiment:
+    """Fills modalities.audio.mean and std, where None, from the data set's own statistics."""
+    audio = e.modalities.get("audio")
+    if not isinstance(audio, Audio) or (audio.mean is not None and audio.std is not None):
+        return e
+    if info.audio_mean is None or info.audio_std is None:
+        raise schema.ConfigError(
+            f"modalities.audio.mean is None and {e.dataset.path} has no sound statistics; "
+            "set modalities.audio.mean and modalities.audio.std, or leave audio out"
+        )
+    audio = dataclasses.replace(audio, mean=info.audio_mean, std=info.audio_std)
+    return dataclasses.replace(e, modalities=e.modalities | {"audio": audio})

@@ -36,8 +36,17 @@ class TrainState:
     opt_state: Any
     ema: dict[str, Any]
 
+    @classmethod
+    def fresh(
+        cls, params: Any, rest: Any, tx: optax.GradientTransformation, ema: bool
+    ) -> "TrainState":
+        """The state before the first step."""
+        averaged = jax.tree.map(jnp.copy, params) if ema else {}
+        return cls(jnp.zeros((), jnp.int32), params, rest, tx.init(params), averaged)
+
     @property
     def eval_params(self) -> dict[str, Any]:
+        """What is evaluated: the averaged parameters, where they are kept."""
         return self.ema or self.params
 
 
@@ -45,18 +54,6 @@ def split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Module -> (graph definition, parameters, other variables) as plain nested dicts."""
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
-
-
-def init_state(task: Task, tx: optax.GradientTransformation, seed: int, ema: bool) -> TrainState:
-    """Fresh parameters from `seed`; jit it with out_shardings to create them in place."""
-    _, params, rest = split(task.init(nnx.Rngs(seed)))
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        rest=rest,
-        opt_state=tx.init(params),
-        ema=jax.tree.map(jnp.copy, params) if ema else {},
-    )
 
 
 def make_train_step(

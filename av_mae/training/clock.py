@@ -1,4 +1,4 @@
-"""When things are due during training, and what starting and its steps cost."""
+"""When things are due during training, and what starting up and the steps cost."""
 
 import concurrent.futures
 import contextlib
@@ -13,7 +13,7 @@ from av_mae.experiment.run import Run
 
 
 class Schedule:
-    """Which things are due after which step."""
+    """Which things are due after which step; all of them are after the last one."""
 
     def __init__(self, run: Run):
         e = run.experiment
@@ -45,7 +45,12 @@ class Clock:
 
     def started(self, result: Any) -> None:
         """Devices work from now on, until they have this result of a step."""
-        self._idle = self._watcher.submit(_moment_of, result)
+
+        def finished() -> float:
+            jax.block_until_ready(result)
+            return time.perf_counter()
+
+        self._idle = self._watcher.submit(finished)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -78,21 +83,12 @@ class Stages:
     """
 
     def __init__(self):
-        self.seconds: dict[str, float] = {"imports": process_age()}
+        age = time.time() - psutil.Process().create_time()
+        self.seconds: dict[str, float] = {"imports": age}
         self._since = time.perf_counter()
 
     def end(self, name: str) -> None:
+        """Ends the current stage, which is given its name."""
         now = time.perf_counter()
         self.seconds[name] = now - self._since
         self._since = now
-
-
-def _moment_of(result: Any) -> float:
-    """When the devices have it."""
-    jax.block_until_ready(result)
-    return time.perf_counter()
-
-
-def process_age() -> float:
-    """Seconds since this process was started."""
-    return time.time() - psutil.Process().create_time()

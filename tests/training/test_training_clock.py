@@ -3,7 +3,7 @@
 import threading
 import time
 
-from av_mae.training import timing
+from av_mae.training import clock
 
 
 class Step:
@@ -17,14 +17,14 @@ class Step:
 
 
 def seconds_waited(step: Step) -> float:
-    clock = timing.Clock(0)
-    clock.started(step)
+    watch = clock.Clock(0)
+    watch.started(step)
     if step.done.is_set():
-        clock._idle.result()  # the clock has learnt of it
-    with clock.waiting():
+        watch._idle.result()  # the clock has learnt of it
+    with watch.waiting():
         time.sleep(0.2)
     step.done.set()
-    seconds, share, _ = clock.lap(1)
+    seconds, share, _ = watch.lap(1)
     return seconds * share
 
 
