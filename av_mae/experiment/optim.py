@@ -51,24 +51,24 @@ def make(
     """
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     off = optax.identity()
+    if optim.name == "adamw":
+        moments = optax.scale_by_adam(
+            b1=optim.b1, b2=optim.b2, eps=optim.eps, mu_dtype=optim.momentum_dtype
+        )
+    else:
+        moments = optax.trace(optim.momentum, accumulator_dtype=optim.momentum_dtype)
     mask = decay_mask(params) if optim.decay_kernels_only else None
-    moving = {k: _fill(v, float(k == trainable)) for k, v in params.items()}
+    moving = jax.tree_util.tree_map_with_path(
+        lambda path, _: float(path[0].key == trainable), params
+    )
     return optax.chain(
         optax.clip_by_global_norm(optim.clip) if optim.clip else off,
-        _moments(optim),
+        moments,
         optax.add_decayed_weights(optim.weight_decay, mask) if optim.weight_decay else off,
         _scale_by(layer_scales(model, optim.layer_decay)) if optim.layer_decay != 1.0 else off,
         _scale_by(moving) if trainable else off,
         optax.scale_by_learning_rate(lr),
     )
-
-
-def _moments(optim: schema.Optim) -> optax.GradientTransformation:
-    if optim.name == "adamw":
-        return optax.scale_by_adam(
-            b1=optim.b1, b2=optim.b2, eps=optim.eps, mu_dtype=optim.momentum_dtype
-        )
-    return optax.trace(optim.momentum, accumulator_dtype=optim.momentum_dtype)
 
 
 def decay_mask(params: Any) -> Any:
@@ -114,7 +114,3 @@ def _layers(name: str, shape: tuple[int, ...], encoders: dict[str, int]) -> jax.
 
 def _scale_by(factors: Any) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors))
-
-
-def _fill(tree: Any, value: float) -> Any:
-    return jax.tree.map(lambda _: value, tree)

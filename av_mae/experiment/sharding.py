@@ -40,6 +40,9 @@ RULES: tuple[tuple[str, int | None, range], ...] = (
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: int = 1) -> Mesh:
     """Mesh of all devices: `fsdp` x `tensor` of them share one copy of the parameters.
 
+    Devices are placed along the wires between them. Slices are far from each other: "data" is split
+    over them. Where a copy of the parameters is larger than a slice, it takes the next one as well.
+
     Args:
         fsdp: devices that hold a part of every matrix and gather the rest when it is needed.
         tensor: devices that compute a part of every layer, its heads and hidden units.
@@ -54,31 +57,23 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None, *, tensor: in
             fitting = ", ".join(str(n) for n in range(1, rest + 1) if rest % n == 0)
             given = f"{count} devices" + (f" and compute.fsdp {fsdp}" if key == "tensor" else "")
             raise schema.ConfigError(f"compute.{key} is {size} with {given}; use one of {fitting}")
-    shape = (count // fsdp // tensor, fsdp, tensor)
-    kinds = (AxisType.Auto,) * len(AXES)
-    return Mesh(_placed(shape, devices), AXES, axis_types=kinds)
+    data, slices = count // fsdp // tensor, len({getattr(d, "slice_index", 0) for d in devices})
+    shape = (data, fsdp, tensor)
+    if slices == 1:
+        placed = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    elif data % slices:
+        placed = np.array(sorted(devices, key=lambda d: d.slice_index)).reshape(shape)
+    else:
+        within_slice, over_slices = (data // slices, fsdp, tensor), (slices, 1, 1)
+        placed = mesh_utils.create_hybrid_device_mesh(
+            within_slice, over_slices, devices, allow_split_physical_axes=True
+        )
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def mesh_of(compute: schema.Compute, devices: Sequence[Any] | None = None) -> Mesh:
     """The devices laid out as the config says; None: all that JAX sees."""
     return make_mesh(compute.fsdp, devices, tensor=compute.tensor)
-
-
-def _placed(shape: tuple[int, int, int], devices: list[Any]) -> np.ndarray:
-    """Devices `[data fsdp tensor]` along the wires between them.
-
-    Slices are far from each other: "data" is split over them. Where a copy of the parameters is
-    larger than a slice, it takes the next one as well.
-    """
-    data, fsdp, tensor = shape
-    slices = len({getattr(d, "slice_index", 0) for d in devices})
-    if slices == 1:
-        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
-    if data % slices:
-        return np.array(sorted(devices, key=lambda d: d.slice_index)).reshape(shape)
-    return mesh_utils.create_hybrid_device_mesh(
-        (data // slices, fsdp, tensor), (slices, 1, 1), devices, allow_split_physical_axes=True
-    )
 
 
 def row_shards(mesh: Mesh) -> int:
@@ -123,19 +118,14 @@ def check_copies(batch_size: int, mesh: Mesh, copies: int) -> None:
 
 
 def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, traced with the mesh known: kernels have to be told how arrays are split."""
+    """The function, traced with the mesh known: kernels need to know how arrays are split."""
 
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def traced(*args: Any, **kwargs: Any) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return function(*args, **kwargs)
 
-    return told
-
-
-def jit_replicated(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function jitted on the mesh; every device has the whole of what it returns."""
-    return jax.jit(within(mesh, function), out_shardings=replicated(mesh))
+    return traced
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -152,9 +142,22 @@ def tree_shardings(tree: Any, mesh: Mesh) -> Any:
     Optimizer moments and averaged parameters carry the parameter's path at their end, so they are
     laid out as the parameter is.
     """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: NamedSharding(mesh, _spec(path_name(path), leaf.shape, mesh)), tree
-    )
+
+    def layout_of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        name, axes = path_name(path), [None] * leaf.ndim
+        tensor_axis, opened = next((r[1:] for r in RULES if re.search(r[0], name)), (None, _NONE))
+        if tensor_axis is not None and mesh.shape["tensor"] > 1:
+            axes[tensor_axis] = "tensor"
+        if mesh.shape["fsdp"] > 1:
+            free = [i for i in range(leaf.ndim) if i in opened and not axes[i]]
+            fitting = [i for i in free if leaf.shape[i] % mesh.shape["fsdp"] == 0]
+            if fitting:
+                axes[fitting[-1]] = "fsdp"
+        while axes and axes[-1] is None:
+            axes.pop()
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    return jax.tree_util.tree_map_with_path(layout_of, tree)
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -177,18 +180,3 @@ def to_devices(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arr
     """Assembles every host's rows `[b/hosts ...]`, as `host_rows` lists them, into `[b ...]`."""
     sharding = batch_sharding(mesh)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
-
-
-def _spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    tensor_axis, opened = next((r[1:] for r in RULES if re.search(r[0], name)), (None, _NONE))
-    axes: list[str | None] = [None] * len(shape)
-    if tensor_axis is not None and mesh.shape["tensor"] > 1:
-        axes[tensor_axis] = "tensor"
-    if mesh.shape["fsdp"] > 1:
-        free = [i for i in range(len(shape)) if i in opened and not axes[i]]
-        fitting = [i for i in free if shape[i] % mesh.shape["fsdp"] == 0]
-        if fitting:
-            axes[fitting[-1]] = "fsdp"
-    while axes and axes[-1] is None:
-        axes.pop()
-    return PartitionSpec(*axes)

@@ -4,20 +4,17 @@
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from av_mae.config import modality as modality_lib
 from av_mae.config import schema
 from av_mae.config.modality import Audio, Modality, Video
 from av_mae.inference.clip import Clip
 
 # As in `av_mae.input.sampling`: absorbs the rounding of sums of steps that are no whole numbers.
 _ROUNDING = 1e-3
-_CYCLIC = "dense_cyclic"
 
 _DEFAULT = schema.Dataset()
 
@@ -45,20 +42,24 @@ def evaluation(
 ) -> Views:
     """`temporal * spatial` views, spatial ones fastest, where evaluation takes them."""
     video, audio = _kinds(modalities)
-    cyclic = dataset.sampling == _CYCLIC
-    even_v = None if audio is None else _even(_last_sample(clip, audio, cyclic), temporal)
-    cut = functools.partial(
-        _views, clip, modalities, spatial=spatial, cyclic=cyclic, short_side=dataset.test_short_side
-    )
-    if video is None:
-        return cut(None, even_v)
-    assert clip.frames is not None
-    if dataset.sampling.startswith("uniform"):
-        frames_vf = _uniform(len(clip.frames), video, temporal)
-    else:
-        frames_vf = _dense(clip, video, _even(_last_frame(clip, video), temporal), cyclic)
-    shown_v = (frames_vf[:, 0] + frames_vf[:, -1] + 1) / clip.fps / 2
-    return cut(frames_vf, even_v if cyclic else _centred(clip, audio, shown_v))
+    cyclic = dataset.sampling == "dense_cyclic"
+    frames_vf = samples_v = None
+    if video is not None:
+        assert clip.frames is not None
+        if dataset.sampling.startswith("uniform"):
+            shares_v = [0.5] if temporal == 1 else [v / temporal for v in range(temporal)]
+            position_vf = np.arange(video.frames) + np.array(shares_v)[:, None]
+            position_vf = position_vf * len(clip.frames) / video.frames
+            frames_vf = np.floor(position_vf + _ROUNDING).astype(np.int64)
+        else:
+            frames_vf = _dense(clip, video, _even(_last_frame(clip, video), temporal), cyclic)
+    if audio is not None and (frames_vf is None or cyclic):
+        samples_v = _even(_last_sample(clip, audio, cyclic), temporal)
+    elif audio is not None and frames_vf is not None:
+        shown_v = (frames_vf[:, 0] + frames_vf[:, -1] + 1) / clip.fps / 2
+        samples_v = _centred(clip, audio, shown_v)
+    short_side = dataset.test_short_side
+    return _views(clip, modalities, frames_vf, samples_v, spatial, cyclic, short_side)
 
 
 def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarray, " v"]) -> Views:
@@ -68,7 +69,8 @@ def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarr
     if video is not None:
         starts_v = np.round((centres_v - video.seconds / 2) * clip.fps).astype(np.int64)
         frames_vf = _dense(clip, video, np.clip(starts_v, 0, _last_frame(clip, video)))
-    return _views(clip, modalities, frames_vf, _centred(clip, audio, centres_v))
+    samples_v = None if audio is None else _centred(clip, audio, centres_v)
+    return _views(clip, modalities, frames_vf, samples_v)
 
 
 def spans(modalities: Mapping[str, Modality]) -> dict[str, float]:
@@ -81,25 +83,36 @@ def _views(
     modalities: Mapping[str, Modality],
     frames_vf: Int[np.ndarray, "v f"] | None,
     samples_v: Int[np.ndarray, " v"] | None,
-    *,
     spatial: int = 1,
     cyclic: bool = False,
     short_side: int = 0,
 ) -> Views:
+    """Cuts the views that show these frames, and the sound from these samples on.
+
+    Args:
+        cyclic: sound that is too short for a window starts again; otherwise silence follows.
+        short_side: as `dataset.test_short_side`.
+    """
     video, audio = _kinds(modalities)
     batch, seconds = {}, {}
     if video is not None and frames_vf is not None and clip.frames is not None:
-        used, place = np.unique(frames_vf, return_inverse=True)
-        cut = functools.partial(cropped, short_side=short_side) if short_side else resized
-        crops = cut(clip.frames[used], video.size, spatial)  # every frame once
+        used, place = np.unique(frames_vf, return_inverse=True)  # every frame is resized once
+        if short_side:
+            crops = cropped(clip.frames[used], video.size, spatial, short_side=short_side)
+        else:
+            crops = resized(clip.frames[used], video.size, spatial)
         rows = crops[:, place.reshape(frames_vf.shape)]
         batch["video"] = rows.swapaxes(0, 1).reshape(-1, *video.input_shape)
         ends = np.stack([frames_vf[:, 0], frames_vf[:, -1] + 1], axis=1) / clip.fps
         seconds["video"] = ends.repeat(spatial, axis=0)
     if audio is not None and samples_v is not None and clip.audio is not None:
-        wave_s = _repeated(clip.audio, audio.samples) if cyclic else clip.audio
-        windows = np.stack([_window(wave_s, start, audio.samples) for start in samples_v])
-        batch["audio"] = windows.repeat(spatial, axis=0)
+        wave_s = np.round(np.clip(clip.audio, -1.0, 1.0) * 32768.0)
+        wave_s = wave_s.clip(-32768, 32767).astype(np.int16)
+        if cyclic and len(wave_s):
+            wave_s = np.resize(wave_s, max(len(wave_s), audio.samples))
+        index_vs = samples_v[:, None] + np.arange(audio.samples)
+        silence = max(index_vs.max() + 1 - len(wave_s), 0)
+        batch["audio"] = np.pad(wave_s, (0, silence))[index_vs].repeat(spatial, axis=0)
         ends = np.stack([samples_v, samples_v + audio.samples], axis=1) / audio.sample_rate
         seconds["audio"] = ends.repeat(spatial, axis=0)
     return Views(batch, seconds)
@@ -138,10 +151,9 @@ def _corners(tall: int, wide: int, crops: int) -> list[tuple[int, int]]:
     """Corners (y, x) along the side with more free room, central along the other."""
     if crops == 1:
         return [(tall // 2, wide // 2)]
-    shares = range(crops)
     if tall > wide:
-        return [(i * tall // (crops - 1), wide // 2) for i in shares]
-    return [(tall // 2, i * wide // (crops - 1)) for i in shares]
+        return [(i * tall // (crops - 1), wide // 2) for i in range(crops)]
+    return [(tall // 2, i * wide // (crops - 1)) for i in range(crops)]
 
 
 def _pooled(x_thwc: np.ndarray, ratio: int) -> np.ndarray:
@@ -164,40 +176,30 @@ def _bilinear(x: np.ndarray, size: int, axis: int) -> np.ndarray:
 
 
 def _dense(clip: Clip, video: Video, starts_v: np.ndarray, cyclic: bool = False) -> np.ndarray:
+    """Frames `[v f]` at the model's rate, from each start on; the last one is held, or the first
+    follows it (`cyclic`)."""
     assert clip.frames is not None
-    steps = np.floor(np.arange(video.frames) * _step(clip, video) + _ROUNDING).astype(np.int64)
-    frames_vf = starts_v[:, None] + steps
-    if cyclic:
-        return frames_vf % len(clip.frames)
-    return np.minimum(frames_vf, len(clip.frames) - 1)
-
-
-def _uniform(frames: int, video: Video, views: int) -> np.ndarray:
-    shares_v1 = np.array([0.5] if views == 1 else [v / views for v in range(views)])[:, None]
-    position = np.arange(video.frames) + shares_v1
-    return np.floor(position * frames / video.frames + _ROUNDING).astype(np.int64)
+    step = clip.fps * (video.stride / video.fps)
+    steps_f = np.floor(np.arange(video.frames) * step + _ROUNDING).astype(np.int64)
+    frames_vf, count = starts_v[:, None] + steps_f, len(clip.frames)
+    return frames_vf % count if cyclic else np.minimum(frames_vf, count - 1)
 
 
 def _last_frame(clip: Clip, video: Video) -> int:
+    """The last frame that a dense view may start with."""
     assert clip.frames is not None
-    needed = int(np.ceil(video.frames * _step(clip, video) - _ROUNDING))
-    return max(len(clip.frames) - needed, 0)
+    step = clip.fps * (video.stride / video.fps)
+    return max(len(clip.frames) - int(np.ceil(video.frames * step - _ROUNDING)), 0)
 
 
-def _step(clip: Clip, video: Video) -> float:
-    """Frames of the clip between two sampled ones."""
-    return clip.fps * (video.stride / video.fps)
-
-
-def _centred(clip: Clip, audio: Audio | None, centres_v: np.ndarray) -> np.ndarray | None:
-    if audio is None:
-        return None
+def _centred(clip: Clip, audio: Audio, centres_v: np.ndarray) -> np.ndarray:
+    """First samples of windows around each time, in seconds, moved into the clip."""
     starts_v = np.round(centres_v * audio.sample_rate).astype(np.int64) - audio.samples // 2
     return np.clip(starts_v, 0, _last_sample(clip, audio))
 
 
-def _last_sample(clip: Clip, audio: Audio | None, cyclic: bool = False) -> int:
-    assert audio is not None
+def _last_sample(clip: Clip, audio: Audio, cyclic: bool = False) -> int:
+    """The last sample that a window may start with."""
     if cyclic and clip.audio is not None:
         return max(len(clip.audio) - audio.samples, 0)
     return max(round(clip.seconds * audio.sample_rate) - audio.samples, 0)
@@ -207,20 +209,7 @@ def _even(last: int, views: int) -> np.ndarray:
     return np.array([last // 2]) if views == 1 else np.arange(views) * last // (views - 1)
 
 
-def _repeated(wave_s: np.ndarray, samples: int) -> np.ndarray:
-    """The sound again and again until it fills a window."""
-    return np.resize(wave_s, max(len(wave_s), samples)) if len(wave_s) else wave_s
-
-
-def _window(wave_s: np.ndarray, start: int, samples: int) -> np.ndarray:
-    """int16 `[samples]` from `start`; zeros where the sound has ended."""
-    part = wave_s[start : start + samples]
-    whole = np.round(np.clip(part, -1.0, 1.0) * 32768.0).clip(-32768, 32767).astype(np.int16)
-    return np.pad(whole, (0, samples - len(whole)))
-
-
 def _kinds(modalities: Mapping[str, Modality]) -> tuple[Video | None, Audio | None]:
     video, audio = modalities.get("video"), modalities.get("audio")
-    assert video is None or isinstance(video, modality_lib.Video)
-    assert audio is None or isinstance(audio, modality_lib.Audio)
+    assert isinstance(video, Video | None) and isinstance(audio, Audio | None)
     return video, audio

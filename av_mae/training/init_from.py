@@ -8,7 +8,6 @@ import jax
 from absl import logging
 from flax import traverse_util
 
-from av_mae.config import schema
 from av_mae.convert import describe, read
 from av_mae.experiment.run import Run
 from av_mae.experiment.step import TrainState
@@ -24,23 +23,31 @@ def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
     Raises:
         ConfigError: no checkpoint there, or one whose architecture cannot start this model.
     """
-    target = run.experiment
-    saved = read.read(target.init_from.path, _inputs(target), answers=_answers(target))
+    target, m = run.experiment, run.experiment.model
+    # What is made of a foreign model's learned positions depends on the target's inputs.
+    inputs = {k: v for k, v in describe.flatten(target).items() if k.startswith("modalities.")}
+    # What a foreign file may not show, and inheriting does not depend on: early and shared encoders
+    # have the same layers, and all layers of MBT are each modality's own.
+    answers = {
+        "modalities.audio.seconds": 10.0,
+        "model.heads": m.heads,
+        "model.decoder_heads": 1,
+        "model.fusion": "shared" if m.fusion == "shared" else "early",
+        "model.fusion_layers": m.fusion_layers if m.fusion == "bottleneck" else 2,
+    }
+    saved = read.read(target.init_from.path, inputs, answers=answers)
+
     ours: Any = traverse_util.flatten_dict(fresh.params)
     theirs: Any = traverse_util.flatten_dict(saved.params)
-    params, report = inherit.inherit(
-        ours,
-        theirs,
-        saved.experiment,
-        run.experiment,
-    )
+    params, report = inherit.inherit(ours, theirs, saved.experiment, target)
     report.unused += saved.left
-    logging.info("started from %s, step %d\n%s", run.experiment.init_from.path, saved.step, report)
+    logging.info("started from %s, step %d\n%s", target.init_from.path, saved.step, report)
     for line in report.inputs:
         logging.warning("inputs are prepared otherwise than the checkpoint's were: %s", line)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "init_from.txt").write_text(f"{run.experiment.init_from.path}\n{report}\n")
+        (workdir / "init_from.txt").write_text(f"{target.init_from.path}\n{report}\n")
+
     placed = jax.tree.map(
         lambda new, old: jax.device_put(new.astype(old.dtype), old.sharding),
         traverse_util.unflatten_dict(params),
@@ -48,23 +55,3 @@ def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
     )
     averaged = jax.tree.map(lambda x: x.copy(), placed) if fresh.ema else {}
     return dataclasses.replace(fresh, params=placed, ema=averaged)
-
-
-def _inputs(target: schema.Experiment) -> dict[str, Any]:
-    """The target's inputs: what is made of a foreign model's learned positions depends on them."""
-    return {k: v for k, v in describe.flatten(target).items() if k.startswith("modalities.")}
-
-
-def _answers(target: schema.Experiment) -> dict[str, Any]:
-    """To what a foreign file may not show and inheriting does not depend on.
-
-    Early and shared encoders have the same layers, and all layers of MBT are each modality's own.
-    """
-    m = target.model
-    return {
-        "modalities.audio.seconds": 10.0,
-        "model.heads": m.heads,
-        "model.decoder_heads": 1,
-        "model.fusion": "shared" if m.fusion == "shared" else "early",
-        "model.fusion_layers": m.fusion_layers if m.fusion == "bottleneck" else 2,
-    }

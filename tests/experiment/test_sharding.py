@@ -135,12 +135,12 @@ def slices_of(mesh_devices):
 
 def test_a_copy_of_the_parameters_stays_within_its_slice():
     devices = [OfSlice(id=i, slice_index=i % 2) for i in range(8)]  # told in any order
-    found = sharding._placed((2, 2, 2), devices)
+    found = sharding.make_mesh(2, devices, tensor=2).devices
     assert found.shape == (2, 2, 2)
     assert slices_of(found) == [[0] * 4, [1] * 4]
 
 
 def test_a_copy_that_is_larger_than_a_slice_takes_whole_ones():
     devices = [OfSlice(id=i, slice_index=i % 4) for i in range(8)]
-    found = sharding._placed((2, 4, 1), devices)
+    found = sharding.make_mesh(4, devices).devices
     assert slices_of(found) == [[0, 0, 1, 1], [2, 2, 3, 3]]
