@@ -123,7 +123,7 @@ def resized(
 ) -> UInt8[np.ndarray, "crops t {size} {size} 3"]:
     """Squares of the short side, evenly spaced along the long one, scaled to `size`.
 
-    As `av_mae.input.video.crops`: means of 2, 4 or 8 pixels first, then bilinear between two.
+    As `av_mae.input.pictures.crops`: means of 2, 4 or 8 pixels first, then bilinear between two.
     """
     height, width = frames_thwc.shape[1:3]
     side = min(height, width)
@@ -138,7 +138,7 @@ def resized(
 def cropped(
     frames_thwc: UInt8[np.ndarray, "t h w 3"], size: int, crops: int = 1, *, short_side: int
 ) -> UInt8[np.ndarray, "crops t {size} {size} 3"]:
-    """Crops of frames resized as a whole; as `av_mae.input.video.whole_views`."""
+    """Crops of frames resized as a whole; as `av_mae.input.pictures.whole_views`."""
     shape = np.array(frames_thwc.shape[1:3])
     height, width = shape * short_side // shape.min()
     whole = _bilinear(_bilinear(frames_thwc.astype(np.float32), height, 1), width, 2)

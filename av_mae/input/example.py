@@ -1,7 +1,6 @@
 """From one serialised record to one example: parse, choose frames and sound, crop, label."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -9,13 +8,13 @@ import tensorflow as tf
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.input import order, video
+from av_mae.input import order, pictures
 from av_mae.input import sampling as sampling_lib
 
 Tensors = dict[str, Any]
 
 # The feature of a record that holds a modality.
-_HOLDS = {"video": "frames", "audio": "audio"}
+_FEATURES = {"video": "frames", "audio": "audio"}
 
 # Purposes of an example's random key.
 _WINDOW, _CROP = 0, 1
@@ -23,7 +22,7 @@ _WINDOW, _CROP = 0, 1
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Builds examples of the asked modalities.
+    """Builds examples of the requested modalities.
 
     Attributes:
         sampling: how frames are chosen; see `av_mae.input.sampling`.
@@ -65,12 +64,12 @@ class Maker:
         spec, _ = sampling_lib.kinds(self.modalities)
         size, shape = spec.size if spec else 0, (parsed["height"], parsed["width"])
         boxes = [
-            video.random_box(augment, *shape, size, order.fold(crop, copy))
+            pictures.random_box(augment, *shape, size, order.fold(crop, copy))
             for copy in range(copies)
         ]
-        pictures = self._cut_pictures(parsed, windows, boxes, canvas=canvas)
+        cut = self._cut_pictures(parsed, windows, boxes, canvas=canvas)
         facts = {k: tf.repeat(x[None], copies, 0) for k, x in self._facts(parsed, position).items()}
-        return pictures | self._cut_sound(parsed, windows, copies) | facts
+        return cut | self._cut_sound(parsed, windows, copies) | facts
 
     def test(
         self,
@@ -91,28 +90,27 @@ class Maker:
         windows = sampling_lib.test_windows(
             _clock(parsed), self.modalities, self.sampling, temporal_views
         )
-        boxes = video.view_boxes(parsed["height"], parsed["width"], spatial_views)
-        pictures = self._cut_pictures(parsed, windows, boxes, short_side=short_side)
-        sound = self._cut_sound(parsed, windows, spatial_views)
-        return pictures | sound | self._facts(parsed, position)
+        boxes = pictures.view_boxes(parsed["height"], parsed["width"], spatial_views)
+        cut = self._cut_pictures(parsed, windows, boxes, short_side=short_side)
+        return cut | self._cut_sound(parsed, windows, spatial_views) | self._facts(parsed, position)
 
     def parse(self, record: tf.Tensor) -> Tensors:
-        """The features of a record that the asked modalities need; frames stay encoded."""
-        strings = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
+        """The features of a record that the requested modalities need; frames stay encoded."""
+        several = tf.io.FixedLenSequenceFeature
         features = {
             "height": tf.io.FixedLenFeature([], tf.int64),
             "width": tf.io.FixedLenFeature([], tf.int64),
             "fps": tf.io.FixedLenFeature([], tf.float32),
             "duration": tf.io.FixedLenFeature([], tf.float32),
-            "label": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
+            "label": several([], tf.int64, allow_missing=True),
         }
         if "video" in self.modalities:
-            features["frames"] = strings
+            features["frames"] = several([], tf.string, allow_missing=True)
         if "audio" in self.modalities:
             features["audio"] = tf.io.FixedLenFeature([], tf.string)
         parsed: Tensors = tf.io.parse_single_example(record, features)
         for name in ("height", "width"):
-            # No pictures have no size; crops of them are never taken, but must be possible.
+            # A clip of sound alone has size 0: never cropped, but the graph of its crops is built.
             parsed[name] = tf.maximum(tf.cast(parsed[name], tf.int32), 1)
         if "audio" in parsed:
             parsed["audio"] = tf.io.decode_raw(parsed["audio"], tf.int16, little_endian=True)
@@ -131,38 +129,59 @@ class Maker:
         spec, _ = sampling_lib.kinds(self.modalities)
         if spec is None or windows.frames is None:
             return {}
-        views, crops = cast(int, windows.frames.shape[0]), len(boxes)
-        chosen = (parsed["frames"], windows.frames, boxes, spec.size)
+        views, crops, size = cast(int, windows.frames.shape[0]), len(boxes), spec.size
+        chosen = tf.reshape(windows.frames, [-1])
+
+        def on_canvas() -> Tensors:
+            frames = tf.gather(parsed["frames"], chosen)
+            drawn, inside = pictures.on_canvas(frames, boxes, size, canvas)
+            drawn = tf.ensure_shape(drawn, [spec.frames, *canvas, 3])
+            return {"canvas": drawn[None], "crops": inside[None]}
+
+        def cropped() -> Tensors:
+            frames = tf.gather(parsed["frames"], chosen)
+            if short_side:
+                cuts = pictures.whole_views(frames, crops, short_side, size)
+            else:
+                cuts = pictures.crops(frames, boxes, size)
+            by_view = [tf.reshape(x, [views, *spec.input_shape]) for x in cuts]
+            rows = tf.reshape(tf.stack(by_view, axis=1), [views * crops, *spec.input_shape])
+            return {"video": rows}
+
         if any(canvas):
-            cut = functools.partial(_canvas, *chosen, canvas)
-            pixels = tf.zeros([views, spec.frames, *canvas, 3], tf.uint8)
-            nothing = {"canvas": pixels, "crops": tf.zeros([views, crops, 4])}
+            cut, shapes = (
+                on_canvas,
+                {"canvas": [1, spec.frames, *canvas, 3], "crops": [1, crops, 4]},
+            )
         else:
-            cut = functools.partial(_crops, *chosen, short_side)
-            nothing = {"video": tf.zeros([views * crops, *spec.input_shape], tf.uint8)}
+            cut, shapes = cropped, {"video": [views * crops, *spec.input_shape]}
         if "video" not in self.lacking:
             return cut()
+        kinds = {"crops": tf.float32}
+        nothing = {k: tf.zeros(shape, kinds.get(k, tf.uint8)) for k, shape in shapes.items()}
         return tf.cond(tf.size(parsed["frames"]) > 0, cut, lambda: nothing)
 
     def _cut_sound(self, parsed: Tensors, windows: sampling_lib.Windows, crops: int) -> Tensors:
         """Every window's sound, repeated for each of its crops."""
-        _, audio_spec = sampling_lib.kinds(self.modalities)
-        if audio_spec is None or windows.audio is None:
+        _, spec = sampling_lib.kinds(self.modalities)
+        if spec is None or windows.audio is None:
             return {}
-        length = sampling_lib.length(audio_spec, _rate(parsed))
+        length = sampling_lib.length(spec, _rate(parsed))
         cyclic = self.sampling == sampling_lib.CYCLIC
         waves = sampling_lib.cut(parsed["audio"], windows.audio, length, cyclic=cyclic)
         return {"audio": tf.repeat(waves, crops, axis=0)}
 
     def _facts(self, parsed: Tensors, position: tf.Tensor) -> Tensors:
-        facts = {
-            "label": _multi_hot(parsed["label"], self.classes),
-            "index": tf.cast(position, tf.int32),
-            "valid": tf.constant(True),
-        }
+        """The label float32 [classes], the index and who is present, of one row."""
+        labels, classes = parsed["label"], self.classes
+        known = tf.reduce_all((labels >= 0) & (labels < classes))
+        check = tf.debugging.Assert(known, [f"a label is none of the {classes} names:", labels])
+        with tf.control_dependencies([check]):
+            hot = tf.minimum(tf.reduce_sum(tf.one_hot(labels, classes), axis=0), 1.0)
+        facts = {"label": hot, "index": tf.cast(position, tf.int32), "valid": tf.constant(True)}
         for name in self.modalities:
             if name in self.lacking:
-                facts[f"{name}_present"] = tf.size(parsed[_HOLDS[name]]) > 0
+                facts[f"{name}_present"] = tf.size(parsed[_FEATURES[name]]) > 0
         return facts
 
 
@@ -181,42 +200,3 @@ def _rate(parsed: Tensors) -> int:
     audio = modality_lib.Audio
     spectrogram = "audio" in parsed and parsed["audio"].shape.rank == 2
     return audio.sample_rate // audio.hop if spectrogram else audio.sample_rate
-
-
-def _crops(
-    frames: tf.Tensor,
-    chosen_vf: tf.Tensor,
-    boxes: Sequence[tf.Tensor],
-    size: int,
-    short_side: int,
-) -> Tensors:
-    """Chosen frames of a record in every crop: `video` uint8 [v * k, f, size, size, 3]."""
-    views, length = cast(tuple[int, int], tuple(chosen_vf.shape))
-    chosen = tf.gather(frames, tf.reshape(chosen_vf, [-1]))
-    if short_side:
-        cuts = video.whole_views(chosen, len(boxes), short_side, size)
-    else:
-        cuts = video.crops(chosen, boxes, size)
-    pictures_vk = tf.stack([tf.reshape(x, [views, length, size, size, 3]) for x in cuts], axis=1)
-    return {"video": tf.reshape(pictures_vk, [views * len(boxes), length, size, size, 3])}
-
-
-def _canvas(
-    frames: tf.Tensor,
-    chosen_1f: tf.Tensor,
-    boxes: Sequence[tf.Tensor],
-    size: int,
-    canvas: tuple[int, int],
-) -> Tensors:
-    """Chosen frames as far as crops need them, `canvas` [1 f *canvas 3], and `crops` [1 k 4]."""
-    pictures, crops = video.on_canvas(tf.gather(frames, chosen_1f[0]), boxes, size, canvas)
-    pictures = tf.ensure_shape(pictures, [chosen_1f.shape[1], *canvas, 3])
-    return {"canvas": pictures[None], "crops": crops[None]}
-
-
-def _multi_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:
-    """Label indices [n] as float32 [classes]."""
-    known = tf.reduce_all((labels >= 0) & (labels < classes))
-    check = tf.debugging.Assert(known, [f"a label is none of the {classes} names:", labels])
-    with tf.control_dependencies([check]):
-        return tf.minimum(tf.reduce_sum(tf.one_hot(labels, classes), axis=0), 1.0)

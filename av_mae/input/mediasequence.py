@@ -16,13 +16,13 @@ from av_mae.config import modality as modality_lib
 from av_mae.config import schema
 from av_mae.input import offsets, records, sequence_example
 
-# Clips of a table that are looked at for what it holds.
-_LOOKED_AT = 32
+# Clips of a table that are read to learn its features.
+_SAMPLED = 32
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
 
 
 def info(folder: str | os.PathLike[str], settings: schema.MediaSequence) -> records.Info:
-    """Describes the tables of a folder, each of which is looked at when it is asked for.
+    """Describes the tables of a folder; each is read when it is looked up in `splits`.
 
     Raises:
         ConfigError: the folder or the file of label names does not exist, or settings contradict.
@@ -55,24 +55,19 @@ def maker(
     """Builds examples of a split, from the kind of sound that its first clips have.
 
     Raises:
-        ConfigError: none of them has the one that is asked for.
+        ConfigError: none of them has the requested one.
     """
     settings = dataset.mediasequence
-    found = _sounds(_held(shard_paths(dataset.path, split)))
+    found = _sounds(_features(shard_paths(dataset.path, split)))
     sound = found[0] if settings.sound == "auto" and found else settings.sound
     if "audio" in modalities and sound not in found:
         names = ", ".join(sequence_example.SOUNDS.values())
         raise schema.ConfigError(
-            f"dataset.mediasequence.sound is {sound!r}, but the first {_LOOKED_AT} clips of "
+            f"dataset.mediasequence.sound is {sound!r}, but the first {_SAMPLED} clips of "
             f"{split.name!r} have {' and '.join(found) or 'no sound'} ({names})"
         )
     return sequence_example.SequenceMaker(
-        modalities,
-        dataset.sampling,
-        classes,
-        lacking,
-        settings,
-        sound,
+        modalities, dataset.sampling, classes, lacking, settings, sound
     )
 
 
@@ -86,9 +81,9 @@ class _Tables(Mapping[str, records.Split]):
         paths = self._paths(name)
         if not paths:
             raise KeyError(name)
-        offsets_of = offsets.of_shards(paths)  # before anything else: it tells what is no TFRecord
-        held = _held(paths)
-        heard, shown = bool(_sounds(held)), sequence_example.FRAMES in held
+        by_shard = offsets.of_shards(paths)  # first, since it reports what is no TFRecord file
+        features = _features(paths)
+        heard, shown = bool(_sounds(features)), sequence_example.FRAMES in features
         shards = [
             records.Shard(
                 file=os.path.relpath(path, self._folder),
@@ -99,7 +94,7 @@ class _Tables(Mapping[str, records.Split]):
                 bytes=path.stat().st_size,
                 sha256="",
             )
-            for path, found in zip(paths, offsets_of, strict=True)
+            for path, found in zip(paths, by_shard, strict=True)
         ]
         return records.Split(name, tuple(shards))
 
@@ -119,37 +114,33 @@ class _Tables(Mapping[str, records.Split]):
         if at and not count.isdecimal():
             raise schema.ConfigError(f"table {name!r}: expected a number of shards behind the @")
         place = self._folder / table
-        found: dict[int, dict[int, pathlib.Path]] = {}
+        by_size: dict[int, dict[int, pathlib.Path]] = {}
         for path in place.parent.glob("*-of-*"):
             match = _SHARD.fullmatch(path.name)
             if match and match[1] == place.name:
-                found.setdefault(int(match[3]), {})[int(match[2])] = path
-        if not found:
+                by_size.setdefault(int(match[3]), {})[int(match[2])] = path
+        if not by_size:
             return []
-        return _complete(name, found, int(count) if at else None)
+        if not at and len(by_size) > 1:
+            sizes = " and ".join(f"{name}@{n}" for n in sorted(by_size))
+            raise schema.ConfigError(f"table {name!r} is there more than once: say {sizes}")
+        number = int(count) if at else next(iter(by_size))
+        shards = by_size.get(number, {})
+        missing = [i for i in range(number) if i not in shards]
+        if missing:
+            raise schema.ConfigError(
+                f"table {name!r} lacks {len(missing)} of {number} shards, the first is "
+                f"{table}-{missing[0]:05d}-of-{number:05d}"
+            )
+        return [shards[i] for i in range(number)]
 
 
-def _complete(
-    name: str, found: dict[int, dict[int, pathlib.Path]], count: int | None
-) -> list[pathlib.Path]:
-    if count is None and len(found) > 1:
-        sizes = " and ".join(f"{name}@{n}" for n in sorted(found))
-        raise schema.ConfigError(f"table {name!r} is there more than once: say {sizes}")
-    number = next(iter(found)) if count is None else count
-    shards = found.get(number, {})
-    missing = [i for i in range(number) if i not in shards]
-    if missing:
-        raise schema.ConfigError(
-            f"table {name!r} lacks {len(missing)} of {number} shards, the first is "
-            f"{name.partition('@')[0]}-{missing[0]:05d}-of-{number:05d}"
-        )
-    return [shards[i] for i in range(number)]
-
-
-def _held(paths: list[pathlib.Path]) -> frozenset[str]:
-    """Names of the features that the first clips of a table hold; any one clip may lack some."""
-    clips = itertools.islice(_clips(paths), _LOOKED_AT)
-    return frozenset(name for clip in clips for name in clip.feature_lists.feature_list)
+def _features(paths: list[pathlib.Path]) -> frozenset[str]:
+    """Names of the features that the first clips of a table have; any one clip may lack some."""
+    names: set[str] = set()
+    for clip in itertools.islice(_clips(paths), _SAMPLED):
+        names |= set(clip.feature_lists.feature_list)
+    return frozenset(names)
 
 
 def _clips(paths: list[pathlib.Path]) -> Iterator[tf.train.SequenceExample]:

@@ -1,6 +1,6 @@
-"""Where the records of a TFRecord file of any origin begin: found once, and kept for the next time.
+"""Byte offsets of the records of TFRecord files of any origin, scanned once and then cached.
 
-Only the lengths between the records are read. What was found is kept as `<shard>.index` beside the
+A scan reads only the lengths between the records. Its result is kept as `<shard>.index` beside the
 shard or, where that folder cannot be written, in the user's cache folder.
 """
 
@@ -8,13 +8,12 @@ import concurrent.futures
 import hashlib
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from av_mae.input import records
+from av_mae.input import records, storage
 
 # Reads wait for the disk or the network, not for a core.
 _READERS = 16
@@ -33,32 +32,28 @@ def of_shards(paths: Sequence[pathlib.Path]) -> list[np.ndarray]:
 
 def of_shard(path: pathlib.Path) -> np.ndarray:
     """Byte offsets int64 `[records]` of one shard; see `of_shards`."""
-    places = (records.index_path(path), _in_cache(path))
+    index = records.index_path(path)
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folder = hashlib.sha256(os.fsencode(path.parent.resolve())).hexdigest()[:16]
+    places = (index, cache / "av_mae" / "index" / folder / index.name)
     for place in places:
-        found = _read(place, path)
+        found = _cached(place, path)
         if found is not None:
             return found
-    found = _scan(path)
-    _keep(found, places)
+    found, errors = _scan(path), []
+    for place in places:
+        try:
+            storage.make_folder(place.parent)
+            storage.write(place, found.tobytes())
+            return found
+        except OSError as error:
+            errors.append(str(error))
+    logging.warning("no index can be kept, each start scans the shards: %s", "; ".join(errors))
     return found
 
 
-def _scan(path: pathlib.Path) -> np.ndarray:
-    """Goes from length to length through the whole file."""
-    offsets, position = [], 0
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        while position < size:
-            end = _end(file.fileno(), position)
-            if end > size:
-                raise records.DataError(_unusable(path, file.fileno(), position))
-            offsets.append(position)
-            position = end
-    return np.asarray(offsets, "<i8")
-
-
-def _read(place: pathlib.Path, path: pathlib.Path) -> np.ndarray | None:
-    """An index that was kept, if its last record ends where the shard does."""
+def _cached(place: pathlib.Path, path: pathlib.Path) -> np.ndarray | None:
+    """The offsets of an index file, if its last record ends where the shard does."""
     try:
         raw = place.read_bytes()
     except OSError:
@@ -71,41 +66,31 @@ def _read(place: pathlib.Path, path: pathlib.Path) -> np.ndarray | None:
     return offsets if fits else None
 
 
+def _scan(path: pathlib.Path) -> np.ndarray:
+    """Goes from length to length through the whole file."""
+    offsets, position = [], 0
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        while position < size:
+            end = _end(file.fileno(), position)
+            if end <= size:
+                offsets.append(position)
+                position = end
+            elif os.pread(file.fileno(), 2, 0) == _GZIP:
+                raise records.DataError(
+                    f"{path} is compressed; records are read in random order, so write it again "
+                    "with tf.io.TFRecordWriter(path) without compression"
+                )
+            elif position == 0:
+                raise records.DataError(f"{path} is not a TFRecord file; leave it out of the table")
+            else:
+                raise records.DataError(
+                    f"{path} ends inside the record at byte {position:,}; copy or write it again"
+                )
+    return np.asarray(offsets, "<i8")
+
+
 def _end(file: int, position: int) -> int:
-    """Where the record that begins at `position` ends, by the length that it says."""
+    """Where the record that begins at `position` ends, by its length field."""
     length = int.from_bytes(os.pread(file, 8, position), "little")
     return position + length + records.FRAMING
-
-
-def _unusable(path: pathlib.Path, file: int, position: int) -> str:
-    if os.pread(file, 2, 0) == _GZIP:
-        return (
-            f"{path} is compressed; records are read in random order, so write it again with "
-            "tf.io.TFRecordWriter(path) without compression"
-        )
-    if position == 0:
-        return f"{path} is not a TFRecord file; leave it out of the table"
-    return f"{path} ends inside the record at byte {position:,}; copy or write it again"
-
-
-def _keep(offsets: np.ndarray, places: Sequence[pathlib.Path]) -> None:
-    """Writes the index at the first place that can be written."""
-    errors = []
-    for place in places:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            # Hosts of one run may all write the same index: each under a name of its own.
-            handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-            with os.fdopen(handle, "wb") as file:
-                file.write(offsets.tobytes())
-            os.replace(temporary, place)
-            return
-        except OSError as error:
-            errors.append(str(error))
-    logging.warning("no index can be kept, each start scans the shards: %s", "; ".join(errors))
-
-
-def _in_cache(path: pathlib.Path) -> pathlib.Path:
-    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = hashlib.sha256(os.fsencode(path.parent.resolve())).hexdigest()[:16]
-    return root / "av_mae" / "index" / folder / records.index_path(path).name

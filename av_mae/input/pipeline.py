@@ -89,7 +89,7 @@ def train_batches(
     return (
         # Copies become rows; not -1: labels of a data set without labels are of size 0.
         {k: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for k, x in batch.items()}
-        for batch in _Arrays(examples, folder, opened.remedy)
+        for batch in _Arrays(examples, folder, opened.advice)
     )
 
 
@@ -143,7 +143,7 @@ def eval_batches(
     counters = order.counters(batch_size, own, start=0)
     found = _each(counters.take_while(lambda i: i < clips), read, cores.count())
     examples = _each(found, example, cores.count()).batch(len(own))
-    real = _Arrays(examples, folder, opened.remedy)
+    real = _Arrays(examples, folder, opened.advice)
     return _padded(real, examples, math.ceil(clips / batch_size), len(own))
 
 
@@ -179,9 +179,9 @@ def _each(dataset: tf.data.Dataset, function: Callable[..., Any], parallel: int)
 class _Arrays(Iterator[Batch]):
     """Batches as read-only numpy views of TensorFlow's memory."""
 
-    def __init__(self, examples: tf.data.Dataset, folder: str | os.PathLike[str], remedy: str):
+    def __init__(self, examples: tf.data.Dataset, folder: str | os.PathLike[str], advice: str):
         self._batches = examples.prefetch(_PREFETCH).with_options(options()).as_numpy_iterator()
-        self._folder, self._remedy = os.fspath(folder), remedy
+        self._folder, self._advice = os.fspath(folder), advice
 
     def __next__(self) -> Batch:
         try:
@@ -191,7 +191,7 @@ class _Arrays(Iterator[Batch]):
             reason = re.sub(r"\{\{.*?\}\} *", "", error.message).splitlines()[0]
             reason = re.sub(r"^Error in .*Iterator::\S+ ", "", reason)
             raise records.DataError(
-                f"a record of {self._folder!r} cannot be used: {reason}; {self._remedy}"
+                f"a record of {self._folder!r} cannot be used: {reason}; {self._advice}"
             ) from error
 
 

@@ -1,12 +1,63 @@
-"""One record: a clip as a tf.train.Example."""
+"""One record: a clip as a tf.train.Example, read and written without TensorFlow.
+
+The boxes of a clip are four lists of equal length, one row for each label of each box: `box` (four
+numbers a row), `box_label`, `box_person` and `box_time`. Rows with the same place, time and person
+are one box with several labels. Records of clips without boxes do not have these lists.
+"""
 
 import dataclasses
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from av_mae.input import boxes as boxes_lib
-from av_mae.input import features
+# tensorflow/core/example/{example,feature}.proto: the bytes are the same, and TensorFlow takes
+# seconds to load.
+_PROTO = """
+name: "av_mae/example.proto" package: "av_mae" syntax: "proto3"
+message_type { name: "BytesList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "FloatList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT } }
+message_type { name: "Int64List"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type_name: "BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type_name: "FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type_name: "Int64List" oneof_index: 0 } }
+message_type { name: "Features"
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL type_name: "Feature" } }
+  field { name: "feature" number: 1 label: LABEL_REPEATED type_name: "FeatureEntry" } }
+message_type { name: "Example"
+  field { name: "features" number: 1 type_name: "Features" } }
+"""
+
+# Seconds that the difference of two times of a file may be wrong by.
+_ROUNDING = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """One label of one box: who does what, where in the picture, at one moment of the clip.
+
+    Attributes:
+        x1, y1, x2, y2: left, top, right and bottom in shares of the picture's width and height.
+        label: index into `Info.labels`.
+        person: who it is, the same number all over a video; -1 if that is not known.
+        time: seconds on the clip's own clock.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: int
+    person: int = -1
+    time: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +72,7 @@ class Clip:
         start: where t = 0 of the clip lies in the source, seconds.
         duration: seconds.
         labels: indices into `Info.labels`.
-        boxes: one row for each label of each box; see `av_mae.input.boxes`.
+        boxes: one row for each label of each box.
     """
 
     id: str
@@ -34,7 +85,7 @@ class Clip:
     start: float
     duration: float
     labels: tuple[int, ...]
-    boxes: tuple[boxes_lib.Box, ...] = ()
+    boxes: tuple[Box, ...] = ()
 
 
 def encode(clip: Clip) -> bytes:
@@ -44,35 +95,34 @@ def encode(clip: Clip) -> bytes:
         ValueError: neither frames nor sound, a frame rate that is not positive, sound that is not
             int16 `[s]`, or a box that lies outside of the clip.
     """
-    audio = clip.audio
-    if not clip.frames and not has_sound(clip):
-        raise ValueError(f"clip {clip.id!r} has neither a frame nor sound; a record needs one")
-    if not clip.fps > 0:
-        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
-    if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
-        raise ValueError(
-            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
-        )
-    problem = boxes_lib.problem(clip.boxes, clip.duration)
-    if problem:
-        raise ValueError(f"clip {clip.id!r} has {problem}")
+    _check(clip)
+    audio = b"" if clip.audio is None else clip.audio.astype("<i2", copy=False).tobytes()
+    strings: dict[str, Sequence[bytes]] = {
+        "id": [clip.id.encode()],
+        "source": [os.fsencode(clip.source)],
+        "frames": clip.frames,
+        "audio": [audio],
+    }
+    floats = {"fps": [clip.fps], "start": [clip.start], "duration": [clip.duration]}
+    integers: dict[str, Sequence[int]] = {
+        "height": [clip.height],
+        "width": [clip.width],
+        "has_audio": [int(clip.audio is not None)],
+        "label": clip.labels,
+    }
+    if clip.boxes:
+        floats["box"] = [side for b in clip.boxes for side in (b.x1, b.y1, b.x2, b.y2)]
+        floats["box_time"] = [box.time for box in clip.boxes]
+        integers["box_label"] = [box.label for box in clip.boxes]
+        integers["box_person"] = [box.person for box in clip.boxes]
 
-    sound = b"" if audio is None else audio.astype("<i2", copy=False).tobytes()
-    feature = {
-        "id": features.strings([clip.id.encode()]),
-        "source": features.strings([os.fsencode(clip.source)]),
-        "frames": features.strings(clip.frames),
-        "fps": features.floats([clip.fps]),
-        "height": features.integers([clip.height]),
-        "width": features.integers([clip.width]),
-        "audio": features.strings([sound]),
-        "has_audio": features.integers([int(clip.audio is not None)]),
-        "start": features.floats([clip.start]),
-        "duration": features.floats([clip.duration]),
-        "label": features.integers(clip.labels),
-    } | boxes_lib.encode(clip.boxes)
-    example = features.Example(features=features.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
+    kinds = {"bytes_list": strings, "float_list": floats, "int64_list": integers}
+    features = {
+        name: {kind: {"value": values}}
+        for kind, lists in kinds.items()
+        for name, values in lists.items()
+    }
+    return _Example(features={"feature": features}).SerializeToString(deterministic=True)
 
 
 def decode(record: bytes) -> Clip:
@@ -82,9 +132,16 @@ def decode(record: bytes) -> Clip:
         ValueError: the bytes are not a clip.
     """
     try:
-        feature = features.Example.FromString(record).features.feature
+        feature = _Example.FromString(record).features.feature
         has_audio = bool(feature["has_audio"].int64_list.value[0])
         audio = np.frombuffer(feature["audio"].bytes_list.value[0], "<i2")
+        boxes = zip(
+            *[iter(feature["box"].float_list.value)] * 4,
+            feature["box_label"].int64_list.value,
+            feature["box_person"].int64_list.value,
+            feature["box_time"].float_list.value,
+            strict=True,
+        )
         return Clip(
             id=feature["id"].bytes_list.value[0].decode(),
             source=os.fsdecode(feature["source"].bytes_list.value[0]),
@@ -96,7 +153,7 @@ def decode(record: bytes) -> Clip:
             start=feature["start"].float_list.value[0],
             duration=feature["duration"].float_list.value[0],
             labels=tuple(feature["label"].int64_list.value),
-            boxes=boxes_lib.decode(feature),
+            boxes=tuple(Box(*row) for row in boxes),
         )
     except Exception as error:  # protobuf's DecodeError is no ValueError in every implementation
         raise ValueError(f"a record of {len(record)} bytes is not a clip: {error!r}") from error
@@ -105,3 +162,37 @@ def decode(record: bytes) -> Clip:
 def has_sound(clip: Clip) -> bool:
     """Whether there is a sound to hear; an empty track is none."""
     return clip.audio is not None and len(clip.audio) > 0
+
+
+def box_problem(boxes: Sequence[Box], duration: float) -> str:
+    """The first box that a clip of this duration cannot have, in words; empty if there is none."""
+    for box in boxes:
+        if not (0.0 <= box.x1 <= box.x2 <= 1.0 and 0.0 <= box.y1 <= box.y2 <= 1.0):
+            return f"the box {box}, expected 0 <= x1 <= x2 <= 1 and 0 <= y1 <= y2 <= 1"
+        if not -_ROUNDING <= box.time <= duration + _ROUNDING:
+            return f"a box at {box.time:g} s, expected 0 to {duration:g} s"
+    return ""
+
+
+def _check(clip: Clip) -> None:
+    if not clip.frames and not has_sound(clip):
+        raise ValueError(f"clip {clip.id!r} has neither a frame nor sound; a record needs one")
+    if not clip.fps > 0:
+        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
+    audio = clip.audio
+    if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
+        raise ValueError(
+            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
+        )
+    if problem := box_problem(clip.boxes, clip.duration):
+        raise ValueError(f"clip {clip.id!r} has {problem}")
+
+
+def _example() -> Any:
+    """The class of the message tf.train.Example."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto()))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("av_mae.Example"))
+
+
+_Example = _example()

@@ -123,24 +123,8 @@ class Info:
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
         try:
-            values = json.loads(path.read_text())
-            found = values.pop("format")
-            if found not in _READABLE:
-                readable = " and ".join(map(str, _READABLE))
-                raise DataError(f"format {found}, this program reads {readable}")
-            usual = {"with_boxes": 0}  # format 1 does not count boxes, and all clips have pictures
-            splits = {
-                name: Split(
-                    split["name"],
-                    tuple(
-                        Shard(**({"with_pictures": shard["clips"]} | usual | shard))
-                        for shard in split["shards"]
-                    ),
-                )
-                for name, split in values["splits"].items()
-            }
-            return cls(**(values | {"splits": splits, "labels": tuple(values["labels"])}))
-        except (ValueError, KeyError, TypeError) as error:
+            return _parsed(json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path} is not a readable data set description ({error!r}); prepare it again"
             ) from error
@@ -218,6 +202,20 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
             "copy or prepare both again"
         )
     return offsets
+
+
+def _parsed(values: dict[str, Any]) -> Info:
+    """A description from its JSON; errors of several kinds if it is damaged."""
+    if values["format"] not in _READABLE:
+        readable = " and ".join(map(str, _READABLE))
+        raise DataError(f"format {values['format']}, this program reads {readable}")
+    splits = {}
+    for name, split in values["splits"].items():
+        # Format 1 counts neither: all of its clips have pictures and none has boxes.
+        shards = [{"with_pictures": x["clips"], "with_boxes": 0} | x for x in split["shards"]]
+        splits[name] = Split(split["name"], tuple(Shard(**shard) for shard in shards))
+    known = {k: x for k, x in values.items() if k != "format"}
+    return Info(**(known | {"splits": splits, "labels": tuple(values["labels"])}))
 
 
 def plausible(offsets: np.ndarray, size: int) -> bool:

@@ -1,4 +1,4 @@
-"""A data set of either format, opened: what it holds, where its records lie, how one is read."""
+"""An open data set of either format: what it holds, where its records are, how one is read."""
 
 import dataclasses
 import os
@@ -17,48 +17,29 @@ class Source:
     """A split that can be read.
 
     Attributes:
-        remedy: what to do about a record that cannot be used.
+        advice: what to do about a record that cannot be used, for error messages.
     """
 
     table: order.Table
     maker: example.Maker
-    remedy: str
+    advice: str
 
 
 def open_split(
     dataset: schema.Dataset, split_name: str, modalities: Mapping[str, modality_lib.Modality]
 ) -> Source:
-    """Checks that the data set can give what is asked and finds its records.
+    """Checks that the data set has what is requested and finds its records.
 
     Raises:
-        ConfigError: no such data set or split, or nothing in it that is asked for.
+        ConfigError: no such data set or split, or nothing in it that is requested.
         DataError: a shard or its index is missing or damaged.
     """
-    _check(dataset, modalities)
-    found = description.of(dataset)
-    split = found.split(split_name)
-    _check_split(dataset.path, split, modalities)
-    classes = len(found.labels)
-    lacking = description.lacking(dataset, split, modalities)
-    if dataset.format == "mediasequence":
-        paths = mediasequence.shard_paths(dataset.path, split)
-        return Source(
-            order.Table.of([os.fspath(path) for path in paths], offsets.of_shards(paths)),
-            mediasequence.maker(dataset, split, modalities, classes, lacking),
-            "copy or write its shard again",
-        )
-    remedy = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
-    maker = example.Maker(modalities, dataset.sampling, classes, lacking)
-    return Source(order.Table.load(dataset.path, split), maker, remedy)
-
-
-def _check(dataset: schema.Dataset, modalities: Mapping[str, modality_lib.Modality]) -> None:
     if not modalities:
         raise schema.ConfigError("modalities is empty, expected video, audio or both")
     if dataset.sampling not in sampling_lib.SAMPLINGS:
-        choices = ", ".join(sampling_lib.SAMPLINGS)
         raise schema.ConfigError(
-            f"dataset.sampling is {dataset.sampling!r}, expected one of {choices}"
+            f"dataset.sampling is {dataset.sampling!r}, expected one of "
+            f"{', '.join(sampling_lib.SAMPLINGS)}"
         )
     video, _ = sampling_lib.kinds(modalities)
     if video is not None and 0 < dataset.test_short_side < video.size:
@@ -67,10 +48,28 @@ def _check(dataset: schema.Dataset, modalities: Mapping[str, modality_lib.Modali
             f"modalities.video.size ({video.size}); use {video.size} or more, or 0"
         )
 
+    info = description.of(dataset)
+    split = info.split(split_name)
+    _check_holds(dataset.path, split, modalities)
+    classes, lacking = len(info.labels), description.lacking(dataset, split, modalities)
+    if dataset.format == "mediasequence":
+        paths = mediasequence.shard_paths(dataset.path, split)
+        return Source(
+            order.Table.of([os.fspath(path) for path in paths], offsets.of_shards(paths)),
+            mediasequence.maker(dataset, split, modalities, classes, lacking),
+            "copy or write its shard again",
+        )
+    return Source(
+        order.Table.load(dataset.path, split),
+        example.Maker(modalities, dataset.sampling, classes, lacking),
+        f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again",
+    )
 
-def _check_split(
+
+def _check_holds(
     folder: str, split: records.Split, modalities: Mapping[str, modality_lib.Modality]
 ) -> None:
+    """Raises ConfigError unless some clip of the split has each of the modalities."""
     if split.clips == 0:
         raise schema.ConfigError(
             f"split {split.name!r} of {folder!r} holds no clip; "

@@ -1,7 +1,7 @@
 """Crops cut on the device, from pictures that the host only decoded: it has less to do.
 
 One canvas serves all copies of a clip (dataset.repeat). Values are those of the host's crops
-(`av_mae.input.video.crops`) to the rounding of a grey level.
+(`av_mae.input.pictures.crops`) to the rounding of a grey level.
 """
 
 import jax

@@ -13,7 +13,7 @@ import tiny
 from av_mae.config import parse, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
-from av_mae.input import pipeline, video
+from av_mae.input import pictures, pipeline
 from av_mae.planning import plan
 from av_mae.preprocess import canvas, inputs
 from av_mae.training import loop
@@ -51,12 +51,12 @@ def smooth(height: int, width: int) -> bytes:
 def both_ways(frame: bytes, boxes, size: int, shape) -> tuple[np.ndarray, np.ndarray]:
     """Crops [k size size 3] by the host, and through a canvas."""
     frames, boxes = tf.constant([frame]), [tf.constant(box) for box in boxes]
-    hosts = np.stack([crop[0] for crop in video.crops(frames, boxes, size)])
-    pictures, crops = video.on_canvas(frames, boxes, size, shape)
-    assert pictures.shape == (1, *shape, 3)
+    hosts = np.stack([crop[0] for crop in pictures.crops(frames, boxes, size)])
+    drawn, crops = pictures.on_canvas(frames, boxes, size, shape)
+    assert drawn.shape == (1, *shape, 3)
     ends = (crops[:, :2] + crops[:, 2:]).numpy()
     assert np.all(crops.numpy() >= 0) and np.all(ends <= np.array(shape) + 1e-3)
-    devices = canvas.crops(jnp.array(pictures[None]), jnp.array(crops[None]), size)
+    devices = canvas.crops(jnp.array(drawn[None]), jnp.array(crops[None]), size)
     return hosts.astype(int), np.asarray(devices)[:, 0].astype(int)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from av_mae.config import schema
-from av_mae.input import order, video
+from av_mae.input import order, pictures
 
 CROPS = ("random_resized", "multi_scale", "jitter", "centre")
 
@@ -19,7 +19,7 @@ def _boxes(crop: str, height: int, width: int, size: int, count: int = 60, **aug
     @tf.function(autograph=False)
     def box(counter):
         key = order.key(0, counter)
-        return video.random_box(settings, tf.constant(height), tf.constant(width), size, key)
+        return pictures.random_box(settings, tf.constant(height), tf.constant(width), size, key)
 
     return np.stack([box(tf.constant(i, tf.int64)).numpy() for i in range(count)])
 
@@ -31,9 +31,9 @@ def _ramp(height: int, width: int) -> np.ndarray:
     return np.rint(np.stack(planes, -1)).astype(np.uint8)
 
 
-def _cut(pictures, boxes, size: int) -> list[np.ndarray]:
-    frames = tf.constant([input_clips.jpeg(p) for p in pictures])
-    return [x.numpy() for x in video.crops(frames, [tf.constant(b) for b in boxes], size)]
+def _cut(images, boxes, size: int) -> list[np.ndarray]:
+    frames = tf.constant([input_clips.jpeg(p) for p in images])
+    return [x.numpy() for x in pictures.crops(frames, [tf.constant(b) for b in boxes], size)]
 
 
 @pytest.mark.parametrize("crop", CROPS)
@@ -85,7 +85,7 @@ def test_multi_scale_boxes_equal_videomae(golden):
     cases = json.loads(file.read_text())["multiscale_crop"]
     for case in cases:
         width, height = case["image_wh"]
-        boxes = video.multi_scale_boxes(tf.constant(height), tf.constant(width), 224).numpy()
+        boxes = pictures.multi_scale_boxes(tf.constant(height), tf.constant(width), 224).numpy()
         boxes = boxes.reshape(10, 13, 4)
         assert boxes[:, 0, 3:1:-1].tolist() == case["pairs_wh"]
         assert boxes[0, :, 1::-1].tolist() == case["offsets_first_pair"]
@@ -95,7 +95,7 @@ def test_multi_scale_boxes_equal_videomae(golden):
 
 def test_multi_scale_uses_all_its_boxes():
     drawn = _boxes("multi_scale", 256, 340, 224, 400)
-    known = video.multi_scale_boxes(tf.constant(256), tf.constant(340), 224).numpy()
+    known = pictures.multi_scale_boxes(tf.constant(256), tf.constant(340), 224).numpy()
     assert {tuple(b) for b in drawn} <= {tuple(b) for b in known}
     assert len({tuple(b) for b in drawn}) > 50 and len({(b[2], b[3]) for b in drawn}) == 10
 
@@ -106,7 +106,7 @@ def test_spatial_views_equal_videomae(golden):
     cases = [*stored["test_views_k400"], *stored["test_views_ssv2"]]
     for case in cases:
         height, width = tf.constant(case["H"]), tf.constant(case["W"])
-        boxes = [b.numpy().tolist() for b in video.view_boxes(height, width, case["crops"])]
+        boxes = [b.numpy().tolist() for b in pictures.view_boxes(height, width, case["crops"])]
         for view in case["views"]:
             assert boxes[view["crop"]] == [view[k] for k in ("y0", "x0", "h", "w")]
     assert len(cases) > 1
@@ -114,7 +114,7 @@ def test_spatial_views_equal_videomae(golden):
 
 def test_one_spatial_view_is_the_centre():
     for height, width, box in ((24, 33, [0, 4, 24, 24]), (40, 30, [5, 0, 30, 30])):
-        views = video.view_boxes(tf.constant(height), tf.constant(width), 1)
+        views = pictures.view_boxes(tf.constant(height), tf.constant(width), 1)
         assert [v.numpy().tolist() for v in views] == [box]
 
 

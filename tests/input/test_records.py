@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae.input import boxes, record, records
+from av_mae.input import record, records
 
-BOX = boxes.Box(0.0, 0.5, 0.25, 1.0, label=1)
+BOX = record.Box(0.0, 0.5, 0.25, 1.0, label=1)
 
 
 def _clip(name: str = "a", **changes) -> record.Clip:
@@ -51,9 +51,9 @@ def test_no_sound_and_empty_sound_stay_different():
     [
         ({"frames": (), "audio": None}, "neither a frame nor sound"),
         ({"fps": 0.0}, "frames a second"),
-        ({"boxes": (boxes.Box(0.2, 0.0, 0.1, 1.0, 0),)}, "expected 0 <= x1 <= x2 <= 1"),
-        ({"boxes": (boxes.Box(0.0, 0.0, 1.1, 1.0, 0),)}, "expected 0 <= x1 <= x2 <= 1"),
-        ({"boxes": (boxes.Box(0.0, 0.0, 1.0, 1.0, 0, time=0.3),)}, "at 0.3 s, expected 0 to 0.25"),
+        ({"boxes": (record.Box(0.2, 0.0, 0.1, 1.0, 0),)}, "expected 0 <= x1 <= x2 <= 1"),
+        ({"boxes": (record.Box(0.0, 0.0, 1.1, 1.0, 0),)}, "expected 0 <= x1 <= x2 <= 1"),
+        ({"boxes": (record.Box(0.0, 0.0, 1.0, 1.0, 0, time=0.3),)}, "at 0.3 s, expected 0 to 0.25"),
         ({"audio": np.zeros(4, np.float32)}, "int16"),
         ({"audio": np.zeros((4, 2), np.int16)}, "mono"),
     ],
@@ -117,7 +117,7 @@ def test_a_split_counts_the_clips_that_have_pictures_and_boxes(tmp_path):
 
 def test_a_clip_of_sound_alone_and_one_with_boxes_survive_encoding():
     sides = dict(zip(("x1", "y1", "x2", "y2"), (0.0, 0.25, 0.5, 1.0), strict=True))
-    two = tuple(boxes.Box(**sides, label=label, person=7, time=0.125) for label in (0, 79))
+    two = tuple(record.Box(**sides, label=label, person=7, time=0.125) for label in (0, 79))
     for clip in (_clip(frames=(), height=0, width=0), _clip(boxes=(*two, BOX))):
         back = record.decode(record.encode(clip))
         assert dataclasses.replace(back, audio=None) == dataclasses.replace(clip, audio=None)
@@ -162,9 +162,11 @@ def test_a_folder_without_a_data_set_says_how_to_write_one(tmp_path):
 
 
 def test_a_damaged_description_is_named(tmp_path):
-    for text in ("{", '{"format": 99}', '{"format": 1, "name": "x"}'):
+    no_splits = ('{"format": 2, "splits": []}', '{"format": 2, "splits": {"train": null}}')
+    scalars = ("5", "null", '"x"', "[]")
+    for text in ("{", '{"format": 99}', '{"format": 1, "name": "x"}', *no_splits, *scalars):
         (tmp_path / records.INFO_FILE).write_text(text)
-        with pytest.raises(ValueError, match=r"av_mae\.json is not a readable"):
+        with pytest.raises(ValueError, match=r"av_mae\.json is not a readable.*prepare it again"):
             records.Info.load(tmp_path)
 
 

@@ -9,7 +9,7 @@ import pytest
 from made_lists import listed, write
 from PIL import Image
 
-from av_mae.input import boxes, record, records
+from av_mae.input import record, records
 from av_mae.prepare.shards import build
 
 
@@ -278,7 +278,7 @@ def test_ava_kinetics_finds_its_key_frames_in_clips_of_kinetics(tmp_path):
     assert part.start == pytest.approx(0.51, abs=0.04)
     assert [(b.label, b.person) for b in part.boxes] == [(11, -1), (13, -1)]
     assert part.start + part.boxes[0].time == pytest.approx(1.01, abs=1e-5)
-    assert whole.boxes == (boxes.Box(0.5, 0.5, 1.0, 1.0, 79, -1, 0.5),)
+    assert whole.boxes == (record.Box(0.5, 0.5, 1.0, 1.0, 79, -1, 0.5),)
 
 
 def test_ava_kinetics_holds_the_films_too(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from av_mae.input import boxes, record, records
+from av_mae.input import record, records
 from av_mae.prepare import datasets
 from av_mae.prepare.datasets import csv as csv_source
 from av_mae.prepare.datasets import folder
@@ -98,7 +98,7 @@ def test_boxes_lie_on_the_clock_of_their_clip(media, tmp_path):
     assert [row[0] for row in report.rejected] == ["at 9.0"]  # beyond the end of the file
     assert records.Info.load(tmp_path).split("train").with_boxes == 1
     (clip,) = clips(tmp_path).values()
-    assert clip.boxes == tuple(boxes.Box(0.25, 0.0, 0.5, 1.0, i, 4, 0.5) for i in (0, 1))
+    assert clip.boxes == tuple(record.Box(0.25, 0.0, 0.5, 1.0, i, 4, 0.5) for i in (0, 1))
     (example,) = tfds.as_numpy(tfds.builder_from_directory(tmp_path).as_dataset(split="train"))
     assert example["box"].tolist() == [[0.25, 0.0, 0.5, 1.0]] * 2
     assert example["box_label"].tolist() == [0, 1] and example["box_time"].tolist() == [0.5, 0.5]

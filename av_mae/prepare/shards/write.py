@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from av_mae import version
-from av_mae.input import boxes, record, records, storage
+from av_mae.input import record, records, storage
 from av_mae.prepare import datasets, pool
 from av_mae.prepare.media import decode
 from av_mae.prepare.shards import metadata, report, state, statistics
@@ -51,7 +51,7 @@ def shard(
                 rejected.append((*row, clip.reason))
                 continue
             found = _record(recipe, entry, clip)
-            wrong = boxes.problem(found.boxes, found.duration)
+            wrong = record.box_problem(found.boxes, found.duration)
             if wrong:
                 rejected.append((*row, f"impossible box: {wrong}"))
                 continue
@@ -87,7 +87,7 @@ def _record(recipe: Recipe, entry: datasets.Entry, clip: decode.Clip) -> record.
         duration=clip.duration,
         labels=tuple(labels.index(name) for name in entry.labels),
         boxes=tuple(
-            boxes.Box(box.x1, box.y1, box.x2, box.y2, labels.index(name), box.person, moment)
+            record.Box(box.x1, box.y1, box.x2, box.y2, labels.index(name), box.person, moment)
             for box in entry.boxes
             for moment in [box.time - clip.start]
             for name in box.labels
