@@ -66,7 +66,7 @@ def random_window(
     video, audio = kinds(modalities)
     sound = None
     if audio is not None:
-        sound = order.integer(key, _last_sound_start(clock, audio, sampling), (1,))
+        sound = order.integer(key, _last_sound_start(clock, audio, cyclic=sampling == CYCLIC), (1,))
     if video is None:
         return Windows(None, sound)
     if sampling in ("dense", CYCLIC):
@@ -97,7 +97,7 @@ def test_windows(
     video, audio = kinds(modalities)
     sound = None
     if audio is not None:
-        sound = _even(_last_sound_start(clock, audio, sampling), views)
+        sound = _even(_last_sound_start(clock, audio, cyclic=sampling == CYCLIC), views)
     if video is None:
         return Windows(None, sound)
     if sampling.startswith("uniform"):
@@ -210,10 +210,10 @@ def _last_start(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
     return tf.maximum(clock.frames - tf.cast(span, tf.int32), 0)
 
 
-def _last_sound_start(clock: Clock, audio: modality_lib.Audio, sampling: str) -> tf.Tensor:
+def _last_sound_start(clock: Clock, audio: modality_lib.Audio, *, cyclic: bool) -> tf.Tensor:
     """Latest start of a window inside the clip, cyclic ones inside the sound; 0 if it is longer."""
     end = clock.samples
-    if sampling != CYCLIC:
+    if not cyclic:
         end = tf.maximum(tf.cast(tf.round(clock.duration * clock.rate), tf.int32), end)
     return tf.maximum(end - length(audio, clock.rate), 0)
 
@@ -233,7 +233,7 @@ def _aligned(
     shown = tf.cast(frames_vf[:, 0] + frames_vf[:, -1] + 1, tf.float32) / clock.fps
     middle = tf.cast(tf.round(shown * (clock.rate / 2)), tf.int32)
     start = middle - length(audio, clock.rate) // 2
-    inside = tf.clip_by_value(start, 0, _last_sound_start(clock, audio, ""))
+    inside = tf.clip_by_value(start, 0, _last_sound_start(clock, audio, cyclic=False))
     return tf.where(clock.frames > 0, inside, alone)
 
 

@@ -87,7 +87,8 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             temporary = _beside(path)
         try:
             yield temporary
-            _flush(temporary)
+            with open(temporary, "rb+") as file:  # fsync needs a writable file on some systems
+                os.fsync(file.fileno())
             _move(temporary, path)
         except OSError as error:
             if error.strerror is None:  # it already says what could not be done
@@ -124,15 +125,14 @@ def _beside(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN)}{_UNFINISHED}")
 
 
-def _flush(path: pathlib.Path) -> None:
-    with open(path, "rb+") as file:  # fsync needs a writable file on some systems
-        os.fsync(file.fileno())
-
-
 def _move(temporary: pathlib.Path, path: pathlib.Path) -> None:
     if not is_address(path):
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         return
     store, beside = cast(Any, path), cast(Any, _beside(path))
     try:
@@ -142,11 +142,3 @@ def _move(temporary: pathlib.Path, path: pathlib.Path) -> None:
         with contextlib.suppress(Exception):
             store.fs.rm(beside.path)
         raise
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

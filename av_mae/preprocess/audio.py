@@ -117,17 +117,15 @@ def mel_filters(mels: int) -> np.ndarray:
     Bins 0 and 256 lie on the outer edges and weigh nothing. Narrow low bands may hold no bin and
     stay at the floor, as in kaldi and tf.signal.
     """
-    mel_k = _hertz_to_mel(np.arange(1, FFT // 2) * SAMPLE_RATE / FFT)
-    low, high = _hertz_to_mel(np.array([0.0, SAMPLE_RATE / 2]))
+    mel_k, (low, high) = (
+        1127.0 * np.log1p(hertz / 700.0)
+        for hertz in (np.arange(1, FFT // 2) * SAMPLE_RATE / FFT, np.array([0.0, SAMPLE_RATE / 2]))
+    )
     edges = np.linspace(low, high, mels + 2)[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (mel_k - left) / (centre - left)
     falling = (right - mel_k) / (right - centre)
     return np.maximum(0.0, np.minimum(rising, falling))
-
-
-def _hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
-    return 1127.0 * np.log1p(hertz / 700.0)
 
 
 def _windows(wave_bs: jax.Array, columns: int) -> jax.Array:
@@ -195,16 +193,14 @@ def _stft(wave_s: np.ndarray, columns: int) -> np.ndarray:
 
 def _overlap_add(spectrum_tk: np.ndarray) -> np.ndarray:
     """Least-squares inverse of `_stft`, `160 * (t + 2)` samples (Griffin and Lim 1984)."""
-    windows_tw = np.fft.irfft(spectrum_tk, FFT)[:, :WINDOW] * np.hamming(WINDOW)
-    weight_w = np.hamming(WINDOW) ** 2
-    return _spread(windows_tw) / np.maximum(_spread(np.tile(weight_w, (len(windows_tw), 1))), 1e-6)
-
-
-def _spread(windows_tw: np.ndarray) -> np.ndarray:
-    """Sums windows at their places, one hop after another."""
+    hamming_w = np.hamming(WINDOW)
+    windows_tw = np.fft.irfft(spectrum_tk, FFT)[:, :WINDOW] * hamming_w
     columns, hops = len(windows_tw), -(-WINDOW // HOP)
-    padded = np.pad(windows_tw, ((0, 0), (0, hops * HOP - WINDOW))).reshape(columns, hops, HOP)
-    total = np.zeros((columns + hops - 1, HOP))
-    for i in range(hops):
-        total[i : i + columns] += padded[:, i]
-    return total.reshape(-1)
+    sums = []
+    for x_tw in (windows_tw, np.tile(hamming_w**2, (columns, 1))):
+        x_thp = np.pad(x_tw, ((0, 0), (0, hops * HOP - WINDOW))).reshape(columns, hops, HOP)
+        total = np.zeros((columns + hops - 1, HOP))
+        for i in range(hops):
+            total[i : i + columns] += x_thp[:, i]
+        sums.append(total.reshape(-1))
+    return sums[0] / np.maximum(sums[1], 1e-6)

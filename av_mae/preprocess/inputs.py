@@ -7,7 +7,8 @@ import jax
 from jaxtyping import Array, Float, Key, Shaped
 
 from av_mae.config import modality, schema
-from av_mae.preprocess import audio, canvas, erase, rand_augment, video
+from av_mae.preprocess import audio, canvas, video
+from av_mae.preprocess import augment as augment_lib
 
 
 def prepare(
@@ -72,7 +73,7 @@ def _video(
             f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
         )
     if augment and augment.rand_augment:
-        frames = rand_augment.rand_augment(
+        frames = augment_lib.rand_augment(
             frames,
             _fold(keys, "rand_augment"),
             layers=augment.rand_augment,
@@ -86,7 +87,7 @@ def _video(
         x = video.remove_still(x, spec.mean)
     x = video.normalise(x, spec.mean, spec.std)
     if augment and augment.erase:
-        x = erase.erase(x, _fold(keys, "erase"), augment.erase)
+        x = augment_lib.erase(x, _fold(keys, "erase"), augment.erase)
     return x
 
 
@@ -98,29 +99,23 @@ def _audio(
             "modalities.audio.mean and modalities.audio.std are None; set them, or take those of "
             "the data set (audio_mean and audio_std in its av_mae.json)"
         )
-    x = sound if sound.ndim == 3 else _log_mel(sound, spec)
+    x = sound
+    if sound.ndim != 3:
+        if sound.shape[1:] != (spec.samples,):
+            raise ValueError(
+                f"batch['audio'] has shape {sound.shape}, expected (batch, {spec.samples}) for "
+                f"{spec.seconds} seconds; fold views into the batch first"
+            )
+        x = audio.log_mel(audio.to_float(sound), spec.mels, spec.axes[0])
     if x.shape[1:] != spec.input_shape:
         raise ValueError(
             f"batch['audio'] holds spectrograms of shape {x.shape}, expected (batch, "
             f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
         )
     x = audio.normalise(x, spec.mean, spec.std)
-    return _augment_audio(x, augment, keys) if augment else x
-
-
-def _log_mel(wave: jax.Array, spec: modality.Audio) -> jax.Array:
-    if wave.shape[1:] != (spec.samples,):
-        raise ValueError(
-            f"batch['audio'] has shape {wave.shape}, expected (batch, {spec.samples}) for "
-            f"{spec.seconds} seconds; fold views into the batch first"
-        )
-    return audio.log_mel(audio.to_float(wave), spec.mels, spec.axes[0])
-
-
-def _augment_audio(x: jax.Array, augment: schema.Augment, keys: jax.Array) -> jax.Array:
-    if augment.audio_roll:
+    if augment and augment.audio_roll:
         x = audio.roll(x, _fold(keys, "roll"))
-    if augment.freq_masks or augment.time_masks:
+    if augment and (augment.freq_masks or augment.time_masks):
         x = audio.spec_augment(
             x,
             _fold(keys, "spec_augment"),
@@ -136,13 +131,8 @@ _PREPARE: dict[str, Callable[..., jax.Array]] = {"video": _video, "audio": _audi
 
 # Constants folded into an example's key, one a draw; the numbers mean nothing but must not change.
 _FOLDS = {
-    "video": 101,
-    "audio": 102,
-    "roll": 103,
-    "spec_augment": 104,
-    "rand_augment": 105,
-    "erase": 106,
-}
+    "video": 101, "audio": 102, "roll": 103, "spec_augment": 104, "rand_augment": 105, "erase": 106
+}  # fmt: skip
 
 
 def _fold(keys_b: jax.Array, name: str) -> jax.Array:

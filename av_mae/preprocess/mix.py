@@ -55,11 +55,16 @@ def mix(
     for name, own_key in zip(names, own_keys, strict=True):
         weight, cut = _draw(own_key if per_modality else shared_key, mixup, cutmix)
         mask, kept[name] = _mask(inputs[name].shape, own_key, weight, cut, CUT_AXES[name])
-        share = jnp.where(_rows(may_mix[name], inputs[name].ndim), mask, 1.0)
+        may_mix_b1 = may_mix[name].reshape(-1, *(1,) * (inputs[name].ndim - 1))
+        share = jnp.where(may_mix_b1, mask, 1.0)
         mixed[name] = share * inputs[name] + (1.0 - share) * inputs[name][::-1]
     if not per_modality:
         kept = dict.fromkeys(names, jnp.stack(list(kept.values())).mean())
-    return mixed, {n: _labels(labels_bk, kept[n], may_mix[n]) for n in names}
+    labels = {}
+    for name in names:
+        share = jnp.where(may_mix[name], kept[name], 1.0)[:, None]
+        labels[name] = share * labels_bk + (1.0 - share) * labels_bk[::-1]
+    return mixed, labels
 
 
 def _may_mix(names, rows, valid_b, present, per_modality) -> dict[str, jax.Array]:
@@ -102,12 +107,3 @@ def _mask(shape, key, weight, cut, axes) -> tuple[jax.Array, jax.Array]:
     mask = jnp.where(cut, box, weight)
     # The box may reach over the edge, so the label follows the area that was really cut.
     return mask, jnp.where(cut, box.mean(), weight)
-
-
-def _labels(labels_bk: jax.Array, kept: jax.Array, may_mix_b: jax.Array) -> jax.Array:
-    share = jnp.where(may_mix_b, kept, 1.0)[:, None]
-    return share * labels_bk + (1.0 - share) * labels_bk[::-1]
-
-
-def _rows(x_b: jax.Array, ndim: int) -> jax.Array:
-    return x_b.reshape(-1, *(1,) * (ndim - 1))

@@ -58,11 +58,14 @@ def augment(
     def one(x_fhwc: jax.Array, key: jax.Array) -> jax.Array:
         flip_key, color_key, jitter_key, gray_key = jax.random.split(key, 4)
         if flip:
-            x_fhwc = jnp.where(_chance(flip_key, flip), x_fhwc[:, :, ::-1], x_fhwc)
+            x_fhwc = jnp.where(jax.random.bernoulli(flip_key, flip), x_fhwc[:, :, ::-1], x_fhwc)
         if color:
-            x_fhwc = jnp.where(_chance(color_key, color), jitter(x_fhwc, jitter_key), x_fhwc)
+            x_fhwc = jnp.where(
+                jax.random.bernoulli(color_key, color), jitter(x_fhwc, jitter_key), x_fhwc
+            )
         if gray:
-            x_fhwc = jnp.where(_chance(gray_key, gray), _luma(x_fhwc), x_fhwc)
+            luma = (x_fhwc * np.asarray(LUMA, np.float32)).sum(-1, keepdims=True)
+            x_fhwc = jnp.where(jax.random.bernoulli(gray_key, gray), luma, x_fhwc)
         return x_fhwc
 
     return jax.vmap(one)(x_bfhwc, keys_b)
@@ -127,12 +130,3 @@ def rotate_hue(x_cfhw: Float[Array, "3 f h w"], turns: Float[Array, ""]) -> Floa
         return v - chroma * jnp.clip(jnp.minimum(k, 4.0 - k), 0.0, 1.0)
 
     return jnp.stack([channel(5), channel(3), channel(1)])
-
-
-def _luma(x_fhwc: jax.Array) -> jax.Array:
-    luma = (x_fhwc * np.asarray(LUMA, np.float32)).sum(-1, keepdims=True)
-    return jnp.broadcast_to(luma, x_fhwc.shape)
-
-
-def _chance(key: jax.Array, probability: float) -> jax.Array:
-    return jax.random.bernoulli(key, probability)

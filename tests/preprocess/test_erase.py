@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae.preprocess import erase
+from av_mae.preprocess import augment
 
 FRAMES, HEIGHT, WIDTH, ROWS = 3, 40, 48, 256
 UNTOUCHED = 9.0  # farther out than the noise gets
@@ -15,7 +15,7 @@ UNTOUCHED = 9.0  # farther out than the noise gets
 @functools.partial(jax.jit, static_argnames="probability")
 def _erase(keys, probability):
     clips = jnp.full((ROWS, FRAMES, HEIGHT, WIDTH, 3), UNTOUCHED)
-    return erase.erase(clips, keys, probability)
+    return augment.erase(clips, keys, probability)
 
 
 @functools.cache

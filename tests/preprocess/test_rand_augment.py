@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from sklearn import datasets
 
 from av_mae.experiment import sharding
-from av_mae.preprocess import rand_augment
+from av_mae.preprocess import augment
 
 SIZE = (60, 84)  # height, width
 VIDEOMAE = {"layers": 4, "magnitude": 7.0, "deviation": 0.5}
@@ -66,17 +66,17 @@ def expected(name: str, strength: float, sign: int, picture: Image.Image) -> Ima
 
 @jax.jit
 def _apply(x_fhwc, op, strength, sign):
-    found = rand_augment.apply(x_fhwc.transpose(1, 2, 3, 0), op, strength, sign)
+    found = augment.apply(x_fhwc.transpose(1, 2, 3, 0), op, strength, sign)
     return found.transpose(3, 0, 1, 2)
 
 
 def apply(name: str, strength: float, sign: int) -> np.ndarray:
-    op = rand_augment.OPS.index(name) if name else rand_augment.NONE
+    op = augment.OPS.index(name) if name else augment.NONE
     found = _apply(clip(), jnp.int32(op), jnp.float32(strength), jnp.float32(sign))
     return np.asarray(found).astype(int)
 
 
-@pytest.mark.parametrize("name", rand_augment.OPS)
+@pytest.mark.parametrize("name", augment.OPS)
 def test_every_operation_is_pillows(name):
     for strength, sign in ((7.3, 1), (7.3, -1), (1.7, 1), (10.0, -1)):
         found = apply(name, strength, sign)
@@ -84,19 +84,17 @@ def test_every_operation_is_pillows(name):
         difference = np.abs(found - wanted)
         # Float32 against Pillow's float64: now and then a value falls to the other side of a
         # whole number, and at the border of a warp a pixel to the other side of the picture.
-        assert (difference > 1).mean() < (1e-3 if name in rand_augment.GEOMETRIC else 1e-9), name
+        assert (difference > 1).mean() < (1e-3 if name in augment.GEOMETRIC else 1e-9), name
         assert (difference > 0).mean() < 0.01, (name, strength, sign)
         assert strength == 1.7 or (found != clip()).mean() > 0.1
 
 
 def test_there_are_fifteen_operations_and_one_that_changes_nothing():
-    assert len(set(rand_augment.OPS)) == 15
+    assert len(set(augment.OPS)) == 15
     np.testing.assert_array_equal(apply("", 7.0, 1), clip())
 
 
-@pytest.mark.parametrize(
-    "name", [*rand_augment.GEOMETRIC, *rand_augment.BLENDS, "solarize", "solarize_add"]
-)
+@pytest.mark.parametrize("name", [*augment.GEOMETRIC, *augment.BLENDS, "solarize", "solarize_add"])
 def test_a_magnitude_of_zero_is_no_change(name):
     for sign in (1, -1):
         np.testing.assert_array_equal(apply(name, 0.0, sign), clip())
@@ -104,7 +102,7 @@ def test_a_magnitude_of_zero_is_no_change(name):
 
 @functools.partial(jax.jit, static_argnames=("layers", "magnitude", "deviation"))
 def augmented(frames, keys, **options):
-    return rand_augment.rand_augment(frames, keys, **options)
+    return augment.rand_augment(frames, keys, **options)
 
 
 def batch(rows=24, frames=3) -> jax.Array:
@@ -125,7 +123,7 @@ def test_all_frames_of_a_clip_are_treated_alike_and_clips_differently():
 
 
 def test_operations_strengths_and_signs_are_drawn_as_published():
-    draw = jax.vmap(lambda key: rand_augment.draw(key, 4, 7.0, 0.5))
+    draw = jax.vmap(lambda key: augment.draw(key, 4, 7.0, 0.5))
     ops, strengths, signs = map(np.asarray, draw(keys(4000)))
     counts = np.bincount(ops.reshape(-1), minlength=16) / ops.size
     np.testing.assert_allclose(counts, [*[1 / 30] * 15, 1 / 2], atol=0.01)
@@ -133,12 +131,12 @@ def test_operations_strengths_and_signs_are_drawn_as_published():
     assert abs(signs.mean()) < 0.03 and set(np.unique(signs)) == {-1, 1}
     # Every layer draws anew.
     assert abs(np.corrcoef(strengths.T) - np.eye(4)).max() < 0.1
-    assert abs(np.corrcoef((ops == rand_augment.NONE).T) - np.eye(4)).max() < 0.1
+    assert abs(np.corrcoef((ops == augment.NONE).T) - np.eye(4)).max() < 0.1
 
 
 def test_strengths_stay_within_the_ranges():
     for magnitude in (0.0, 10.0):
-        _, strengths, _ = rand_augment.draw(jax.random.key(0), 500, magnitude, 3.0)
+        _, strengths, _ = augment.draw(jax.random.key(0), 500, magnitude, 3.0)
         assert strengths.min() >= 0 and strengths.max() <= 10
 
 
@@ -161,7 +159,7 @@ def test_devices_augment_their_own_clips_only():
     frames = jax.ShapeDtypeStruct((8, 2, 16, 16, 3), jnp.uint8, sharding=layout)
 
     def step(frames):
-        return rand_augment.rand_augment(frames, keys(8), **VIDEOMAE)
+        return augment.rand_augment(frames, keys(8), **VIDEOMAE)
 
     compiled = jax.jit(step, out_shardings=layout).lower(frames).compile().as_text()
     assert "u8[1,2,16,16,3]" in compiled
