@@ -4,7 +4,6 @@ Everything between the files and the batch is tf.data without Python functions, 
 stateful random ops, so neither readers, cores, hosts nor a restart change a value.
 """
 
-import dataclasses
 import math
 import os
 import re
@@ -63,9 +62,7 @@ def train_batches(
             copies of a clip; while iterating: a damaged record.
     """
     own = _own_clips(batch_size, rows, dataset.repeat)
-    opened = source.open_split(
-        dataclasses.replace(dataset, path=os.fspath(folder)), dataset.train, modalities
-    )
+    opened = source.open_split(folder, dataset, dataset.train, modalities)
     clips_per_batch = batch_size // dataset.repeat
 
     def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -123,9 +120,7 @@ def eval_batches(
         raise schema.ConfigError(
             f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
         )
-    opened = source.open_split(
-        dataclasses.replace(dataset, path=os.fspath(folder)), split, modalities
-    )
+    opened = source.open_split(folder, dataset, split, modalities)
     clips = opened.table.clips
 
     def read(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -148,7 +143,7 @@ def eval_batches(
 
 
 def options() -> tf.data.Options:
-    """How every input of ours runs: in fixed order, with fixed parallelism."""
+    """Options of every input pipeline: fixed order, fixed parallelism."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
@@ -171,7 +166,7 @@ def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies:
 
 
 def _each(dataset: tf.data.Dataset, function: Callable[..., Any], parallel: int) -> tf.data.Dataset:
-    """Maps in parallel and keeps the order; no AutoGraph, so that errors point at our lines."""
+    """Maps in parallel and keeps the order; no AutoGraph, so that errors name our own lines."""
     function = tf.autograph.experimental.do_not_convert(function)
     return dataset.map(function, num_parallel_calls=parallel, deterministic=True)
 
@@ -199,16 +194,13 @@ def _padded(
     real: Iterator[Batch], examples: tf.data.Dataset, batches: int, rows: int
 ) -> Iterator[Batch]:
     """Exactly `batches` batches of `rows` rows; rows that the split does not fill are zeros."""
-    none = _zeros(examples, 0)
+    spec = cast(dict[str, Any], examples.element_spec)
+    shapes = {k: (s.shape[1:], s.dtype.as_numpy_dtype) for k, s in spec.items()}
+    none = {k: np.zeros((0, *shape), dtype) for k, (shape, dtype) in shapes.items()}
     for _ in range(batches):
         batch = next(real, none)
         missing = rows - len(batch["valid"])
         if missing:
-            tail = _zeros(examples, missing)
+            tail = {k: np.zeros((missing, *shape), dtype) for k, (shape, dtype) in shapes.items()}
             batch = {name: np.concatenate([x, tail[name]]) for name, x in batch.items()}
         yield batch
-
-
-def _zeros(examples: tf.data.Dataset, rows: int) -> Batch:
-    spec = cast(dict[str, Any], examples.element_spec)
-    return {k: np.zeros((rows, *s.shape[1:]), s.dtype.as_numpy_dtype) for k, s in spec.items()}

@@ -26,14 +26,18 @@ class Source:
 
 
 def open_split(
-    dataset: schema.Dataset, split_name: str, modalities: Mapping[str, modality_lib.Modality]
+    folder: str | os.PathLike[str],
+    dataset: schema.Dataset,
+    split_name: str,
+    modalities: Mapping[str, modality_lib.Modality],
 ) -> Source:
-    """Checks that the data set has what is requested and finds its records.
+    """Checks that the data set in `folder` has what is requested and finds its records.
 
     Raises:
         ConfigError: no such data set or split, or nothing in it that is requested.
         DataError: a shard or its index is missing or damaged.
     """
+    dataset = dataclasses.replace(dataset, path=os.fspath(folder))
     if not modalities:
         raise schema.ConfigError("modalities is empty, expected video, audio or both")
     if dataset.sampling not in sampling_lib.SAMPLINGS:
