@@ -41,10 +41,10 @@ def experiment(job: dict[str, Any], dtype: str) -> schema.Experiment:
 
 def flops(job: dict[str, Any]) -> float:
     """FLOPs of a step that the model needs."""
-    from av_mae.models import flops as count
+    from av_mae import tasks
 
     e = experiment(job, "float32")
-    return count.pretrain_flops(e.modalities, e.model).train * e.batch_size
+    return tasks.make(e).flops().train * e.batch_size
 
 
 def seconds_a_step(run: Callable[[int], None], steps: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import describe, videomae
 from av_mae.convert.foreign import Arrays, ForeignFileError
@@ -138,7 +139,8 @@ def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
     frames, height, width = video.patch
     if height != width:
         raise schema.ConfigError(f"modalities.video.patch is {video.patch}; theirs are square")
-    if e.task == "classify" and (m.pool == "mean") == m.final_norm:
+    labelled = tasks.find(e.task).labelled
+    if labelled and (m.pool == "mean") == m.final_norm:
         raise schema.ConfigError(
             f"model.pool is {m.pool!r} and model.final_norm {m.final_norm}; theirs have a final "
             "norm if and only if they take the first token"
@@ -161,7 +163,7 @@ def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
         "tubelet_size": frames,
         "use_mean_pooling": not m.final_norm,
     }
-    if e.task == "pretrain":
+    if not labelled:
         return made | {
             "decoder_hidden_size": m.decoder_width,
             "decoder_intermediate_size": m.decoder_mlp,

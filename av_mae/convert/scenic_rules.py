@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import table
 from av_mae.convert.foreign import Arrays
@@ -22,18 +23,18 @@ def rules(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     """Where the parameters `p` belong in a model whose experiment was read off them."""
     found: dict[str, list[table.Rule]] = {}
     for name in e.modalities:
-        for stack in inherit.stacks(e.model, name):
+        route = inherit.route(e.model, name)
+        for stack in route.stacks:
             blocks = [_block(e, p, name, i) for i in range(stack.first, stack.last)]
-            found[stack.prefix] = table.stack(stack.prefix, blocks, _BLOCK)
-        inner, outer = inherit.norm_prefixes(e.model, name)
-        for ours, layer in ((inner, 0), (outer, e.model.depth - 1)):
+            found[stack.path] = table.stack(stack.path, blocks, _BLOCK)
+        for ours, layer in ((route.inner_norm, 0), (route.last_norm, e.model.depth - 1)):
             if ours:
                 found[ours] = _norm(ours, f"{_stack(e, p, name, layer)}/encoder_norm")
     made = [rule for group in found.values() for rule in group]
     for name in e.modalities:
         made += _dense(f"embed/{name}", embedding(p, name), layout=_EMBEDDING)
         made += _tokens_and_positions(e, p, name)
-    return made + (_decoding(e, p) if e.task == "pretrain" else _head(e, p))
+    return made + (_head(e, p) if tasks.find(e.task).labelled else _decoding(e, p))
 
 
 def stack_names(p: Arrays, kind: str = "Transformer") -> list[str]:

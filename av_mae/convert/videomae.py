@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import describe, table, torch_file
 from av_mae.convert.foreign import Arrays, ForeignFileError
@@ -202,7 +203,8 @@ def _sizes(state: Arrays, prefix: str) -> dict[str, Any]:
 
 def rules(e: schema.Experiment) -> list[table.Rule]:
     """Of a video model of ours, whatever its fusion (which one modality does not show)."""
-    m, prefix = e.model, "encoder." if e.task == "pretrain" else ""
+    m, pretrained = e.model, not tasks.find(e.task).labelled
+    prefix = "encoder." if pretrained else ""
     absent = {"attention/qkv/bias"} if m.qkv_bias == "none" else set()
     if not m.layer_scale:
         absent |= {"gamma1", "gamma2"}
@@ -211,14 +213,14 @@ def rules(e: schema.Experiment) -> list[table.Rule]:
     video = e.modalities["video"]
     embedding = table.convolution(video.patch, video.channels)
     made = _dense("embed/video", f"{prefix}patch_embed.proj", embedding)
-    for stack in inherit.stacks(m, "video"):
+    route = inherit.route(m, "video")
+    for stack in route.stacks:
         blocks = [f"{prefix}blocks.{i}." for i in range(stack.first, stack.last)]
-        made += table.stack(stack.prefix, blocks, block)
-    _, outer = inherit.norm_prefixes(m, "video")
-    if outer:
-        made += _norm(outer, f"{prefix}norm")
+        made += table.stack(stack.path, blocks, block)
+    if route.last_norm:
+        made += _norm(route.last_norm, f"{prefix}norm")
 
-    if e.task == "pretrain":
+    if pretrained:
         decoder = [f"decoder.blocks.{i}." for i in range(m.decoder_depth)]
         return [
             *made,

@@ -8,6 +8,7 @@ from typing import Any
 from absl import logging
 from flax import traverse_util
 
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import huggingface, table, videomae
 from av_mae.convert.foreign import Arrays
@@ -39,7 +40,9 @@ def official(saved: checkpoint.Saved) -> Arrays:
         ConfigError: it has what VideoMAE has not; names the key.
     """
     e = saved.experiment
-    _check(e, "VideoMAE", _NEEDS | (_OF_PRETRAINING if e.task == "pretrain" else _OF_FINETUNING))
+    _check(
+        e, "VideoMAE", _NEEDS | (_OF_FINETUNING if tasks.find(e.task).labelled else _OF_PRETRAINING)
+    )
     flat: Any = traverse_util.flatten_dict(saved.params, sep="/")
     return table.write(videomae.rules(e), flat)
 
@@ -108,7 +111,7 @@ def _check(e: schema.Experiment, program: str, needs: dict[str, tuple[Any, ...]]
         if value not in values:
             expected = " or ".join(map(repr, values))
             raise schema.ConfigError(f"model.{key} is {value!r}; {program} has {expected}")
-    if inherit.norm_prefixes(e.model, "video")[0]:
+    if inherit.route(e.model, "video").inner_norm:
         raise schema.ConfigError(
             f"model.fusion_norm puts a LayerNorm inside the encoder, which {program} has not"
         )

@@ -13,7 +13,8 @@ from av_mae.config import schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pipeline
-from av_mae.tasks import Batch, presence
+from av_mae.models import presence
+from av_mae.tasks import Batch
 
 Result = TypeVar("Result")
 

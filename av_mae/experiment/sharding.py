@@ -11,11 +11,11 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from av_mae.config import schema
-from av_mae.models import layout
+from av_mae.models import layers
 
 # "data", "fsdp", "tensor". The batch is split over the first two, parameters over the last two.
-AXES = (*layout.BATCH_AXES, layout.HEAD_AXIS)
-BATCH = PartitionSpec(layout.BATCH_AXES)
+AXES = (*layers.BATCH_AXES, layers.HEAD_AXIS)
+BATCH = PartitionSpec(layers.BATCH_AXES)
 
 # Axes of an array: none, any, or any but the first, of stacked layers; no array has more.
 _NONE, _ANY, _IN_LAYERS = range(0), range(9), range(1, 9)

@@ -15,7 +15,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from av_mae.experiment import sharding
-from av_mae.models import projections
+from av_mae.models import layers
 from av_mae.preprocess import inputs
 from av_mae.tasks import Batch, Metrics, Task
 
@@ -137,7 +137,7 @@ def _working_copy(params: dict[str, Any], dtype: str) -> dict[str, Any]:
         names = tuple(part.key for part in path)
         if names[-1] != "kernel" or names[0] == "head":
             return x
-        return projections.flat(names, x).astype(dtype)
+        return layers.flat(names, x).astype(dtype)
 
     return jax.tree_util.tree_map_with_path(cast, params)
 

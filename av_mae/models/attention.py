@@ -1,4 +1,4 @@
-"""Scaled dot-product self-attention: the one door through which every attention product goes."""
+"""Scaled dot-product self-attention, in the form that is best for the platform and the sizes."""
 
 import functools
 import math
@@ -10,29 +10,25 @@ from absl import logging
 from jax.sharding import AbstractMesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, Shaped
 
-from av_mae.models import flash, layout
+from av_mae.models import flash, layers
 
-# On CPU, scores beyond this many bytes are made and used up head by head: they leave the cache
+# On CPU, scores beyond this many bytes are computed head by head, in blocks: they leave the cache
 # otherwise, and moving them takes longer than computing them twice.
 _LARGE = 32 * 2**20
 _BLOCK = 16 * 2**20
 
 # Heads that cuDNN takes on every GPU; on Hopper and later also wider ones.
 _WIDEST = 128
+_LOWEST = float(jnp.finfo(jnp.float32).min)
 
 # Sequences are best a multiple of this long: whole tiles on TPUs; cuDNN trains on even lengths.
 _MULTIPLES = {"tpu": 8, "gpu": 2, "cuda": 2}
 
 
 def padding(tokens: int) -> int:
-    """Tokens to append to so many for whoever runs the program; `attend` leaves them out."""
+    """How many tokens to append for the device that runs the program; `attend` leaves them out."""
     platform, _ = _device(jax.sharding.get_abstract_mesh())
     return -tokens % _MULTIPLES.get(platform, 1)
-
-
-def heads_are_split() -> bool:
-    """Whether every device holds only some of the heads."""
-    return jax.sharding.get_abstract_mesh().shape.get(layout.HEAD_AXIS, 1) > 1
 
 
 def lengthen(x: Shaped[Array, "b t ..."], count: int) -> Shaped[Array, "b _ ..."]:
@@ -51,7 +47,7 @@ def attend(
     """softmax(q k^T / sqrt(k)) v, with scores and softmax in float32.
 
     Runs as one kernel where there is one: ours on TPUs, cuDNN's on NVIDIA GPUs (bfloat16 only).
-    The log says once which form was taken. All agree within the rounding of the inputs' type.
+    The form is logged once. All agree within the rounding of the inputs' type.
 
     Args:
         length: tokens from here on are padding: none attends to them, and what they attend to is
@@ -63,13 +59,13 @@ def attend(
     mesh = jax.sharding.get_abstract_mesh()
     drops = dropout > 0 and keys_b is not None
     form = _form(*_device(mesh), qkv_bt3hk, mesh, drops=drops, masked=keep_bs is not None)
-    if form == "flash":
-        kernel = functools.partial(flash.attend, length=length)
+    if form in ("flash", "cudnn"):
+        kernel = functools.partial(flash.attend if form == "flash" else _cudnn, length=length)
         return _on_each_device(kernel, mesh, qkv_bt3hk, keep_bs)
-    if form == "cudnn":
-        kernel = functools.partial(_cudnn, length=length)
-        return _on_each_device(kernel, mesh, qkv_bt3hk, keep_bs)
-    keep_bs = _before(length, qkv_bt3hk, keep_bs)
+    b, t = qkv_bt3hk.shape[:2]
+    if length < t:
+        real_bs = jnp.broadcast_to(jnp.arange(t) < length, (b, t))
+        keep_bs = real_bs if keep_bs is None else keep_bs & real_bs
     if form == "by head":
         return _by_head(*_scaled(qkv_bt3hk), keep_bs)
     return _at_once(qkv_bt3hk, keep_bs, dropout if drops else 0.0, keys_b)
@@ -86,46 +82,40 @@ def _device(mesh: AbstractMesh) -> tuple[str, str]:
 def _form(
     platform: str, kind: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh, *, drops: bool, masked: bool
 ) -> str:
-    """The form that attention takes, told once in the log, with the reason where it is plain."""
+    """The form that attention takes; logged once, with the reason where it is the plain one."""
     b, t, _, h, k = qkv_bt3hk.shape
-    heads, dtype = h // mesh.shape.get(layout.HEAD_AXIS, 1), qkv_bt3hk.dtype
+    heads, dtype = h // mesh.shape.get(layers.HEAD_AXIS, 1), qkv_bt3hk.dtype
     if platform == "tpu":
         form, name = "flash", "our kernel for TPUs"
         lacks = flash.lacks(t, heads, k, dtype, kind, masked=masked)
     elif platform in ("gpu", "cuda"):
-        form, name, lacks = "cudnn", "cuDNN's kernel", _cudnn_lacks(k, dtype)
+        form, name, lacks = "cudnn", "cuDNN's kernel", ""
+        if dtype != jnp.bfloat16:
+            lacks = f"it takes bfloat16, not {dtype}"
+        elif k % 8 or k > _WIDEST:
+            lacks = f"it takes heads of a multiple of 8 up to {_WIDEST}, not of {k}"
     else:
         large = platform == "cpu" and 4 * b * h * t * t > _LARGE and not drops
         form, name, lacks = "by head", "head by head", "" if large else "scores fit into the cache"
     if drops:
         lacks = "weights are dropped"
-    if lacks:
-        return _told("at once", f"attention: plain, not {name}: {lacks}")
-    return _told(form, f"attention: {name}")
-
-
-def _cudnn_lacks(width: int, dtype: Any) -> str:
-    if dtype != jnp.bfloat16:
-        return f"it takes bfloat16, not {dtype}"
-    if width % 8 or width > _WIDEST:
-        return f"it takes heads of a multiple of 8 up to {_WIDEST}, not of {width}"
-    return ""
+    _log_once(f"attention: plain, not {name}: {lacks}" if lacks else f"attention: {name}")
+    return "at once" if lacks else form
 
 
 @functools.cache
-def _told(form: str, sentence: str) -> str:
+def _log_once(sentence: str) -> None:
     logging.info(sentence)
-    return form
 
 
 def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: jax.Array | None):
     """A kernel sees its own device's rows and heads: the compiler cannot split it."""
     if mesh.empty or mesh.size == 1:
         return attend(qkv_bt3hk, keep_bs)
-    batch = PartitionSpec(layout.BATCH_AXES)
-    heads = layout.HEAD_AXIS if layout.HEAD_AXIS in mesh.shape else None
-    packed = PartitionSpec(layout.BATCH_AXES, None, None, heads)
-    merged = PartitionSpec(layout.BATCH_AXES, None, heads)
+    batch = PartitionSpec(layers.BATCH_AXES)
+    heads = layers.HEAD_AXIS if layers.HEAD_AXIS in mesh.shape else None
+    packed = PartitionSpec(layers.BATCH_AXES, None, None, heads)
+    merged = PartitionSpec(layers.BATCH_AXES, None, heads)
     operands = (qkv_bt3hk,) if keep_bs is None else (qkv_bt3hk, keep_bs)
     split = jax.shard_map(
         attend,
@@ -136,19 +126,10 @@ def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: j
     return split(*operands)
 
 
-def _before(length: int, qkv_bt3hk: jax.Array, keep_bs: jax.Array | None) -> jax.Array | None:
-    """`keep_bs`, and of these only the tokens before `length`."""
-    b, t = qkv_bt3hk.shape[:2]
-    if length == t:
-        return keep_bs
-    real_bs = jnp.broadcast_to(jnp.arange(t) < length, (b, t))
-    return real_bs if keep_bs is None else keep_bs & real_bs
-
-
 def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None, *, length: int) -> jax.Array:
     """cuDNN's kernel as JAX offers it: trains on even lengths, with masks of all pairs.
 
-    What it leaves in the gradients of keys beyond their length is undefined, so none is let out.
+    The gradients of keys beyond their length are undefined, so these keys are zeros of no gradient.
     """
     b, t = qkv_bt3hk.shape[:2]
     odd = t % 2
@@ -200,17 +181,14 @@ def _at_once(
     return jnp.einsum("bhts,bshk->bthk", weights_bhts.astype(v_bshk.dtype), v_bshk)
 
 
-_LOWEST = float(jnp.finfo(jnp.float32).min)
-
-
 @jax.custom_vjp
 def _by_head(
     q_bthk: jax.Array, k_bshk: jax.Array, v_bshk: jax.Array, keep_bs: jax.Array | None
 ) -> jax.Array:
     """The same, one head and one block of queries after another.
 
-    Scores live only within a block; the backward pass makes them again from the saved logarithm of
-    the softmax's denominator (Rabe & Staats 2021; Dao et al. 2022). Batch rows stay together, so
+    Scores live only within a block; the backward pass computes them again from the saved logarithm
+    of the softmax's denominator (Rabe & Staats 2021; Dao et al. 2022). Batch rows stay together, so
     that a batch that is split over devices stays split.
     """
     return _by_head_forward(q_bthk, k_bshk, v_bshk, keep_bs)[0]
@@ -230,16 +208,16 @@ def _by_head_forward(q_bthk, k_bshk, v_bshk, keep_bs):
             denominators.append(highest + jnp.log(total))
         return jnp.concatenate(outputs, 1), jnp.concatenate(denominators, 1)
 
-    heads = [_head_first(x) for x in (q_bthk, k_bshk, v_bshk)]
+    heads = [jnp.moveaxis(x, 2, 0) for x in (q_bthk, k_bshk, v_bshk)]
     y_hbtk, denominators_hbt1 = jax.lax.map(one_head, heads)
-    y_bthk = _head_third(y_hbtk)
+    y_bthk = jnp.moveaxis(y_hbtk, 0, 2)
     return y_bthk, (q_bthk, k_bshk, v_bshk, keep_bs, y_bthk, denominators_hbt1)
 
 
 def _by_head_backward(saved, grad_bthk):
     q_bthk, k_bshk, v_bshk, keep_bs, y_bthk, denominators_hbt1 = saved
     products = grad_bthk.astype(jnp.float32) * y_bthk.astype(jnp.float32)
-    delta_hbt1 = _head_first(products.sum(-1, keepdims=True))
+    delta_hbt1 = jnp.moveaxis(products.sum(-1, keepdims=True), 2, 0)
 
     def one_head(head):
         q_btk, k_bsk, v_bsk, grad_btk, denominator_bt1, delta_bt1 = head
@@ -254,9 +232,9 @@ def _by_head_backward(saved, grad_bthk):
             v_grad += jnp.einsum("bts,btk->bsk", weights.astype(v_bsk.dtype), grad_btk[:, rows])
         return jnp.concatenate(q_parts, 1), k_grad, v_grad
 
-    heads = [_head_first(x) for x in (q_bthk, k_bshk, v_bshk, grad_bthk)]
+    heads = [jnp.moveaxis(x, 2, 0) for x in (q_bthk, k_bshk, v_bshk, grad_bthk)]
     grads = jax.lax.map(one_head, (*heads, denominators_hbt1, delta_hbt1))
-    return *(_head_third(x) for x in grads), None
+    return *(jnp.moveaxis(x, 0, 2) for x in grads), None
 
 
 _by_head.defvjp(_by_head_forward, _by_head_backward)
@@ -273,11 +251,3 @@ def _blocks(q_btk: jax.Array, k_bsk: jax.Array) -> list[slice]:
     wanted = math.ceil(4 * b * t * k_bsk.shape[1] / _BLOCK)
     count = next((c for c in range(wanted, 4 * wanted) if t % c == 0), 1)
     return [slice(i * t // count, (i + 1) * t // count) for i in range(count)]
-
-
-def _head_first(x_bthk: jax.Array) -> jax.Array:
-    return x_bthk.transpose(2, 0, 1, 3)
-
-
-def _head_third(x_hbtk: jax.Array) -> jax.Array:
-    return x_hbtk.transpose(1, 2, 0, 3)

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import fusion, masking, positions, primitives
+from av_mae.models import fusion, layers, masking, positions
+from av_mae.models.presence import Present
 
 Inputs = Mapping[str, Float[Array, "b ..."]]
 
@@ -37,15 +37,20 @@ class Backbone(nnx.Module):
         self.positions = nnx.Dict()
         self.modality_token = nnx.Dict()
         self.class_token = nnx.Dict()
-        for name, modality in modalities.items():
-            self.embed[name] = _embedding(modality, model, compute, rngs=rngs)
+        lecun = nnx.initializers.lecun_normal()
+        for name, m in modalities.items():
+            self.embed[name] = layers.Dense(
+                m.patch_dim, model.width, dtype=compute.dtype, kernel_init=lecun, rngs=rngs
+            )
             if model.positions == "learned":
-                self.positions[name] = positions.learned(modality, model.width, rngs=rngs)
+                self.positions[name] = positions.learned(m, model.width, rngs=rngs)
             if model.modality_tokens:
                 self.modality_token[name] = nnx.Param(jnp.zeros(model.width))
             if model.pool == "token":
                 self.class_token[name] = nnx.Param(jnp.zeros(model.width))
-        self.encoders = fusion.encoders(tuple(modalities), model, compute, rngs=rngs)
+        self.encoders = fusion.of(model)(
+            tuple(modalities), model, compute, eps=model.norm_eps, rngs=rngs
+        )
 
     def tokenise(
         self, inputs: Inputs, masks: Mapping[str, masking.Mask] | None = None
@@ -54,22 +59,35 @@ class Backbone(nnx.Module):
 
         Hidden patches are left out before the embedding's product.
         """
-        return {
-            modality.name: self._tokenise_one(modality, inputs[modality.name], masks)
-            for modality in self.given(inputs)
-        }
+        tokens = {}
+        for modality in self.given(inputs):
+            name = modality.name
+            patches_bnp = modality.patchify(inputs[name])
+            width = self.embed[name].kernel.shape[1]
+            places = positions.table(self.kind, modality, width, self.positions.get(name))
+            if masks is not None:
+                patches_bnp = masking.take(patches_bnp, masks[name].visible)
+                places = jnp.take(places, masks[name].visible, axis=0)
+            x_btd = self.embed[name](patches_bnp) + places.astype(self.dtype)
+            if name in self.modality_token:
+                x_btd = x_btd + self.modality_token[name][...].astype(self.dtype)
+            if name in self.class_token:
+                class_d = self.class_token[name][...].astype(self.dtype)
+                class_b1d = jnp.broadcast_to(class_d, (x_btd.shape[0], 1, width))
+                x_btd = jnp.concatenate([class_b1d, x_btd], axis=1)
+            tokens[name] = x_btd
+        return tokens
 
-    def encode_tokens(
-        self,
-        tokens: fusion.Tokens,
-        *,
-        present: fusion.Present | None = None,
-        keys_b: Key[Array, "b"] | None = None,
-        train: bool = False,
-        layer: int | None = None,
-    ) -> fusion.Tokens:
-        """Encoder output of every modality, class tokens included; see `fusion.Fusion`."""
-        return self.encoders(tokens, present=present, keys_b=keys_b, train=train, layer=layer)
+    def features(
+        self, inputs: Inputs, *, present: Present | None = None, layer: int | None = None
+    ) -> dict[str, Float[Array, "b _ d"]]:
+        """Encoder output `[b n d]` of every modality, all tokens visible, without class tokens.
+
+        Args:
+            layer: tokens after as many layers instead, before any norm that follows.
+        """
+        tokens = self.encoders(self.tokenise(inputs), present=present, layer=layer)
+        return self.without_class_token(tokens)
 
     def given(self, inputs: Mapping[str, object]) -> tuple[modality_lib.Modality, ...]:
         """The modalities among `inputs`, in the model's order.
@@ -87,41 +105,3 @@ class Backbone(nnx.Module):
 
     def without_class_token(self, tokens: fusion.Tokens) -> fusion.Tokens:
         return {name: x[:, 1:] for name, x in tokens.items()} if self.class_token else tokens
-
-    def _tokenise_one(
-        self,
-        modality: modality_lib.Modality,
-        x: jax.Array,
-        masks: Mapping[str, masking.Mask] | None,
-    ) -> jax.Array:
-        name = modality.name
-        patches_bnp = modality.patchify(x)
-        width = self.embed[name].kernel.shape[1]
-        places = positions.table(self.kind, modality, width, self.positions.get(name))
-        if masks is not None:
-            patches_bnp = masking.take(patches_bnp, masks[name].visible)
-            places = jnp.take(places, masks[name].visible, axis=0)
-        x_btd = self.embed[name](patches_bnp) + places.astype(self.dtype)
-        if name in self.modality_token:
-            x_btd = x_btd + self.modality_token[name][...].astype(self.dtype)
-        if name not in self.class_token:
-            return x_btd
-        class_d = self.class_token[name][...].astype(self.dtype)
-        class_b1d = jnp.broadcast_to(class_d, (x_btd.shape[0], 1, width))
-        return jnp.concatenate([class_b1d, x_btd], axis=1)
-
-
-def _embedding(
-    modality: modality_lib.Modality,
-    model: schema.Model,
-    compute: schema.Compute,
-    *,
-    rngs: nnx.Rngs,
-) -> primitives.Dense:
-    return primitives.Dense(
-        modality.patch_dim,
-        model.width,
-        dtype=compute.dtype,
-        kernel_init=nnx.initializers.lecun_normal(),
-        rngs=rngs,
-    )

@@ -13,7 +13,10 @@ from jaxtyping import Array, Bool, Float, Key
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import attention, backbone, fusion, primitives, vit
+from av_mae.models import attention, backbone, flops, fusion, layers, presence, vit
+from av_mae.models.presence import Present
+
+Modalities = Mapping[str, modality_lib.Modality]
 
 
 def largest(x_btd: Float[Array, "b t d"]) -> Float[Array, "b d"]:
@@ -39,7 +42,7 @@ class Classifier(backbone.Backbone):
 
     def __init__(
         self,
-        modalities: Mapping[str, modality_lib.Modality],
+        modalities: Modalities,
         model: schema.Model,
         compute: schema.Compute,
         *,
@@ -51,21 +54,19 @@ class Classifier(backbone.Backbone):
         self.dropout = model.head_dropout
         self.linear_probe = model.linear_probe
         eps = model.outer_norm_eps or model.norm_eps
-        self.head_norm = primitives.LayerNorm(model.width, eps) if model.head_norm else None
-        names = tuple(modalities)
-        self.standardise = nnx.Dict(
-            {name: Standardise(model.width) for name in names if model.linear_probe}
-        )
+        self.head_norm = layers.LayerNorm(model.width, eps) if model.head_norm else None
+        probed = modalities if model.linear_probe else ()
+        self.standardise = nnx.Dict({name: Standardise(model.width) for name in probed})
         if model.shared_head:
             self.head = Head(model, classes, rngs=rngs)
         else:
-            self.head = nnx.Dict({name: Head(model, classes, rngs=rngs) for name in names})
+            self.head = nnx.Dict({name: Head(model, classes, rngs=rngs) for name in modalities})
 
     def __call__(
         self,
         inputs: backbone.Inputs,
         *,
-        present: fusion.Present | None = None,
+        present: Present | None = None,
         keys_b: Key[Array, "b"] | None = None,
         train: bool = False,
     ) -> dict[str, Float[Array, "b k"]]:
@@ -79,7 +80,7 @@ class Classifier(backbone.Backbone):
             train: whether to drop, and (linear probe) to standardise by this batch's statistics.
         """
         keys_b = keys_b if train else None
-        pooled = self._pooled(inputs, present, keys_b, train)
+        pooled = self.pooled(inputs, present=present, keys_b=keys_b, train=train)
         logits = {}
         for number, (name, x_bd) in enumerate(pooled.items()):
             if name in self.standardise:
@@ -93,38 +94,23 @@ class Classifier(backbone.Backbone):
         return logits
 
     def predict(
-        self, inputs: backbone.Inputs, present: fusion.Present | None = None
+        self, inputs: backbone.Inputs, present: Present | None = None
     ) -> Float[Array, "b k"]:
         """Mean of the logits over the modalities that each example has."""
-        return fusion.mean_over(self(inputs, present=present), present)
+        return presence.mean(self(inputs, present=present), present)
 
-    def features(
+    def pooled(
         self,
         inputs: backbone.Inputs,
         *,
-        present: fusion.Present | None = None,
-        layer: int | None = None,
-    ) -> dict[str, Float[Array, "b _ d"]]:
-        """Encoder output `[b n d]` of every modality, without class tokens.
-
-        Args:
-            layer: tokens after as many layers instead, before any norm that follows.
-        """
-        tokens = self.encode_tokens(self.tokenise(inputs), present=present, layer=layer)
-        return self.without_class_token(tokens)
-
-    def pooled(
-        self, inputs: backbone.Inputs, *, present: fusion.Present | None = None
+        present: Present | None = None,
+        keys_b: Key[Array, "b"] | None = None,
+        train: bool = False,
     ) -> dict[str, Float[Array, "b d"]]:
         """What the head sees of every modality (before standardisation), float32."""
-        return self._pooled(inputs, present, None, False)
-
-    def _encode(self, inputs, present, keys_b, train) -> fusion.Tokens:
-        tokens = self.tokenise(inputs)
-        return self.encode_tokens(tokens, present=present, keys_b=vit.fold(keys_b, 0), train=train)
-
-    def _pooled(self, inputs, present, keys_b, train) -> dict[str, jax.Array]:
-        tokens = self._encode(inputs, present, keys_b, train)
+        tokens = self.encoders(
+            self.tokenise(inputs), present=present, keys_b=vit.fold(keys_b, 0), train=train
+        )
         pooled = {name: _POOLS[self.pool](x.astype(jnp.float32)) for name, x in tokens.items()}
         if self.head_norm is None:
             return pooled
@@ -139,11 +125,9 @@ class Head(nnx.Module):
 
     def __init__(self, model: schema.Model, classes: int, *, rngs: nnx.Rngs):
         init = nnx.initializers.normal(0.02 * model.head_scale)
-        width = model.head_width or model.width
+        sizes, width = (model.width, model.head_width), model.head_width or model.width
         wide = model.head_width > 0
-        self.hidden = (
-            primitives.Dense(model.width, width, dtype="float32", rngs=rngs) if wide else None
-        )
+        self.hidden = layers.Dense(*sizes, dtype="float32", rngs=rngs) if wide else None
         self.kernel = nnx.Param(init(rngs.params(), (width, classes)))
         self.bias = nnx.Param(jnp.zeros(classes))
 
@@ -169,21 +153,37 @@ class Standardise(nnx.Module):
         self, x_bd: Float[Array, "b d"], here_b: Bool[Array, "b"] | None, train: bool
     ) -> Float[Array, "b d"]:
         """Standardises features; rows outside `here_b` do not enter the batch's statistics."""
+        if not train:
+            mean, var = self.mean[...], self.var[...]
+        elif here_b is None:
+            mean, var = x_bd.mean(0), x_bd.var(0)
+        else:  # the running ones if the batch has no row to count
+            weight_b1 = here_b[:, None].astype(x_bd.dtype)
+            count = weight_b1.sum()
+            mean = (weight_b1 * x_bd).sum(0) / jnp.maximum(count, 1)
+            var = (weight_b1 * jnp.square(x_bd - mean)).sum(0) / jnp.maximum(count, 1)
+            mean = jnp.where(count > 0, mean, self.mean[...])
+            var = jnp.where(count > 0, var, self.var[...])
         if train:
-            mean, var = self._of_batch(x_bd, here_b)
             self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
             self.var[...] = 0.9 * self.var[...] + 0.1 * var
-        else:
-            mean, var = self.mean[...], self.var[...]
         return (x_bd - mean) * jax.lax.rsqrt(var + 1e-6)
 
-    def _of_batch(self, x_bd: jax.Array, here_b: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Mean and biased variance; the running ones if the batch has no row to count."""
-        if here_b is None:
-            return x_bd.mean(0), x_bd.var(0)
-        weight_b1 = here_b[:, None].astype(x_bd.dtype)
-        count = weight_b1.sum()
-        mean = (weight_b1 * x_bd).sum(0) / jnp.maximum(count, 1)
-        var = (weight_b1 * jnp.square(x_bd - mean)).sum(0) / jnp.maximum(count, 1)
-        some = count > 0
-        return jnp.where(some, mean, self.mean[...]), jnp.where(some, var, self.var[...])
+
+def passes(modalities: Modalities, model: schema.Model) -> list[flops.Passes]:
+    """What layers compute of one example, all tokens visible."""
+    return fusion.of(model).passes(model, {name: m.tokens for name, m in modalities.items()})
+
+
+def count_flops(modalities: Modalities, model: schema.Model, classes: int) -> flops.Flops:
+    """One example through the classifier."""
+    total = flops.layers(passes(modalities, model))
+    for m in modalities.values():
+        total += flops.product(m.tokens, m.patch_dim, model.width, gradients=1)
+    if model.linear_probe:
+        total = flops.Flops(total.forward, total.forward)
+    for _ in modalities:
+        total += flops.product(1, model.head_width or model.width, classes)
+        if model.head_width:
+            total += flops.product(1, model.width, model.head_width)
+    return total

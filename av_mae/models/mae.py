@@ -5,6 +5,7 @@ configurations of this one model; see `config.Model`. Mask tokens and the predic
 at zero, as in Scenic.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import flax.struct
@@ -15,13 +16,15 @@ from jaxtyping import Array, Bool, Float, Key
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import backbone, fusion, masking, positions, primitives, vit
+from av_mae.models import backbone, flops, fusion, layers, masking, positions, vit
+from av_mae.models.presence import Present
 
+Modalities = Mapping[str, modality_lib.Modality]
 Masks = Mapping[str, Bool[Array, "b n"] | masking.Mask]
 
 
 @flax.struct.dataclass
-class Reconstruction:
+class Predictions:
     """What the model fills in, by modality.
 
     Attributes:
@@ -42,7 +45,7 @@ class MaskedAutoencoder(backbone.Backbone):
 
     def __init__(
         self,
-        modalities: Mapping[str, modality_lib.Modality],
+        modalities: Modalities,
         model: schema.Model,
         compute: schema.Compute,
         *,
@@ -57,21 +60,27 @@ class MaskedAutoencoder(backbone.Backbone):
         self.decoder_positions = nnx.Dict()
         self.decoder_modality_token = nnx.Dict()
         self.predict = nnx.Dict()
-        width, dtype = model.decoder_width, compute.dtype
-        for name, modality in modalities.items():
-            bias = model.project_bias
-            self.project[name] = primitives.Dense(
-                model.width, width, dtype=dtype, bias=bias, rngs=rngs
+        width, dtype, zeros = model.decoder_width, compute.dtype, nnx.initializers.zeros
+        for name, m in modalities.items():
+            self.project[name] = layers.Dense(
+                model.width, width, dtype=dtype, bias=model.project_bias, rngs=rngs
             )
             self.mask_token[name] = nnx.Param(jnp.zeros(width))
             if model.decoder_positions == "learned":
-                self.decoder_positions[name] = positions.learned(modality, width, rngs=rngs)
+                self.decoder_positions[name] = positions.learned(m, width, rngs=rngs)
             if model.modality_tokens:
                 self.decoder_modality_token[name] = nnx.Param(jnp.zeros(width))
-            zeros = nnx.initializers.zeros
-            sizes = (width, modality.patch_dim)
-            self.predict[name] = primitives.Dense(*sizes, dtype=dtype, kernel_init=zeros, rngs=rngs)
-        self.decoders = fusion.decoders(tuple(modalities), model, compute, rngs=rngs)
+            self.predict[name] = layers.Dense(
+                width, m.patch_dim, dtype=dtype, kernel_init=zeros, rngs=rngs
+            )
+        self.decoders = fusion.of(decoder(model))(
+            tuple(modalities),
+            decoder(model),
+            compute,
+            eps=model.outer_norm_eps or model.norm_eps,
+            first_layer=model.depth,
+            rngs=rngs,
+        )
         if self.inpainting:
             _check_inpainting(self.modalities)
 
@@ -81,16 +90,16 @@ class MaskedAutoencoder(backbone.Backbone):
         *,
         keys_b: Key[Array, "b"] | None = None,
         masks: Masks | None = None,
-        present: fusion.Present | None = None,
+        present: Present | None = None,
         train: bool = False,
-    ) -> Reconstruction:
+    ) -> Predictions:
         """Predicts the hidden tokens from the visible ones.
 
         Args:
             inputs: `{video: [b f h w 3], audio: [b t m]}`, or one of the two.
             keys_b: one key an example, for the masks and (in training) dropout and drop path.
             masks: replaces the drawn masks; True = hidden, as many a row as the modality hides.
-            present: examples that have a modality; tokens of an absent one are attended to by none.
+            present: examples that have a modality; nothing attends to tokens of an absent one.
 
         Raises:
             ValueError: an unknown modality, a wrong shape or mask, or neither masks nor keys.
@@ -99,35 +108,23 @@ class MaskedAutoencoder(backbone.Backbone):
         decoded, targets = self._decode(inputs, masks, present, keys_b if train else None, train)
         if not self.loss_on_visible:
             decoded = {k: masking.take_hidden(x, targets[k]) for k, x in decoded.items()}
-        predictions = {k: self._predict(k, x) for k, x in decoded.items()}
-        return Reconstruction(predictions, targets, self._predictable(inputs, present))
-
-    def encode(
-        self,
-        inputs: backbone.Inputs,
-        *,
-        present: fusion.Present | None = None,
-        layer: int | None = None,
-    ) -> dict[str, Float[Array, "b _ d"]]:
-        """Encoder output `[b n d]` of every modality with all tokens visible.
-
-        Args:
-            layer: tokens after as many layers instead, before any norm that follows.
-        """
-        tokens = self.encode_tokens(self.tokenise(inputs), present=present, layer=layer)
-        return self.without_class_token(tokens)
+        predicted = {k: self.predict[k](x).astype(jnp.float32) for k, x in decoded.items()}
+        if not present:
+            return Predictions(predicted, targets)
+        names = list(targets)
+        everyone = jnp.ones(inputs[names[0]].shape[0], bool)
+        here = {name: present.get(name, everyone) for name in names}
+        if self.inpainting:  # which takes both modalities of an example
+            here = dict.fromkeys(names, here[names[0]] & here[names[1]])
+        return Predictions(predicted, targets, here)
 
     def reconstruct(
-        self,
-        inputs: backbone.Inputs,
-        masks: Masks,
-        *,
-        present: fusion.Present | None = None,
+        self, inputs: backbone.Inputs, masks: Masks, *, present: Present | None = None
     ) -> dict[str, Float[Array, "b _ _"]]:
         """Predictions `[b n p]` of every token, hidden or not."""
         masks = self._masks(inputs, masks, None)
         decoded, _ = self._decode(inputs, masks, present, None, False)
-        return {name: self._predict(name, x_bnd) for name, x_bnd in decoded.items()}
+        return {k: self.predict[k](x).astype(jnp.float32) for k, x in decoded.items()}
 
     def _masks(
         self, inputs: backbone.Inputs, masks: Masks | None, keys_b: jax.Array | None
@@ -139,77 +136,96 @@ class MaskedAutoencoder(backbone.Backbone):
             return {
                 m.name: masking.draw(masking.modality_keys(keys_b, m.name), m) for m in modalities
             }
-        given = {m.name: masks[m.name] for m in modalities}
-        return {
-            m.name: x if isinstance(x, masking.Mask) else masking.from_bool(x, m.hidden)
-            for m, x in zip(modalities, given.values(), strict=True)
-        }
+        found = {}
+        for m in modalities:
+            mask = masks[m.name]
+            known = isinstance(mask, masking.Mask)
+            found[m.name] = mask if known else masking.from_bool(mask, m.hidden)
+        return found
 
     def _decode(
         self,
         inputs: backbone.Inputs,
         masks: dict[str, masking.Mask],
-        present: fusion.Present | None,
+        present: Present | None,
         keys_b: jax.Array | None,
         train: bool,
     ) -> tuple[dict[str, jax.Array], dict[str, masking.Mask]]:
         """Decoder output `[b n e]` of all tokens, and which of them are to be predicted."""
         encode_keys, decode_keys = vit.fold(keys_b, 0), vit.fold(keys_b, 1)
         tokens = self.tokenise(inputs, masks)
-        tokens = self.encode_tokens(tokens, present=present, keys_b=encode_keys, train=train)
+        tokens = self.encoders(tokens, present=present, keys_b=encode_keys, train=train)
         projected = {name: self.project[name](x_bvd) for name, x_bvd in tokens.items()}
         classes = {name: x[:, :1] for name, x in projected.items() if self.class_token}
-        sources, masks = self._sources(self.without_class_token(projected), masks)
+        sources = self.without_class_token(projected)
+        if self.inpainting:
+            sources, masks = self._swapped(sources)
+
         full = {}
-        for name, mask in masks.items():
-            x_bne = self._full_sequence(name, sources[name], mask)
+        for modality in self.given(inputs):
+            name = modality.name
+            x_bne = masking.merge(sources[name], self.mask_token[name][...], masks[name])
+            learned = self.decoder_positions.get(name)
+            places = positions.table(self.decoder_kind, modality, x_bne.shape[-1], learned)
+            if name in self.decoder_modality_token:
+                places = places + self.decoder_modality_token[name][...]
+            x_bne = x_bne + places.astype(self.dtype)
             full[name] = jnp.concatenate([classes[name], x_bne], 1) if classes else x_bne
         decoded = self.decoders(full, present=present, keys_b=decode_keys, train=train)
         return self.without_class_token(decoded), masks
 
-    def _sources(
-        self, projected: dict[str, jax.Array], masks: dict[str, masking.Mask]
+    def _swapped(
+        self, visible: dict[str, jax.Array]
     ) -> tuple[dict[str, jax.Array], dict[str, masking.Mask]]:
-        """The tokens each decoder is given, and where it has to fill in the rest.
+        """What a decoder gets with inpainting: the other modality's visible tokens, at the front.
 
-        With inpainting these are the other modality's visible tokens, at the front.
+        The masks hide the places behind them.
         """
-        if not self.inpainting:
-            return projected, masks
-        if len(projected) < 2:
+        if len(visible) < 2:
             raise ValueError("inpainting decodes one modality from the other; give both as inputs")
-        sources = dict(zip(projected, reversed(projected.values()), strict=True))
-        sizes = {m.name: m.tokens for m in self.modalities}
-        fronts = {
-            name: masking.prefix(x.shape[0], sizes[name], x.shape[1]) for name, x in sources.items()
-        }
-        return sources, fronts
+        sources = dict(zip(visible, reversed(visible.values()), strict=True))
+        masks = {}
+        for m in self.modalities:
+            batch, count = sources[m.name].shape[:2]
+            masks[m.name] = masking.prefix(batch, m.tokens, count)
+        return sources, masks
 
-    def _full_sequence(self, name: str, source: jax.Array, mask: masking.Mask) -> jax.Array:
-        modality = next(m for m in self.modalities if m.name == name)
-        x_bne = masking.merge(source, self.mask_token[name][...], mask)
-        learned = self.decoder_positions.get(name)
-        places = positions.table(self.decoder_kind, modality, x_bne.shape[-1], learned)
-        if name in self.decoder_modality_token:
-            places = places + self.decoder_modality_token[name][...]
-        return x_bne + places.astype(self.dtype)
 
-    def _predict(self, name: str, x_bne: jax.Array) -> jax.Array:
-        return self.predict[name](x_bne).astype(jnp.float32)
+def decoder(model: schema.Model) -> schema.Model:
+    """The decoder as a model of its own: its sizes, no stochastic depth, a norm of its own."""
+    return dataclasses.replace(
+        model,
+        fusion="early" if model.decoder == "joint" else model.decoder,
+        width=model.decoder_width,
+        depth=model.decoder_depth,
+        heads=model.decoder_heads,
+        mlp=model.decoder_mlp,
+        final_norm=model.decoder_norm,
+        shared_norm=False,
+        drop_path=0.0,
+    )
 
-    def _predictable(
-        self, inputs: backbone.Inputs, present: fusion.Present | None
-    ) -> dict[str, jax.Array] | None:
-        """Inpainting needs both modalities of an example, otherwise its own is enough."""
-        if not present:
-            return None
-        names = [m.name for m in self.given(inputs)]
-        everyone = jnp.ones(inputs[names[0]].shape[0], bool)
-        here = {name: present.get(name, everyone) for name in names}
-        if not self.inpainting:
-            return here
-        both = here[names[0]] & here[names[1]]
-        return dict.fromkeys(names, both)
+
+def passes(modalities: Modalities, model: schema.Model) -> list[flops.Passes]:
+    """What layers compute of one example: they encode visible tokens, and decode all of them."""
+    visible = {name: m.visible for name, m in modalities.items()}
+    tokens = {name: m.tokens for name, m in modalities.items()}
+    light = decoder(model)
+    return fusion.of(model).passes(model, visible) + fusion.of(light).passes(light, tokens)
+
+
+def count_flops(modalities: Modalities, model: schema.Model) -> flops.Flops:
+    """One example through the masked autoencoder: visible tokens in, hidden tokens predicted."""
+    total = flops.layers(passes(modalities, model))
+    for name, m in modalities.items():
+        predicted = m.tokens if model.loss_on_visible else m.hidden
+        if model.inpainting and not model.loss_on_visible:
+            predicted = m.tokens - next(o.visible for k, o in modalities.items() if k != name)
+        projected = m.visible + (model.pool == "token")
+        total += flops.product(m.visible, m.patch_dim, model.width, gradients=1)
+        total += flops.product(projected, model.width, model.decoder_width)
+        total += flops.product(predicted, model.decoder_width, m.patch_dim)
+    return total
 
 
 def _check_inpainting(modalities: tuple[modality_lib.Modality, ...]) -> None:

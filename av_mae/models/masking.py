@@ -48,9 +48,19 @@ def draw(keys_b: Key[Array, "b"], modality: modality_lib.Modality) -> Mask:
     spectrogram (Audio-MAE, Huang et al. 2022).
     """
     grid, ratio, kind = modality.grid, modality.mask_ratio, modality.masking
-    draw_one = {"random": _random, "tube": _tube}.get(kind, _columns)
-    mask_bn = jax.vmap(lambda key: draw_one(key, grid, ratio, kind).reshape(-1))(keys_b)
-    return from_bool(mask_bn, modality.hidden)
+
+    def one(key: jax.Array) -> jax.Array:
+        if kind == "random":
+            return _choose(key, modality.tokens, modality.hidden)
+        if kind == "tube":
+            places = math.prod(grid[1:])
+            return jnp.tile(_choose(key, places, int(ratio * places)), grid[0])
+        times, freqs = modality_lib.hidden_columns(grid, ratio, kind)
+        time_key, freq_key = jax.random.split(key)
+        time_t, freq_m = _choose(time_key, grid[0], times), _choose(freq_key, grid[1], freqs)
+        return (time_t[:, None] | freq_m[None, :]).reshape(-1)
+
+    return from_bool(jax.vmap(one)(keys_b), modality.hidden)
 
 
 def modality_keys(keys_b: Key[Array, "b"], name: str) -> Key[Array, "b"]:
@@ -144,25 +154,6 @@ def _take_hidden_backward(mask, grad_bhd):
 
 
 take_hidden.defvjp(_take_hidden_forward, _take_hidden_backward)
-
-
-def _random(key: jax.Array, grid: tuple[int, ...], ratio: float, kind: str) -> jax.Array:
-    return _choose(key, math.prod(grid), modality_lib.hidden_tokens(grid, ratio, kind))
-
-
-def _tube(key: jax.Array, grid: tuple[int, ...], ratio: float, kind: str) -> jax.Array:
-    del kind
-    slots, *space = grid
-    places = math.prod(space)
-    return jnp.tile(_choose(key, places, int(ratio * places)), slots)
-
-
-def _columns(key: jax.Array, grid: tuple[int, ...], ratio: float, kind: str) -> jax.Array:
-    times, freqs = modality_lib.hidden_columns(grid, ratio, kind)
-    time_key, freq_key = jax.random.split(key)
-    time_t = _choose(time_key, grid[0], times)
-    freq_m = _choose(freq_key, grid[1], freqs)
-    return time_t[:, None] | freq_m[None, :]
 
 
 def _choose(key: jax.Array, n: int, count: int) -> jax.Array:

@@ -1,12 +1,12 @@
 """The Vision Transformer (Dosovitskiy et al. 2021): attention, perceptron, block, stack of blocks.
 
-Parameters are float32; products run in `Spec.dtype`; norms, softmax and dropout scales in float32.
-The families this package reads differ in small ways, each a field of `config.Model`. Initialisers
+Parameters are float32; products run in `Compute.dtype`; norms, softmax and dropout scales in
+float32. The families this package reads differ in small ways, each a field of `config.Model`. A
+decoder is an encoder of another model, see `mae.decoder`. Initialisers
 are Scenic's (xavier uniform on each of query, key, value; zero biases, MLP biases normal(1e-6)),
 where VideoMAE's take the packed query-key-value matrix as one.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -17,60 +17,20 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from av_mae.config import schema
-from av_mae.models import attention, primitives, projections
+from av_mae.models import attention, layers
 
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """What all blocks of an encoder or decoder have in common; see `config.Model`.
-
-    Attributes:
-        depth: layers of the whole network; sets the slope of the drop-path rates.
-    """
-
-    width: int
-    heads: int
-    mlp: int
-    depth: int
-    gelu: str
-    norm_eps: float
-    qkv_bias: str
-    layer_scale: float
-    drop_path: float
-    drop_path_rescale: bool
-    dropout: float
-    attention_dropout: float
-    dtype: str
-    scan: bool
-    remat: str
-
-
-def encoder_spec(model: schema.Model, compute: schema.Compute) -> Spec:
-    shared = {f.name for f in dataclasses.fields(Spec)}
-    fields = dataclasses.asdict(model) | dataclasses.asdict(compute)
-    return Spec(**{k: v for k, v in fields.items() if k in shared})
-
-
-def decoder_spec(model: schema.Model, compute: schema.Compute) -> Spec:
-    """The decoder's sizes; it has no stochastic depth."""
-    return dataclasses.replace(
-        encoder_spec(model, compute),
-        width=model.decoder_width,
-        heads=model.decoder_heads,
-        mlp=model.decoder_mlp,
-        depth=model.decoder_depth,
-        drop_path=0.0,
-    )
+# Parameters, number and drop-path rate of a layer, or with a leading axis of those of many.
+Layer = dict[str, Any]
 
 
 class Attention(nnx.Module):
     """Multi-head self-attention."""
 
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
-        sizes = {"heads": spec.heads, "dtype": spec.dtype, "rngs": rngs}
-        self.qkv = projections.QueryKeyValue(spec.width, bias=spec.qkv_bias, **sizes)
-        self.out = projections.Output(spec.width, **sizes)
-        self.dropout = spec.attention_dropout
+    def __init__(self, model: schema.Model, dtype: str, *, rngs: nnx.Rngs):
+        sizes = {"heads": model.heads, "dtype": dtype, "rngs": rngs}
+        self.qkv = layers.QueryKeyValue(model.width, bias=model.qkv_bias, **sizes)
+        self.out = layers.Output(model.width, **sizes)
+        self.dropout = model.attention_dropout
 
     def __call__(
         self,
@@ -89,35 +49,32 @@ class Attention(nnx.Module):
 class Mlp(nnx.Module):
     """Dense, GELU (tanh or erf form), dropout, Dense."""
 
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
+    def __init__(self, model: schema.Model, dtype: str, *, rngs: nnx.Rngs):
         tiny = nnx.initializers.normal(1e-6)
-        self.up = primitives.Dense(
-            spec.width, spec.mlp, dtype=spec.dtype, bias_init=tiny, rngs=rngs
-        )
-        self.down = primitives.Dense(
-            spec.mlp, spec.width, dtype=spec.dtype, bias_init=tiny, rngs=rngs
-        )
-        self.tanh = spec.gelu == "tanh"
-        self.dropout = spec.dropout
+        self.up = layers.Dense(model.width, model.mlp, dtype=dtype, bias_init=tiny, rngs=rngs)
+        self.down = layers.Dense(model.mlp, model.width, dtype=dtype, bias_init=tiny, rngs=rngs)
+        self.tanh = model.gelu == "tanh"
+        self.dropout = model.dropout
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], *, keys_b: Key[Array, "b"] | None
     ) -> Float[Array, "b t d"]:
-        y = primitives.cheaply(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
+        y = layers.recomputed(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
         return self.down(_dropout(y, self.dropout, keys_b))
 
 
 class Block(nnx.Module):
     """Pre-norm block: x += drop(gamma1 attention(norm1 x)); x += drop(gamma2 mlp(norm2 x))."""
 
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs):
-        self.spec = spec
-        self.norm1 = primitives.LayerNorm(spec.width, spec.norm_eps)
-        self.attention = Attention(spec, rngs=rngs)
-        self.norm2 = primitives.LayerNorm(spec.width, spec.norm_eps)
-        self.mlp = Mlp(spec, rngs=rngs)
-        self.gamma1 = _layer_scale(spec)
-        self.gamma2 = _layer_scale(spec)
+    def __init__(self, model: schema.Model, dtype: str, *, rngs: nnx.Rngs):
+        self.dropout, self.drop_path_rescale = model.dropout, model.drop_path_rescale
+        self.norm1 = layers.LayerNorm(model.width, model.norm_eps)
+        self.attention = Attention(model, dtype, rngs=rngs)
+        self.norm2 = layers.LayerNorm(model.width, model.norm_eps)
+        self.mlp = Mlp(model, dtype, rngs=rngs)
+        gamma, scaled = jnp.full(model.width, model.layer_scale), model.layer_scale != 0
+        self.gamma1 = nnx.Param(gamma) if scaled else None
+        self.gamma2 = nnx.Param(gamma) if scaled else None
 
     def __call__(
         self,
@@ -150,20 +107,20 @@ class Block(nnx.Module):
         drop_path: jax.Array | None,
         keys_b: jax.Array | None,
     ) -> jax.Array:
-        y_btd = _dropout(y_btd, self.spec.dropout, keys_b)
+        y_btd = _dropout(y_btd, self.dropout, keys_b)
         if gamma is not None:
             y_btd = y_btd * gamma[...].astype(y_btd.dtype)
         if drop_path is None or keys_b is None:
             return y_btd
         draw = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - drop_path))
         factor_b = draw(fold(keys_b, 1)).astype(jnp.float32)
-        if self.spec.drop_path_rescale:
+        if self.drop_path_rescale:
             factor_b = factor_b / (1.0 - drop_path)
         return y_btd * factor_b[:, None, None].astype(y_btd.dtype)
 
 
 class Encoder(nnx.Module):
-    """`layers` blocks and an optional LayerNorm; decoders are encoders of another width.
+    """`depth` blocks, each drawn on its own, and an optional LayerNorm.
 
     The blocks' parameters are stacked under `blocks`, leading axis = layer. `inner_norm` puts a
     LayerNorm before the block of that number in the whole network.
@@ -175,23 +132,23 @@ class Encoder(nnx.Module):
 
     def __init__(
         self,
-        layers: int,
-        spec: Spec,
+        depth: int,
+        model: schema.Model,
+        compute: schema.Compute,
         *,
         norm: float | None,
         inner_norm: int | None = None,
         first_layer: int = 0,
         rngs: nnx.Rngs,
     ):
-        self.layers = layers
-        self.spec = spec
-        self.first_layer = first_layer
-        self.blocks = stack(layers, spec, rngs=rngs) if layers else None
-        self.norm = None if norm is None else primitives.LayerNorm(spec.width, norm)
-        self.inner_layer = inner_norm
-        self.inner_norm = (
-            None if inner_norm is None else primitives.LayerNorm(spec.width, spec.norm_eps)
-        )
+        """`norm` is the epsilon of the last LayerNorm; None: there is none."""
+        self.depth, self.first_layer = depth, first_layer
+        self.model, self.compute = model, compute
+        make = nnx.vmap(lambda rngs: Block(model, compute.dtype, rngs=rngs), in_axes=0, out_axes=0)
+        self.blocks = make(rngs.split(depth)) if depth else None
+        self.norm = None if norm is None else layers.LayerNorm(model.width, norm)
+        self.inner_layer, inner = inner_norm, inner_norm is not None
+        self.inner_norm = layers.LayerNorm(model.width, model.norm_eps) if inner else None
 
     def __call__(
         self,
@@ -203,7 +160,7 @@ class Encoder(nnx.Module):
     ) -> Float[Array, "b t d"]:
         """Encodes tokens; see `Block` for the arguments, and `fusion.Fusion` for `layer`."""
         if self.reaches(layer):
-            apply, layers = self.unstack(layer)
+            apply, every = self.unstack(layer)
             length = x_btd.shape[1]
             padding = attention.padding(length)
             keep_bt = None if keep_bt is None else attention.lengthen(keep_bt, padding)
@@ -211,9 +168,9 @@ class Encoder(nnx.Module):
             def body(x_btd: jax.Array, layer: Layer) -> jax.Array:
                 return apply(layer, x_btd, length, keep_bt, keys_b)
 
-            x_btd = loop(body, attention.lengthen(x_btd, padding), layers, self.spec)
+            x_btd = loop(body, attention.lengthen(x_btd, padding), every, self.compute)
             x_btd = x_btd[:, :length]
-        if self.norm is None or (layer is not None and layer <= self.first_layer + self.layers):
+        if self.norm is None or (layer is not None and layer <= self.first_layer + self.depth):
             return x_btd
         return self.norm(x_btd)
 
@@ -221,17 +178,17 @@ class Encoder(nnx.Module):
         """Whether any block of this stack comes before the end of `layer`."""
         return self.blocks is not None and (layer is None or layer > self.first_layer)
 
-    def unstack(self, layer: int | None = None) -> tuple[Callable[..., jax.Array], "Layer"]:
+    def unstack(self, layer: int | None = None) -> tuple[Callable[..., jax.Array], Layer]:
         """What `loop` needs: apply(layer, x_btd, length, keep_bt, keys_b), and the layers."""
         graphdef, params = nnx.split(self.blocks)
-        index = np.arange(self.first_layer, self.first_layer + self.layers)
+        index = np.arange(self.first_layer, self.first_layer + self.depth)
         if layer is not None:
             index = index[index < layer]
             params = jax.tree.map(lambda x: x[: len(index)], params)
-        layers = {"params": params, "index": index}
-        if self.spec.drop_path:
-            rates = self.spec.drop_path * index / max(self.spec.depth - 1, 1)
-            layers["drop_path"] = rates.astype(np.float32)
+        every = {"params": params, "index": index}
+        if self.model.drop_path:
+            rates = self.model.drop_path * index / max(self.model.depth - 1, 1)
+            every["drop_path"] = rates.astype(np.float32)
 
         def apply(
             layer: Layer,
@@ -248,38 +205,31 @@ class Encoder(nnx.Module):
             rate = layer.get("drop_path")
             return block(x_btd, drop_path=rate, length=length, keep_bt=keep_bt, keys_b=keys_b)
 
-        return apply, layers
+        return apply, every
 
 
-Layer = dict[str, Any]
-
-
-def stack(layers: int, spec: Spec, *, rngs: nnx.Rngs) -> Block:
-    """A block whose parameters have a leading axis of `layers`, each layer drawn on its own."""
-    make = nnx.vmap(lambda rngs: Block(spec, rngs=rngs), in_axes=0, out_axes=0)
-    return make(rngs.split(layers))
-
-
-def loop(body: Callable[[Any, Layer], Any], carry: Any, layers: Layer, spec: Spec) -> Any:
+def loop(
+    body: Callable[[Any, Layer], Any], carry: Any, every: Layer, compute: schema.Compute
+) -> Any:
     """Carries `carry` through the layers: scanned, or unrolled with each parameter split once.
 
-    Unrolled layers keep products alone as they are (`primitives.cheaply`), so "dots" asks no more
-    of them; a scan stacks whatever it is not told to leave out.
+    Unrolled layers keep only products as they are (`layers.recomputed`), so "dots" asks no more of
+    them; a scan stacks everything that no policy leaves out.
 
     Splitting once makes the gradient of a stacked parameter one concatenation; indexing layer by
     layer would add up as many zero-padded copies of the stack.
     """
-    if spec.remat == "full" or (spec.remat == "dots" and spec.scan):
+    if compute.remat == "full" or (compute.remat == "dots" and compute.scan):
         policies = jax.checkpoint_policies
         keep_products = policies.save_from_both_policies(
             policies.dots_with_no_batch_dims_saveable,
             policies.save_only_these_names("attention"),
         )
-        policy = keep_products if spec.remat == "dots" else policies.nothing_saveable
-        body = jax.checkpoint(body, policy=policy, prevent_cse=not spec.scan)
-    if spec.scan:
-        return jax.lax.scan(lambda c, layer: (body(c, layer), None), carry, layers)[0]
-    leaves, treedef = jax.tree.flatten(layers)
+        policy = keep_products if compute.remat == "dots" else policies.nothing_saveable
+        body = jax.checkpoint(body, policy=policy, prevent_cse=not compute.scan)
+    if compute.scan:
+        return jax.lax.scan(lambda c, layer: (body(c, layer), None), carry, every)[0]
+    leaves, treedef = jax.tree.flatten(every)
     slices = [jax.lax.split(jnp.asarray(x), (1,) * x.shape[0]) for x in leaves]
     for leaves_of_layer in zip(*slices, strict=True):
         layer = treedef.unflatten([x.squeeze(0) for x in leaves_of_layer])
@@ -294,7 +244,3 @@ def fold(keys_b: jax.Array | None, number: int | jax.Array) -> jax.Array | None:
 
 def _dropout(x: jax.Array, rate: float, keys_b: jax.Array | None) -> jax.Array:
     return attention.drop_elements(x, rate, keys_b) if rate and keys_b is not None else x
-
-
-def _layer_scale(spec: Spec) -> nnx.Param | None:
-    return nnx.Param(jnp.full(spec.width, spec.layer_scale)) if spec.layer_scale else None

@@ -1,17 +1,14 @@
 """What a training step needs of a device, worked out from its shapes where no compiler says it."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
-from av_mae.config import modality as modality_lib
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.experiment import sharding
-
-Modalities = Mapping[str, modality_lib.Modality]
 
 # Widths of a token that a layer keeps for the backward pass, beside its perceptron's: whole ones
 # (input, the sum before the perceptron, what the two norms give), and those that are split with the
@@ -35,12 +32,9 @@ def tree_bytes(tree: Any) -> float:
 def activations(e: schema.Experiment, rows: int) -> float:
     """Bytes kept for the backward pass of `rows` examples, attention fused."""
     rows = math.ceil(rows / e.optim.accumulate)
-    kept = sum(
-        layers * tokens * _per_token(e.compute, size, mlp)
-        for layers, tokens, size, mlp in stacks(e)
-    )
-    predicted = sum(m.tokens * m.patch_dim for m in e.modalities.values())
-    inputs = predicted * (4 if e.task == "pretrain" else 2)
+    task = tasks.make(e)
+    kept = sum(p.layers * p.tokens * _per_token(e.compute, p.width, p.mlp) for p in task.passes())
+    inputs = task.input_copies * sum(m.tokens * m.patch_dim for m in e.modalities.values())
     return rows * (_width(e) * kept + 4.0 * inputs)
 
 
@@ -68,7 +62,7 @@ def sent(e: schema.Experiment, mesh: Mesh, params: Any) -> dict[str, float]:
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
     own = _width(e) * count / tensor * e.optim.accumulate
     rows = e.batch_size // (data * fsdp)
-    outputs = sum(layers * tokens * width for layers, tokens, width, _ in stacks(e))
+    outputs = sum(p.layers * p.tokens * p.width for p in tasks.make(e).passes())
     summed = _ring(data) * own / fsdp + _SUMS * _ring(tensor) * _width(e) * rows * outputs
     found = {
         "all-reduce": 2 * summed,
@@ -76,24 +70,6 @@ def sent(e: schema.Experiment, mesh: Mesh, params: Any) -> dict[str, float]:
         "reduce-scatter": _ring(fsdp) * own,
     }
     return {kind: float(sent) for kind, sent in found.items() if sent}
-
-
-def stacks(e: schema.Experiment) -> list[tuple[int, int, int, int]]:
-    """(layers, tokens, width, mlp) of every stack of layers that an example goes through."""
-    m, found = e.model, []
-    pretrain = e.task == "pretrain"
-    lengths = [x.visible if pretrain else x.tokens for x in e.modalities.values()]
-    fused = m.fusion_layers if m.fusion in ("mid", "bottleneck") else 0
-    if m.fusion == "early":
-        found.append((m.depth, sum(lengths), m.width, m.mlp))
-    else:
-        found += [(m.depth - fused, n, m.width, m.mlp) for n in lengths]
-    if fused:
-        found.append((fused, sum(lengths), m.width, m.mlp))
-    if pretrain:
-        tokens = sum(x.tokens for x in e.modalities.values())
-        found.append((m.decoder_depth, tokens, m.decoder_width, m.decoder_mlp))
-    return found
 
 
 def _ring(devices: int) -> float:

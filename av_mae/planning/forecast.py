@@ -12,6 +12,7 @@ from av_mae.config import schema
 from av_mae.experiment import hardware, sharding
 from av_mae.experiment.run import Run
 from av_mae.input import records
+from av_mae.models import fusion
 from av_mae.planning import estimate, hlo, synthetic
 from av_mae.planning.topology import Topology
 
@@ -143,8 +144,9 @@ def _cost(compiled: Any) -> np.ndarray:
 def _cost_without_loops(run: Run, topology: Topology) -> np.ndarray:
     """(FLOPs, bytes) of a step as if its layers and micro-batches stood one after another."""
     e, parts = run.experiment, run.experiment.optim.accumulate
-    fused = e.model.fusion_layers if e.model.fusion in ("mid", "bottleneck") else 0
-    shallow = min(fused + 1, e.model.depth)
+    depth = e.model.depth
+    first, *_ = fusion.of(e.model).stacks(e.model, tuple(e.modalities))
+    shallow = min(depth - first.last + 1, depth)  # all fused layers, and one below
     few, more = (
         _cost(_compile(Run.assemble(_flat(e, depth), run.info, topology.devices))[0])
         for depth in (shallow, shallow + 1)

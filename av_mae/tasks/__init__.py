@@ -16,7 +16,8 @@ import jax
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.models import flops, fusion
+from av_mae.models import fusion
+from av_mae.models.flops import Flops, Passes
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -33,6 +34,7 @@ class Task(abc.ABC):
         title: what reports call its runs.
         labelled: whether the model learns the labels; a run then continues on the same ones only.
         gallery: whether a report has a place for reconstructions.
+        input_copies: arrays of the inputs' size that a step keeps for its backward pass.
     """
 
     experiment: schema.Experiment
@@ -41,11 +43,12 @@ class Task(abc.ABC):
     title: ClassVar[str]
     labelled: ClassVar[bool] = False
     gallery: ClassVar[bool] = False
+    input_copies: ClassVar[int] = 2
 
     @classmethod
     def check(cls, e: schema.Experiment) -> None:
         """Raises ConfigError if keys of the experiment contradict this task or its model."""
-        fusion.check(e.model)
+        fusion.of(e.model).stacks(e.model, tuple(e.modalities))
 
     @staticmethod
     @abc.abstractmethod
@@ -54,7 +57,8 @@ class Task(abc.ABC):
 
     def check_training(self) -> None:
         """Raises ConfigError if a model may be loaded and run, but not trained, in this way."""
-        fusion.check_training(self.experiment.model, self.experiment.modalities)
+        e = self.experiment
+        fusion.of(e.model).check_training(e.model, e.modalities)
 
     @property
     def trainable(self) -> str:
@@ -62,8 +66,12 @@ class Task(abc.ABC):
         return ""
 
     @abc.abstractmethod
-    def flops(self) -> flops.Flops:
+    def flops(self) -> Flops:
         """Matrix products of one example."""
+
+    @abc.abstractmethod
+    def passes(self) -> list[Passes]:
+        """The sequences of one example that pass through layers."""
 
     @abc.abstractmethod
     def init(self, rngs: nnx.Rngs) -> nnx.Module:

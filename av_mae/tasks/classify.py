@@ -9,10 +9,11 @@ from flax import nnx
 
 from av_mae import tasks
 from av_mae.config import schema
-from av_mae.models import classifier, flops, fusion
+from av_mae.models import classifier, presence
+from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
-from av_mae.tasks import losses, metrics, presence
+from av_mae.tasks import losses, metrics
 
 
 class Classify(tasks.Task):
@@ -41,9 +42,12 @@ class Classify(tasks.Task):
     def trainable(self) -> str:
         return "head" if self.experiment.model.linear_probe else ""
 
-    def flops(self) -> flops.Flops:
+    def flops(self) -> Flops:
         e = self.experiment
-        return flops.classify_flops(e.modalities, e.model, len(self.labels))
+        return classifier.count_flops(e.modalities, e.model, len(self.labels))
+
+    def passes(self) -> list[Passes]:
+        return classifier.passes(self.experiment.modalities, self.experiment.model)
 
     def init(self, rngs: nnx.Rngs) -> classifier.Classifier:
         e = self.experiment
@@ -89,7 +93,7 @@ class Classify(tasks.Task):
         here = [(present or {}).get(name, valid_b) for name in logits]
         counted_b = valid_b & jnp.stack(here).any(0)
         labels_bk = jnp.stack(list(labels.values())).mean(0)
-        right_b = fusion.mean_over(logits, present).argmax(1) == labels_bk.argmax(1)
+        right_b = presence.mean(logits, present).argmax(1) == labels_bk.argmax(1)
         accuracy = (right_b & counted_b).sum() / jnp.maximum(counted_b.sum(), 1)
         return loss, {"loss": loss, "accuracy": accuracy}
 

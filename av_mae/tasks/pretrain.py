@@ -8,9 +8,10 @@ from flax import nnx
 from av_mae import tasks
 from av_mae.config import schema
 from av_mae.config.modality import Modality
-from av_mae.models import flops, mae, masking
+from av_mae.models import mae, masking, presence
+from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs as inputs_lib
-from av_mae.tasks import losses, presence
+from av_mae.tasks import losses
 
 # Keys that only a classifier's training has a use for; here they stay 0.
 UNUSED = (
@@ -42,6 +43,7 @@ class Pretrain(tasks.Task):
 
     title = "Masked autoencoder pretraining"
     gallery = True
+    input_copies = 4
 
     @classmethod
     def check(cls, e: schema.Experiment) -> None:
@@ -78,8 +80,11 @@ class Pretrain(tasks.Task):
             f": {start}" if start else ""
         )
 
-    def flops(self) -> flops.Flops:
-        return flops.pretrain_flops(self.experiment.modalities, self.experiment.model)
+    def flops(self) -> Flops:
+        return mae.count_flops(self.experiment.modalities, self.experiment.model)
+
+    def passes(self) -> list[Passes]:
+        return mae.passes(self.experiment.modalities, self.experiment.model)
 
     def init(self, rngs: nnx.Rngs) -> mae.MaskedAutoencoder:
         e = self.experiment
@@ -111,7 +116,7 @@ class Pretrain(tasks.Task):
     def features(
         self, model: mae.MaskedAutoencoder, batch: tasks.Batch, layer: int | None = None
     ) -> dict[str, jax.Array]:
-        return model.encode(self._inputs(batch), present=presence.of(batch), layer=layer)
+        return model.features(self._inputs(batch), present=presence.of(batch), layer=layer)
 
     def reconstruct(
         self, model: mae.MaskedAutoencoder, batch: tasks.Batch, keys_b: jax.Array

@@ -10,7 +10,7 @@ from flax import nnx
 from av_mae.config import schema
 from av_mae.experiment import fingerprint, optim
 from av_mae.experiment.step import split
-from av_mae.models import primitives, vit
+from av_mae.models import layers, vit
 
 SIZES = schema.Model(width=8, depth=4, heads=2, mlp=16)
 
@@ -19,14 +19,14 @@ class Toy(nnx.Module):
     """Two encoders that follow one another, an embedding below and a head above."""
 
     def __init__(self):
-        spec = vit.encoder_spec(SIZES, schema.Compute())
+        sizes = SIZES, schema.Compute()
         rngs = nnx.Rngs(0)
-        self.embed = primitives.Dense(3, 8, dtype="float32", rngs=rngs)
+        self.embed = layers.Dense(3, 8, dtype="float32", rngs=rngs)
         self.encoders = nnx.Dict(
-            low=vit.Encoder(3, spec, norm=1e-6, rngs=rngs),
-            high=vit.Encoder(1, spec, norm=1e-6, first_layer=3, rngs=rngs),
+            low=vit.Encoder(3, *sizes, norm=1e-6, rngs=rngs),
+            high=vit.Encoder(1, *sizes, norm=1e-6, first_layer=3, rngs=rngs),
         )
-        self.head = primitives.Dense(8, 2, dtype="float32", rngs=rngs)
+        self.head = layers.Dense(8, 2, dtype="float32", rngs=rngs)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def run(case, gradients):
         model = nnx.merge(graphdef, params, rest)
         merged = model.predict(inputs)
         embedded = model.tokenise(inputs)
-        tokens = {k: model.encode_tokens(embedded, train=k == "train") for k in ("train", "eval")}
+        tokens = {k: model.encoders(embedded, train=k == "train") for k in ("train", "eval")}
         logits = model(inputs, train=True)
         statistics = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
         of_first = score({case.names[0]: merged}, [True, True])

@@ -57,7 +57,7 @@ def run(case):
             name: losses.targets(m.patchify(inputs[name]), m, e.model.normalise_targets)
             for name, m in e.modalities.items()
         }
-        found = (output, model.reconstruct(inputs, masks), model.encode(inputs), wanted)
+        found = (output, model.reconstruct(inputs, masks), model.features(inputs), wanted)
         loss, errors = score(output, [True, True])
         return loss, (score(output, [True, False])[0], errors, found)
 

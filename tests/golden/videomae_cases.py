@@ -134,8 +134,8 @@ def encodings(
         if masks is not None:
             hidden = {"video": masking.from_bool(jnp.asarray(masks), int(masks[0].sum()))}
         tokens = net.tokenise(inputs, hidden)
-        encoded = net.encode_tokens(tokens)["video"]
-        made = {f"layer_{k}": net.encode_tokens(tokens, layer=k)["video"] for k in range(depth + 1)}
+        encoded = net.encoders(tokens)["video"]
+        made = {f"layer_{k}": net.encoders(tokens, layer=k)["video"] for k in range(depth + 1)}
         more = {"projected": net.project["video"](encoded)} if hasattr(net, "project") else {}
         return made | more | {"encoded": encoded}
 

@@ -162,7 +162,7 @@ def test_each_platform_has_its_form_and_tells_why(
     platform, width, dtype, drops, form, says, caplog
 ):
     mesh = jax.sharding.get_abstract_mesh()
-    attention._told.cache_clear()
+    attention._log_once.cache_clear()
     with caplog.at_level("INFO"):
         found = attention._form(
             platform, "", packed(1, 8, 2, width, dtype), mesh, drops=drops, masked=False

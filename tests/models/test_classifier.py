@@ -136,7 +136,7 @@ def test_without_bottlenecks_at_test_modalities_do_not_meet():
 def test_pooling(pool):
     model = toy_models.classify(pool=pool)
     inputs = {"video": toy_models.inputs()["video"]}
-    tokens = model.encode_tokens(model.tokenise(inputs))["video"]
+    tokens = model.encoders(model.tokenise(inputs))["video"]
     expected = {"mean": tokens.mean(1), "max": tokens.max(1)}.get(pool, tokens[:, 0])
     equal(model.pooled(inputs)["video"], expected)
     assert model.features(inputs)["video"].shape[1] == toy_models.MODALITIES["video"].tokens

@@ -7,7 +7,7 @@ from flax import nnx
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import classifier, flops, mae
+from av_mae.models import classifier, mae
 
 MODALITIES = {
     "video": modality_lib.Video(frames=8, size=64, mask_ratio=0.75),
@@ -52,7 +52,7 @@ def test_pretraining(fusion, decoder):
     )
     keys_b = jax.random.split(jax.random.key(0), BATCH)
     forward, train = counted(model, lambda m, x: m(x, keys_b=keys_b).predictions)
-    ours = flops.pretrain_flops(MODALITIES, sizes)
+    ours = mae.count_flops(MODALITIES, sizes)
     assert ours.forward == pytest.approx(forward, rel=0.05)
     assert ours.train == pytest.approx(train, rel=0.05)
 
@@ -64,14 +64,14 @@ def test_classification(fusion):
         lambda: classifier.Classifier(MODALITIES, sizes, COMPUTE, classes=10, rngs=nnx.Rngs(0))
     )
     forward, train = counted(model, lambda m, x: m(x, train=True))
-    ours = flops.classify_flops(MODALITIES, sizes, 10)
+    ours = classifier.count_flops(MODALITIES, sizes, 10)
     assert ours.forward == pytest.approx(forward, rel=0.05)
     assert ours.train == pytest.approx(train, rel=0.05)
 
 
 def test_a_frozen_encoder_needs_no_backward_pass():
-    full = flops.classify_flops(MODALITIES, schema.Model(**SIZES), 10)
-    probe = flops.classify_flops(MODALITIES, schema.Model(**SIZES, linear_probe=True), 10)
+    full = classifier.count_flops(MODALITIES, schema.Model(**SIZES), 10)
+    probe = classifier.count_flops(MODALITIES, schema.Model(**SIZES, linear_probe=True), 10)
     assert probe.forward == full.forward
     assert probe.train < 1.01 * probe.forward < 0.5 * full.train
 
@@ -83,5 +83,5 @@ def test_audioset_pretraining_of_the_base_model():
         "video": modality_lib.Video(patch=patch, mask_ratio=0.9),
         "audio": modality_lib.Audio(mask_ratio=0.7),
     }
-    count = flops.pretrain_flops(modalities, schema.Model(**sizes, fusion="mid"))
+    count = mae.count_flops(modalities, schema.Model(**sizes, fusion="mid"))
     assert 2 * count.train == pytest.approx(612e9, rel=0.01)

@@ -53,7 +53,7 @@ def close(ours, theirs):
 def test_the_same_fusion_computes_the_same_features(fusion):
     new, report, old = pair({"fusion": fusion}, {"fusion": fusion})
     inputs = toy_models.inputs()
-    ours, theirs = new.features(inputs), old.encode(inputs)
+    ours, theirs = new.features(inputs), old.features(inputs)
     for name in inputs:
         close(ours[name], theirs[name])
     assert set(report.fresh) == {"head/kernel", "head/bias"}
@@ -71,7 +71,7 @@ def test_one_modality_of_a_pretraining_of_two(fusion, name):
     changes = {"fusion": "bottleneck", "fusion_norm": fusion == "mid"}
     new, report, old = pair({"fusion": fusion}, changes, modalities=single)
     inputs = {name: toy_models.inputs()[name]}
-    close(new.features(inputs)[name], old.encode(inputs)[name])
+    close(new.features(inputs)[name], old.features(inputs)[name])
     assert set(report.fresh) == {"head/kernel", "head/bias"}
     assert any(path.startswith("embed/") for path in report.unused)
 
@@ -113,7 +113,7 @@ def test_another_boundary_keeps_the_norm_where_it_was_trained(fusion, fusion_lay
     single = {"video": toy_models.MODALITIES["video"]}
     new, report, old = pair({"fusion": "mid"}, changes, modalities=single)
     inputs = {"video": toy_models.inputs()["video"]}
-    close(new.features(inputs)["video"], old.encode(inputs)["video"])
+    close(new.features(inputs)["video"], old.features(inputs)["video"])
     assert set(report.fresh) == {"head/kernel", "head/bias"}
 
 

@@ -36,7 +36,7 @@ def compiled(fusion, decoder):
             "all": model(inputs, masks=masks).predictions,
             "present": model(inputs, masks=masks, present=present).predictions,
             "video": model(video, masks=masks).predictions,
-            "visible": model.encode_tokens(model.tokenise(inputs, given)),
+            "visible": model.encoders(model.tokenise(inputs, given)),
         }
 
     return run
@@ -192,7 +192,7 @@ def test_loss_on_visible_predicts_all_tokens():
 def test_encode_takes_any_subset_and_class_tokens_stay_inside():
     model = toy_models.autoencoder(fusion="mid", pool="token")
     inputs = toy_models.inputs()
-    encode = nnx.jit(lambda model, inputs, present=None: model.encode(inputs, present=present))
+    encode = nnx.jit(lambda model, inputs, present=None: model.features(inputs, present=present))
     both, video = encode(model, inputs), encode(model, {"video": inputs["video"]})
     assert {name: x.shape for name, x in both.items()} == {
         name: (3, spec.tokens, 16) for name, spec in toy_models.MODALITIES.items()
@@ -231,7 +231,7 @@ def test_wrong_inputs_say_what_to_do():
     with pytest.raises(ValueError, match="'smell'"):
         model({"smell": inputs["audio"]}, keys_b=toy_models.keys())
     with pytest.raises(ValueError, match="audio input has shape"):
-        model.encode({"audio": inputs["audio"][:, :-1]})
+        model.features({"audio": inputs["audio"][:, :-1]})
     with pytest.raises(ValueError, match="pass keys_b"):
         model(inputs)
     with pytest.raises(ValueError, match="expected 4 in every row"):

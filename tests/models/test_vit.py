@@ -19,8 +19,8 @@ KEEP_BT = jnp.array([[True] * 5, [True, True, False, False, True], [False] * 4 +
 
 def encoder(compute=None, layers=3, **changes):
     model = dataclasses.replace(toy_models.MODEL, depth=layers, **changes)
-    spec = vit.encoder_spec(model, compute or schema.Compute())
-    make = lambda: vit.Encoder(layers, spec, norm=1e-6, rngs=nnx.Rngs(0))  # noqa: E731
+    compute = compute or schema.Compute()
+    make = lambda: vit.Encoder(layers, model, compute, norm=1e-6, rngs=nnx.Rngs(0))  # noqa: E731
     return toy_models.randomise(make)
 
 
@@ -105,8 +105,7 @@ def test_drop_path_leaves_out_whole_branches_by_example(rescale):
 
 def test_drop_path_grows_from_zero_over_the_whole_network():
     model = dataclasses.replace(toy_models.MODEL, depth=6, drop_path=0.5)
-    spec = vit.encoder_spec(model, schema.Compute())
-    upper = vit.Encoder(2, spec, norm=None, first_layer=4, rngs=nnx.Rngs(0))
+    upper = vit.Encoder(2, model, schema.Compute(), norm=None, first_layer=4, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(upper.unstack()[1]["drop_path"], [0.4, 0.5])
 
 
@@ -133,18 +132,15 @@ def test_a_key_bias_would_change_nothing():
 
 
 def test_layer_scale_starts_small_and_gelu_kinds_differ():
-    spec = vit.encoder_spec(
-        dataclasses.replace(toy_models.MODEL, layer_scale=1e-6), schema.Compute()
-    )
-    module = vit.Encoder(2, spec, norm=None, rngs=nnx.Rngs(0))
+    model = dataclasses.replace(toy_models.MODEL, layer_scale=1e-6)
+    module = vit.Encoder(2, model, schema.Compute(), norm=None, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(module(X_BTD), X_BTD, atol=1e-4)
     tanh, erf = encoder(gelu="tanh")(X_BTD), encoder(gelu="erf")(X_BTD)
     assert 1e-6 < np.abs(tanh - erf).max() < 1e-2
 
 
 def test_initial_matrices_have_their_own_fans():
-    spec = vit.encoder_spec(schema.Model(), schema.Compute())
-    block = vit.Block(spec, rngs=nnx.Rngs(0))
+    block = vit.Block(schema.Model(), "float32", rngs=nnx.Rngs(0))
     bound = np.sqrt(6 / (768 + 768))
     for part in range(3):
         largest = np.abs(block.attention.qkv.kernel[...][:, part]).max()

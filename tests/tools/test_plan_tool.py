@@ -264,7 +264,7 @@ def test_what_is_split_over_tensor_is_kept_and_summed_by_parts():
     assert 0.5 < estimate.activations(e, 4) / estimate.activations(EXPERIMENT, 4) < 1
     built = Run.assemble(e, synthetic.info(e, 1000, 2))
     summed = estimate.sent(e, built.mesh, built.abstract.params)["all-reduce"]
-    outputs = sum(layers * tokens * width for layers, tokens, width, _ in estimate.stacks(e))
+    outputs = sum(p.layers * p.tokens * p.width for p in built.task.passes())
     gradients = 2 * 3 / 4 * 4 * parameters() / 2
     assert summed == pytest.approx(gradients + 4 * 2 * 1 / 2 * 4 * 2 * outputs)
 

@@ -1,13 +1,15 @@
 """Which clips of a batch have which modality: `<modality>_present` entries, by modality."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, Float, Key
+
+Present = Mapping[str, Bool[Array, "b"]]
 
 _SUFFIX = "_present"
-_USE = 0x64726F70  # tells these draws from the others that an example's key is folded for
+_USE = 0x64726F70  # separates these draws from others that an example's key is folded for
 
 
 def of(batch: dict[str, jax.Array]) -> dict[str, jax.Array] | None:
@@ -19,11 +21,8 @@ def of(batch: dict[str, jax.Array]) -> dict[str, jax.Array] | None:
 
 
 def drop(
-    present: dict[str, Bool[Array, "b"]] | None,
-    names: Sequence[str],
-    probability: float,
-    keys_b: Key[Array, "b"],
-) -> dict[str, Bool[Array, "b"]] | None:
+    present: Present | None, names: Sequence[str], probability: float, keys_b: Key[Array, "b"]
+) -> Present | None:
     """Leaves a clip, with this probability, only one of the modalities that it has.
 
     Modality dropout (Shi et al. 2022, arXiv 2201.02184): no modality is learnt at the expense of
@@ -42,3 +41,27 @@ def drop(
 
     kept_bm = jax.vmap(one)(keys_b, here_bm)
     return {name: kept_bm[:, number] for number, name in enumerate(names)}
+
+
+def of_tokens(
+    tokens: Mapping[str, Float[Array, "b _ d"]], present: Present | None
+) -> Bool[Array, "b t"] | None:
+    """Of the concatenated tokens, False for those of absent modalities; None: all are there."""
+    if not present or len(tokens) == 1:
+        return None
+    parts = []
+    for name, x_btd in tokens.items():
+        here_b = present.get(name, jnp.ones(x_btd.shape[0], bool))
+        parts.append(jnp.broadcast_to(here_b[:, None], x_btd.shape[:2]))
+    return jnp.concatenate(parts, axis=1)
+
+
+def mean(values: Mapping[str, Float[Array, "b ..."]], present: Present | None) -> jax.Array:
+    """Mean `[b ...]` over the modalities that are present in each example."""
+    stacked = jnp.stack(list(values.values()))
+    if not present:
+        return stacked.mean(0)
+    everyone = jnp.ones(stacked.shape[1], bool)
+    here = jnp.stack([present.get(name, everyone) for name in values])
+    here = here.reshape(*here.shape, *(1,) * (stacked.ndim - 2)).astype(stacked.dtype)
+    return (stacked * here).sum(0) / jnp.maximum(here.sum(0), 1)

@@ -8,7 +8,7 @@ import tiny
 import tiny_models
 
 from av_mae import tasks
-from av_mae.tasks import presence
+from av_mae.models import presence
 
 CLIPS = 2000
 NAMES = ("video", "audio")
