@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy_models
-from flax import nnx, traverse_util
 
 from av_mae.config import schema
 from av_mae.models import inherit, positions
@@ -22,27 +20,12 @@ def experiment(modalities=None, **changes):
     )
 
 
-def flat(model):
-    tree = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    return {k: np.asarray(v) for k, v in traverse_util.flatten_dict(tree).items()}
-
-
-def start(target, source, target_model, source_model, change=lambda x: x):
-    """(target model started from the source's changed parameters, report)."""
-    source_params = {path: change(x) for path, x in flat(source_model).items()}
-    target_params = {path: x + 0.5 for path, x in flat(target_model).items()}
-    params, report = inherit.inherit(target_params, source_params, source, target)
-    graphdef, _, rest = nnx.split(target_model, nnx.Param, ...)
-    nested = jax.tree.map(jnp.asarray, traverse_util.unflatten_dict(params))
-    return nnx.merge(graphdef, nested, nnx.to_pure_dict(rest)), report
-
-
 def pair(source_changes, target_changes, modalities=None):
     """A classifier of the target's kind started from an autoencoder of the source's."""
     source, target = experiment(**source_changes), experiment(modalities, **target_changes)
     old = toy_models.autoencoder(**(SIZES | source_changes))
     new = toy_models.classify(modalities=modalities, **(SIZES | target_changes))
-    return *start(target, source, new, old), old
+    return *toy_models.start(target, source, new, old), old
 
 
 def close(ours, theirs):
@@ -149,7 +132,7 @@ def test_a_modality_that_was_not_pretrained_stays_fresh():
     source, target = experiment(single, fusion="separate"), experiment(fusion="separate")
     old = toy_models.autoencoder(modalities=single, **SIZES, fusion="separate")
     new = toy_models.classify(**SIZES, fusion="separate")
-    _, report = start(target, source, new, old)
+    _, report = toy_models.start(target, source, new, old)
     fresh = {path.split("/blocks/")[0] for path in report.fresh}
     assert {"encoders/audio", "embed/audio/kernel", "head/kernel"} <= fresh
     assert not any("video" in path for path in fresh)
@@ -160,18 +143,18 @@ def test_an_autoencoder_continues_an_autoencoder():
     target = experiment(fusion="mid", decoder="joint")
     old = toy_models.autoencoder(**SIZES, fusion="mid", decoder="shared")
     new = toy_models.autoencoder(**SIZES, fusion="mid", decoder="joint")
-    started, report = start(target, source, new, old)
+    started, report = toy_models.start(target, source, new, old)
     close(started.project["video"].kernel[...], old.project["video"].kernel[...])
     assert {path.split("/")[1] for path in report.fresh} == {"joint"}
     assert {path.split("/")[1] for path in report.unused} == {"shared"}
-    _, report = start(source, source, old, old)
+    _, report = toy_models.start(source, source, old, old)
     assert not (report.fresh or report.unused or report.resized)
 
 
 def test_a_classifier_continues_a_classifier_with_a_fresh_head():
     both = experiment(fusion="bottleneck")
     model = toy_models.classify(**SIZES, fusion="bottleneck")
-    _, report = start(both, both, model, model)
+    _, report = toy_models.start(both, both, model, model)
     assert report.fresh == report.unused == ["head/bias", "head/kernel"]
 
 
@@ -191,7 +174,7 @@ def test_learned_positions_are_interpolated_on_the_token_grid(name, change, grid
     old = toy_models.autoencoder(**SIZES, positions="learned")
     new = toy_models.classify(modalities=kinds, **SIZES, positions="learned")
     source = experiment(positions="learned")
-    started, report = start(experiment(kinds, positions="learned"), source, new, old)
+    started, report = toy_models.start(experiment(kinds, positions="learned"), source, new, old)
     assert report.resized == [f"positions/{name}"]
     before = np.asarray(old.positions[name][...])
     close(started.positions[name][...], positions.resize(before, old_grid, grid))
@@ -204,7 +187,7 @@ def test_fixed_positions_are_those_of_the_new_grid(name, change):
     kinds = dict(toy_models.MODALITIES)
     kinds[name] = dataclasses.replace(kinds[name], **change)
     old, new = toy_models.autoencoder(**SIZES), toy_models.classify(modalities=kinds, **SIZES)
-    started, report = start(experiment(kinds), experiment(), new, old)
+    started, report = toy_models.start(experiment(kinds), experiment(), new, old)
     assert set(report.fresh) == {"head/kernel", "head/bias"} and not report.resized
     nothing = {name: jnp.zeros((1, *kinds[name].input_shape))}
     table = positions.sincos(kinds[name].tokens, 16) + np.asarray(old.embed[name].bias[...])
@@ -224,7 +207,7 @@ def test_fixed_positions_are_those_of_the_new_grid(name, change):
 def test_architectures_that_do_not_fit_are_refused(source, target, message):
     new = toy_models.classify(**(SIZES | {"fusion": "early"}))
     with pytest.raises(schema.ConfigError, match=message):
-        inherit.inherit(flat(new), {}, experiment(**source), experiment(**target))
+        inherit.inherit(toy_models.flat(new), {}, experiment(**source), experiment(**target))
 
 
 def test_another_patch_or_no_common_modality_is_refused():
@@ -239,10 +222,10 @@ def test_another_patch_or_no_common_modality_is_refused():
 def test_inputs_that_are_prepared_otherwise_are_told():
     video = {"video": toy_models.MODALITIES["video"]}
     moving = {"video": dataclasses.replace(video["video"], remove_still=True)}
-    model = toy_models.classify(modalities=video, **SIZES)
-    source = flat(toy_models.autoencoder(modalities=video, **SIZES))
-    _, report = inherit.inherit(flat(model), source, experiment(video), experiment(moving))
+    ours = toy_models.flat(toy_models.classify(modalities=video, **SIZES))
+    source = toy_models.flat(toy_models.autoencoder(modalities=video, **SIZES))
+    _, report = inherit.inherit(ours, source, experiment(video), experiment(moving))
     assert report.inputs == ["modalities.video.remove_still is True, was False"]
     assert "inputs differ: modalities.video.remove_still" in str(report)
-    _, report = inherit.inherit(flat(model), source, experiment(video), experiment(video))
+    _, report = inherit.inherit(ours, source, experiment(video), experiment(video))
     assert not report.inputs

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from flax import nnx, traverse_util
 
 from av_mae.config import modality, schema
-from av_mae.models import classifier, mae, masking
+from av_mae.models import classifier, inherit, mae, masking
 
 MODEL = schema.Model(
     width=16,
@@ -94,3 +94,18 @@ def draw(maskings: dict[str, str], batch: int = 3, seed: int = 0) -> dict[str, j
         spec = dataclasses.replace(MODALITIES[name], masking=kind)
         drawn[name] = masking.draw(keys(batch, seed), spec).as_bool()
     return drawn
+
+
+def flat(model):
+    tree = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    return {k: np.asarray(v) for k, v in traverse_util.flatten_dict(tree).items()}
+
+
+def start(target, source, target_model, source_model, change=lambda x: x):
+    """(target model started from the source's changed parameters, report)."""
+    source_params = {path: change(x) for path, x in flat(source_model).items()}
+    target_params = {path: x + 0.5 for path, x in flat(target_model).items()}
+    params, report = inherit.inherit(target_params, source_params, source, target)
+    graphdef, _, rest = nnx.split(target_model, nnx.Param, ...)
+    nested = jax.tree.map(jnp.asarray, traverse_util.unflatten_dict(params))
+    return nnx.merge(graphdef, nested, nnx.to_pure_dict(rest)), report
