@@ -129,7 +129,7 @@ def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: j
 def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None, *, length: int) -> jax.Array:
     """cuDNN's kernel as JAX offers it: trains on even lengths, with masks of all pairs.
 
-    The gradients of keys beyond their length are undefined, so these keys are zeros of no gradient.
+    The gradients of keys beyond their length are undefined: they are cut off.
     """
     b, t = qkv_bt3hk.shape[:2]
     odd = t % 2

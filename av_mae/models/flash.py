@@ -32,7 +32,7 @@ _LOWEST = -1e30
 
 
 def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str, *, masked: bool) -> str:
-    """Why the kernel does not take `heads` heads of this width, so many tokens long; "" if it does.
+    """Why the kernel does not take `heads` heads of this width and number of tokens; "" if it does.
 
     Args:
         kind: JAX's `device_kind`.
@@ -275,7 +275,7 @@ def _operands(arrays: list[jax.Array], bias: jax.Array | None) -> list[jax.Array
 
 
 def _cost(products: int, b: int, t: int, d: int, heads: int, bytes_each: int) -> pl.CostEstimate:
-    """What the compiler is told of the kernel: it cannot look inside."""
+    """Costs of the kernel for the compiler, which cannot look inside."""
     return pl.CostEstimate(
         flops=2 * products * b * t * t * d,
         transcendentals=b * heads * t * t,

@@ -94,7 +94,7 @@ class Fusion(nnx.Module):
 
     @classmethod
     def passes(cls, model: schema.Model, tokens: Mapping[str, int]) -> list[flops.Passes]:
-        """The sequences of an example with so many patches of each modality."""
+        """The sequences of an example, given the number of patches of each modality."""
         found, extra = [], int(model.pool == "token")
         for stack in cls.stacks(model, tuple(tokens)):
             groups = [stack.names] if stack.joint else [(name,) for name in stack.names]

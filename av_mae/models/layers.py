@@ -1,4 +1,4 @@
-"""What blocks and heads are made of: dense layers, layer norm, attention's projections.
+"""The layers of blocks and heads: dense layers, layer norm, attention's projections.
 
 Parameters are float32; products run in the given dtype, norms in float32. Attention's parameters
 have an axis of heads; products take them as matrices.

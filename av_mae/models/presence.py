@@ -25,7 +25,7 @@ def drop(
 ) -> Present | None:
     """Leaves a clip, with this probability, only one of the modalities that it has.
 
-    Modality dropout (Shi et al. 2022, arXiv 2201.02184): no modality is learnt at the expense of
+    Modality dropout (Shi et al. 2022, arXiv 2201.02184): no modality is learned at the expense of
     the others. Each one that a clip has is as likely to stay.
     """
     if not probability or len(names) == 1:

@@ -2,7 +2,7 @@
 
 `config.task = "pretrain"` is the class `Pretrain` of `av_mae/tasks/pretrain.py`. A task is
 registered nowhere else: step, evaluators, plan and report ask it for what they need. The other
-modules here are what tasks are made of: losses, metrics, and which clip has which modality.
+modules here are losses and metrics.
 """
 
 import abc

@@ -59,8 +59,9 @@ def reconstruction(
             index = hidden[name][..., None]
             patches = jnp.take_along_axis(patches, index, axis=1, mode="promise_in_bounds")
         wanted = targets(patches, modalities[name], normalise)
-        weight_b = _weight(valid_b, present, name)
-        errors[name] = _squared_error(predicted, wanted, weight_b)
+        error_bt = jnp.square(predicted.astype(jnp.float32) - wanted).mean(-1)
+        row = _sum(error_bt.sum(1), _weight(valid_b, present, name))
+        errors[name] = Sum(row.total, row.weight * error_bt.shape[1])
     return weighted(errors, modalities), errors
 
 
@@ -84,11 +85,11 @@ def targets(
     x = patches_bnp.astype(jnp.float32)
     if normalise == "none":
         return x
+    raw = _raw(x, modality) if normalise in ("raw", "patch_channel") else x
     if normalise == "raw":
-        return _raw(x, modality)
-    mean, deviation = _statistics(x, modality, normalise)
-    x = _raw(x, modality) if normalise == "patch_channel" else x
-    return _by_channel((_split_channels(x, modality) - mean) / deviation)
+        return raw
+    mean, deviation = _statistics(raw, modality, normalise)
+    return ((_by_channel(raw, modality) - mean) / deviation).reshape(x.shape)
 
 
 def denormalise(
@@ -100,11 +101,16 @@ def denormalise(
     """Predictions as model inputs, for pictures; uses the true patches' means and deviations."""
     if normalise == "none":
         return predicted_bnp
-    if normalise == "raw":
-        return _unraw(predicted_bnp, modality)
-    mean, deviation = _statistics(patches_bnp, modality, normalise)
-    x = _by_channel(_split_channels(predicted_bnp, modality) * deviation + mean)
-    return _unraw(x, modality) if normalise == "patch_channel" else x
+    x = _by_channel(predicted_bnp, modality)
+    before = normalise in ("raw", "patch_channel")
+    if normalise != "raw":
+        patches = _raw(patches_bnp, modality) if before else patches_bnp
+        mean, deviation = _statistics(patches, modality, normalise)
+        x = x * deviation + mean
+    if before:
+        mean, std = _normalisation(modality)
+        x = (x - mean) / std
+    return x.reshape(predicted_bnp.shape)
 
 
 def classification(
@@ -158,12 +164,6 @@ def _weight(valid_b: jax.Array, present: Mapping[str, jax.Array] | None, name: s
     return valid_b & present[name] if present and name in present else valid_b
 
 
-def _squared_error(predicted: jax.Array, wanted: jax.Array, weight_b: jax.Array) -> Sum:
-    error_bt = jnp.square(predicted.astype(jnp.float32) - wanted).mean(-1)
-    row = _sum(error_bt.sum(1), weight_b)
-    return Sum(row.total, row.weight * error_bt.shape[1])
-
-
 def _sum(error_b: jax.Array, weight_b: jax.Array) -> Sum:
     """Left-out rows contribute nothing even where their error is not a number."""
     return Sum(jnp.where(weight_b, error_b, 0.0).sum(), weight_b.sum(dtype=jnp.float32))
@@ -173,32 +173,22 @@ def _statistics(
     patches: jax.Array, modality: modality_lib.Modality, normalise: str
 ) -> tuple[jax.Array, jax.Array]:
     """Mean and deviation of each patch, `[b n 1 1]` or by channel `[b n 1 c]`."""
+    x = _by_channel(patches, modality)
     if normalise == "patch_channel":
-        x = _split_channels(_raw(patches, modality), modality)
         return x.mean(2, keepdims=True), x.std(2, keepdims=True, ddof=1) + 1e-6
-    x = _split_channels(patches, modality)
-    variance = x.var((2, 3), keepdims=True)
-    return x.mean((2, 3), keepdims=True), jnp.sqrt(variance + 1e-6)
+    deviation = jnp.sqrt(x.var((2, 3), keepdims=True) + 1e-6)
+    return x.mean((2, 3), keepdims=True), deviation
 
 
-def _split_channels(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
-    *rows, values = patches.shape  # spelt out: there may be no row, and -1 cannot be told then
+def _by_channel(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
+    *rows, values = patches.shape  # explicit: without rows, -1 is ambiguous
     return patches.reshape(*rows, values // modality.channels, modality.channels)
 
 
-def _by_channel(x_bnqc: jax.Array) -> jax.Array:
-    *rows, pixels, channels = x_bnqc.shape
-    return x_bnqc.reshape(*rows, pixels * channels)
-
-
 def _raw(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
+    """Patches before their normalisation by the modality's mean and std."""
     mean, std = _normalisation(modality)
-    return _by_channel(_split_channels(patches, modality) * std + mean)
-
-
-def _unraw(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
-    mean, std = _normalisation(modality)
-    return _by_channel((_split_channels(patches, modality) - mean) / std)
+    return (_by_channel(patches, modality) * std + mean).reshape(patches.shape)
 
 
 def _normalisation(modality: modality_lib.Modality) -> tuple[jax.Array, jax.Array]:

@@ -1,5 +1,7 @@
 """Masked-autoencoder pretraining: reconstruct the hidden tokens of every modality."""
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -99,8 +101,8 @@ class Pretrain(tasks.Task):
     ) -> tuple[jax.Array, tasks.Metrics]:
         """Mean squared error of the hidden patches, and its parts by modality."""
         del key  # nothing is shared by the whole batch
-        inputs = self._inputs(batch, augment=self.experiment.augment, keys_b=keys_b)
-        loss, errors = self._score(model, inputs, batch, keys_b, train=True)
+        augmentation = {"augment": self.experiment.augment, "keys_b": keys_b}
+        loss, errors = self._score(model, batch, keys_b, train=True, **augmentation)
         return loss, {"loss": loss} | {f"loss_{name}": s.mean for name, s in errors.items()}
 
     def evaluate(
@@ -111,18 +113,19 @@ class Pretrain(tasks.Task):
         Batches hold a modality in different numbers of clips, so what a set of them scores is
         `losses.weighted` of the sum of their errors, not the mean of their losses.
         """
-        return self._score(model, self._inputs(batch), batch, keys_b, train=False)[1]
+        return self._score(model, batch, keys_b, train=False)[1]
 
     def features(
         self, model: mae.MaskedAutoencoder, batch: tasks.Batch, layer: int | None = None
     ) -> dict[str, jax.Array]:
-        return model.features(self._inputs(batch), present=presence.of(batch), layer=layer)
+        inputs = inputs_lib.prepare(batch, self.experiment.modalities)
+        return model.features(inputs, present=presence.of(batch), layer=layer)
 
     def reconstruct(
         self, model: mae.MaskedAutoencoder, batch: tasks.Batch, keys_b: jax.Array
     ) -> dict[str, Filled]:
         """Hides tokens as in training and fills them in again, by modality."""
-        inputs = self._inputs(batch)
+        inputs = inputs_lib.prepare(batch, self.experiment.modalities)
         masks = {}
         for name in inputs:
             keys = masking.modality_keys(keys_b, name)
@@ -136,19 +139,17 @@ class Pretrain(tasks.Task):
             for name, x in inputs.items()
         }
 
-    def _inputs(self, batch: tasks.Batch, **augmentation) -> dict[str, jax.Array]:
-        return inputs_lib.prepare(batch, self.experiment.modalities, **augmentation)
-
     def _score(
         self,
         model: mae.MaskedAutoencoder,
-        inputs: dict[str, jax.Array],
         batch: tasks.Batch,
         keys_b: jax.Array,
         *,
         train: bool,
+        **augmentation: Any,
     ) -> tuple[jax.Array, dict[str, losses.Sum]]:
         e = self.experiment
+        inputs = inputs_lib.prepare(batch, e.modalities, **augmentation)
         output = model(inputs, keys_b=keys_b, present=presence.of(batch), train=train)
         hidden = {name: mask.hidden for name, mask in output.masks.items()}
         return losses.reconstruction(
