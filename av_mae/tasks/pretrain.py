@@ -1,7 +1,5 @@
 """Masked-autoencoder pretraining: reconstruct the hidden tokens of every modality."""
 
-from typing import Any
-
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -101,8 +99,7 @@ class Pretrain(tasks.Task):
     ) -> tuple[jax.Array, tasks.Metrics]:
         """Mean squared error of the hidden patches, and its parts by modality."""
         del key  # nothing is shared by the whole batch
-        augmentation = {"augment": self.experiment.augment, "keys_b": keys_b}
-        loss, errors = self._score(model, batch, keys_b, train=True, **augmentation)
+        loss, errors = self._score(model, batch, keys_b, train=True)
         return loss, {"loss": loss} | {f"loss_{name}": s.mean for name, s in errors.items()}
 
     def evaluate(
@@ -146,10 +143,10 @@ class Pretrain(tasks.Task):
         keys_b: jax.Array,
         *,
         train: bool,
-        **augmentation: Any,
     ) -> tuple[jax.Array, dict[str, losses.Sum]]:
         e = self.experiment
-        inputs = inputs_lib.prepare(batch, e.modalities, **augmentation)
+        augment, drawn = (e.augment, keys_b) if train else (None, None)
+        inputs = inputs_lib.prepare(batch, e.modalities, augment=augment, keys_b=drawn)
         output = model(inputs, keys_b=keys_b, present=presence.of(batch), train=train)
         hidden = {name: mask.hidden for name, mask in output.masks.items()}
         return losses.reconstruction(
