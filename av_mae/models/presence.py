@@ -1,6 +1,7 @@
 """Which clips of a batch have which modality: `<modality>_present` entries, by modality."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ _SUFFIX = "_present"
 _USE = 0x64726F70  # separates these draws from others that an example's key is folded for
 
 
-def of(batch: dict[str, jax.Array]) -> dict[str, jax.Array] | None:
+def of(batch: Mapping[str, Any]) -> dict[str, Any] | None:
     """`{modality: bool [b]}` of the modalities that a clip of the batch may lack.
 
     None where every clip has everything, so that attention needs no mask.
