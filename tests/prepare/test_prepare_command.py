@@ -54,7 +54,9 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
         "  1 x not a media file, as 'page.mp4'",
     ]
     assert "1 clips in 1 files" in lines[-2] and "2 labels" in lines[-2]
-    assert lines[-1].startswith("next: python -m av_mae.main --config=configs/")
+    assert lines[-1].startswith(
+        "next: python -m av_mae.main --config=sample/pretrain:modalities=video "
+    )
     assert f"--config.dataset.path='{out}'" in lines[-1]
 
 

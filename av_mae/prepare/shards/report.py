@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from av_mae.config import published
 from av_mae.input import storage
 from av_mae.prepare import datasets
 from av_mae.prepare.lists.listing import readable
@@ -28,10 +29,6 @@ _TITLES = {
     "rejected": "rejected",
 }
 _REASONS = 5
-# Those made for one data set; the one for the sample is small enough to try on any.
-_CONFIGS = (
-    "audioset", "grid", "hmdb51", "kinetics400", "sample", "ssv2", "ucf101", "vggsound",
-)  # fmt: skip
 
 
 class Report:
@@ -123,11 +120,13 @@ def closing(out: pathlib.Path, info: "records.Info") -> str:
         modalities = ":modalities=audio"
     elif not any(split.with_sound for split in splits):
         modalities = ":modalities=video"
-    config = info.name if info.name in _CONFIGS else "sample"
+    config = f"{info.name}/pretrain"
+    if config not in published.names():  # the one for the sample is small enough to try on any
+        config = "sample/pretrain"
     return (
         f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
         f"{size:,.1f} MB, {len(info.labels):,} labels; {sound}\n"
-        f"next: python -m av_mae.main --config=configs/{config}/pretrain.py{modalities} "
+        f"next: python -m av_mae.main --config={config}{modalities} "
         f"--config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}_pretrain"
     )
 
