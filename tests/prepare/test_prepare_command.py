@@ -63,7 +63,7 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
 @pytest.mark.parametrize(
     "request_flags, message",
     [
-        (["--dataset=cvs", "--out=x"], "error: --dataset=cvs is not known; did you mean csv?"),
+        (["--dataset=cvs", "--out=x"], "error: --dataset=cvs is not known; did you mean 'csv'?"),
         (["--dataset=csv", "--out=x"], "error: --source is missing; give a csv"),
         (["--dataset=csv", "--out=x", "--source={csv}", "--fps=0"], "error: --fps is 0.0, expec"),
         (["--dataset=csv", "--out=x", "--source={csv}", "--labels=y"], "--labels=y cannot be read"),
