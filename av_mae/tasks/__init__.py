@@ -16,8 +16,9 @@ import jax
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.models import fusion
+from av_mae.models import fusion, presence
 from av_mae.models.flops import Flops, Passes
+from av_mae.preprocess import inputs
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -27,8 +28,8 @@ Metrics = dict[str, jax.Array]
 class Task(abc.ABC):
     """The task of an experiment whose data set has these label names.
 
-    Tasks may also have what evaluators and `av_mae.Model` call: `predict`, `measure`, `features`,
-    `evaluate`, `reconstruct`.
+    Tasks may also have what evaluators and `av_mae.Model` call: `predict`, `measure`, `evaluate`,
+    `reconstruct`.
 
     Attributes:
         title: what reports call its runs.
@@ -88,9 +89,13 @@ class Task(abc.ABC):
             keys_b: for the draws of each example.
         """
 
-    @abc.abstractmethod
     def features(self, model: Any, batch: Batch, layer: int | None = None) -> dict[str, jax.Array]:
-        """Encoder output of all tokens, `{modality: [b n d]}`, or what leaves layer `layer`."""
+        """Encoder output of all tokens, `{modality: [b n d]}`, or that of the first `layer` layers.
+
+        Calls `features` of a model that has encoders, as `models.backbone` does.
+        """
+        prepared = inputs.prepare(batch, self.experiment.modalities)
+        return model.features(prepared, present=presence.of(batch), layer=layer)
 
 
 def names() -> list[str]:

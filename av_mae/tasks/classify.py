@@ -102,12 +102,6 @@ class Classify(tasks.Task):
         inputs = inputs_lib.prepare(batch, self.experiment.modalities)
         return model.predict(inputs, present=presence.of(batch))
 
-    def features(
-        self, model: classifier.Classifier, batch: tasks.Batch, layer: int | None = None
-    ) -> dict[str, jax.Array]:
-        inputs = inputs_lib.prepare(batch, self.experiment.modalities)
-        return model.features(inputs, present=presence.of(batch), layer=layer)
-
     def measure(
         self, scores_bk: np.ndarray, labels_bk: np.ndarray, valid_b: np.ndarray
     ) -> dict[str, Any]:

@@ -112,12 +112,6 @@ class Pretrain(tasks.Task):
         """
         return self._score(model, batch, keys_b, train=False)[1]
 
-    def features(
-        self, model: mae.MaskedAutoencoder, batch: tasks.Batch, layer: int | None = None
-    ) -> dict[str, jax.Array]:
-        inputs = inputs_lib.prepare(batch, self.experiment.modalities)
-        return model.features(inputs, present=presence.of(batch), layer=layer)
-
     def reconstruct(
         self, model: mae.MaskedAutoencoder, batch: tasks.Batch, keys_b: jax.Array
     ) -> dict[str, Filled]:
