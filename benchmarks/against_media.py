@@ -164,7 +164,7 @@ def _from_records(
 ) -> Callable[[], float]:
     dataset = dataclasses.replace(experiment.dataset, repeat=repeat, canvas=canvas)
     split = records.Info.load(folder).split("train")
-    kinds = {k: m for k, m in experiment.modalities.items() if k == "video" or split.with_sound}
+    kinds = {k: m for k, m in experiment.modalities.items() if k == "video" or split.having[k]}
     batches = pipeline.train_batches(
         folder, kinds, dataset, experiment.augment, batch_size=BATCH * repeat, seed=0
     )

@@ -105,7 +105,7 @@ def _prefixes(
     """The pipeline cut after each stage, as iterables over batches of BATCH clips."""
     info = records.Info.load(folder)
     split = info.split(split_name)
-    kinds = {k: m for k, m in experiment.modalities.items() if k == "video" or split.with_sound}
+    kinds = {k: m for k, m in experiment.modalities.items() if k == "video" or split.having[k]}
     dataset = dataclasses.replace(experiment.dataset, train=split_name, repeat=1)
     table = order.Table.load(folder, split)
     pictures = {k: m for k, m in kinds.items() if k == "video"}

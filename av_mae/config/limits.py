@@ -1,6 +1,7 @@
 """Types of config values that carry their limits, and the checker that reads them."""
 
 import difflib
+import operator
 import typing
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -34,9 +35,23 @@ def check(hint: Any, value: Any, where: str) -> Any:
         raise ConfigError(
             f"{where} is {value!r} ({type(value).__name__}), expected {kind.__name__}"
         )
-    if not _within(hint, value):
+    if typing.get_origin(hint) is Literal:
+        within = value in typing.get_args(hint)
+    else:
+        within = all(_holds(limit, value) for limit in getattr(hint, "__metadata__", ()))
+    if not within:
         raise ConfigError(f"{where} is {value!r}, expected {expected(hint)}")
     return value
+
+
+def _holds(limit: Any, value: Any) -> bool:
+    """Whether a value is within one limit of an `Annotated` type; NaN is in no interval."""
+    if isinstance(limit, Predicate):
+        return limit.func(value)
+    if not isinstance(limit, Interval):
+        return True
+    bounds = ((operator.ge, limit.ge), (operator.le, limit.le), (operator.lt, limit.lt))
+    return all(bound is None or compare(value, bound) for compare, bound in bounds)
 
 
 def base(hint: Any) -> type:
@@ -65,18 +80,3 @@ def nearest(name: str, known: Iterable[str], what: str = "known keys") -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"{what}: {', '.join(known)}"
-
-
-def _within(hint: Any, value: Any) -> bool:
-    if typing.get_origin(hint) is Literal:
-        return value in typing.get_args(hint)
-    for limit in getattr(hint, "__metadata__", ()):
-        if isinstance(limit, Predicate) and not limit.func(value):
-            return False
-        if isinstance(limit, Interval):
-            least, most, less = limit.ge, limit.le, limit.lt
-            if not (least is None or value >= least):  # also refuses NaN
-                return False
-            if not (most is None or value <= most) or not (less is None or value < less):
-                return False
-    return True

@@ -6,6 +6,7 @@ The one place where video and audio differ; models, masking and losses see only 
 import abc
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from jaxtyping import Array, Float
@@ -21,6 +22,8 @@ class Modality(abc.ABC):
     """An n-dimensional input `[b, *axes, channels]` cut into a grid of patches.
 
     Attributes:
+        name: key of the modality in configs and batches.
+        channels: values at one place of the input.
         patch: patch extent along each axis, slowest axis first.
         mask_ratio: share of the tokens hidden from the encoder during pretraining.
         masking: how the hidden tokens are drawn; see `av_mae.models.masking`.
@@ -28,6 +31,7 @@ class Modality(abc.ABC):
     """
 
     name: ClassVar[str]
+    channels: ClassVar[int]
 
     patch: tuple[int, ...]
     mask_ratio: Share
@@ -52,14 +56,9 @@ class Modality(abc.ABC):
         """Extent of one input along each axis, without batch and channels."""
 
     @property
-    @abc.abstractmethod
-    def channels(self) -> int:
-        """Values at one place of the input."""
-
-    @property
-    @abc.abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one model input, without the batch axis."""
+        return (*self.axes, self.channels)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -94,10 +93,9 @@ class Modality(abc.ABC):
                 f"{self.name} input has shape {x.shape[1:]}, expected {self.input_shape} "
                 f"(batch first); change modalities.{self.name} or the input"
             )
-        whole = tuple(slice(0, g * p) for g, p in zip(self.grid, self.patch, strict=True))
-        x = x[(slice(None), *whole)]
-        split = [n for pair in zip(self.grid, self.patch, strict=True) for n in pair]
-        x = x.reshape(x.shape[0], *split, self.channels)
+        pairs = list(zip(self.grid, self.patch, strict=True))
+        x = x[(slice(None), *(slice(0, g * p) for g, p in pairs))]
+        x = x.reshape(x.shape[0], *(size for pair in pairs for size in pair), self.channels)
         n = len(self.grid)
         x = x.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
         return x.reshape(x.shape[0], self.tokens, self.patch_dim)
@@ -109,8 +107,7 @@ class Modality(abc.ABC):
         order = [axis for i in range(n) for axis in (1 + i, 1 + n + i)]
         x = x.transpose(0, *order, 2 * n + 1)
         extents = [g * p for g, p in zip(self.grid, self.patch, strict=True)]
-        tail = self.input_shape[n:]
-        return x.reshape(x.shape[0], *extents, *tail)
+        return x.reshape(x.shape[0], *extents, *self.input_shape[n:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +126,7 @@ class Video(Modality):
     """
 
     name: ClassVar[str] = "video"
+    channels: ClassVar[int] = 3
 
     frames: int = 16
     stride: int = 4
@@ -157,14 +155,6 @@ class Video(Modality):
         return (self.frames, self.size, self.size)
 
     @property
-    def channels(self) -> int:
-        return 3
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (*self.axes, self.channels)
-
-    @property
     def seconds(self) -> float:
         """Time that the sampled frames span, the last frame's stride included."""
         return self.frames * self.stride / self.fps
@@ -181,6 +171,7 @@ class Audio(Modality):
     """
 
     name: ClassVar[str] = "audio"
+    channels: ClassVar[int] = 1
     sample_rate: ClassVar[int] = 16_000
     hop: ClassVar[int] = 160
 
@@ -198,10 +189,6 @@ class Audio(Modality):
         return (self.samples // self.hop, self.mels)
 
     @property
-    def channels(self) -> int:
-        return 1
-
-    @property
     def input_shape(self) -> tuple[int, ...]:
         return self.axes
 
@@ -212,6 +199,13 @@ class Audio(Modality):
 
 
 KINDS: dict[str, type[Modality]] = {"video": Video, "audio": Audio}
+
+
+def video_and_audio(modalities: Mapping[str, Modality]) -> tuple[Video | None, Audio | None]:
+    """Both by their own types, for code that handles each in its way; None where one is absent."""
+    video, audio = modalities.get("video"), modalities.get("audio")
+    assert isinstance(video, Video | None) and isinstance(audio, Audio | None)
+    return video, audio
 
 
 def hidden_tokens(grid: tuple[int, ...], ratio: float, masking: str) -> int:

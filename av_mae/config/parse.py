@@ -26,8 +26,7 @@ def experiment(values: Mapping[str, Any] | ml_collections.ConfigDict) -> schema.
     """
     plain = values.to_dict() if isinstance(values, ml_collections.ConfigDict) else values
     e = _build(schema.Experiment, plain, "")
-    _check_data(e)
-    _check_model(e)
+    _check(e)
     return e
 
 
@@ -45,16 +44,26 @@ def _build(kind: type, values: Any, where: str) -> Any:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    """The value of the key `where`, of any type that the schema has, checked."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
     if origin is types.UnionType:  # such as float | None
         return None if value is None else _value(args[0], value, where)
-    if origin is dict:
-        return _mapping(args[1], value, where)
+
+    if origin is dict:  # evaluators by any name, or modalities in the order of KINDS
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is {value!r}, expected a dict by name")
+        kinds: dict[str, type] = dict.fromkeys(value, args[1])
+        if args[1] is modality_lib.Modality:
+            kinds = dict(modality_lib.KINDS)
+        for name in value:
+            if name not in kinds:
+                raise ConfigError(f"unknown key '{where}.{name}'; {limits.nearest(name, kinds)}")
+        return {n: _build(kinds[n], value[n], f"{where}.{n}") for n in kinds if n in value}
+
     if origin is not tuple:
         return limits.check(hint, value, where)
-
     if not isinstance(value, (tuple, list)):
         raise ConfigError(f"{where} is {value!r}, expected a tuple, as in (1, 2)")
     hints = (args[0],) * len(value) if args[-1] is Ellipsis else args
@@ -64,21 +73,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     return tuple(limits.check(h, v, f"{where}[{i}]") for i, (h, v) in pairs)
 
 
-def _mapping(kind: type, values: Any, where: str) -> dict[str, Any]:
-    """Evaluators by any name, or modalities: by name of their kind and in the order of `KINDS`."""
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} is {values!r}, expected a dict by name")
-    kinds: dict[str, type] = dict.fromkeys(values, kind)
-    if kind is modality_lib.Modality:
-        kinds = dict(modality_lib.KINDS)
-    for name in values:
-        if name not in kinds:
-            raise ConfigError(f"unknown key '{where}.{name}'; {limits.nearest(name, kinds)}")
-    return {n: _build(kinds[n], values[n], f"{where}.{n}") for n in kinds if n in values}
-
-
-def _check_data(e: schema.Experiment) -> None:
-    data = e.dataset
+def _check(e: schema.Experiment) -> None:
+    """Raises ConfigError if values contradict each other."""
+    data, m = e.dataset, e.model
     for key in ("prepare", "cache"):
         if getattr(data, key) and not data.source:
             raise ConfigError(
@@ -92,10 +89,7 @@ def _check_data(e: schema.Experiment) -> None:
         )
     if not e.modalities:
         raise ConfigError("modalities is empty, expected video, audio or both")
-    for key, size in (
-        ("optim.accumulate", e.optim.accumulate),
-        ("dataset.repeat", data.repeat),
-    ):
+    for key, size in (("optim.accumulate", e.optim.accumulate), ("dataset.repeat", data.repeat)):
         if e.batch_size % size:
             raise ConfigError(f"batch_size {e.batch_size} is not divisible by {key} {size}")
     if any(data.canvas) and min(data.canvas) < 1:
@@ -110,9 +104,6 @@ def _check_data(e: schema.Experiment) -> None:
                 "dataset.multilabel is True; use logits"
             )
 
-
-def _check_model(e: schema.Experiment) -> None:
-    m = e.model
     for key, width, heads in (
         ("model", m.width, m.heads),
         ("model.decoder", m.decoder_width, m.decoder_heads),

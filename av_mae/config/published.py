@@ -5,18 +5,14 @@ import pathlib
 
 from av_mae.config import limits
 
-_PACKAGE = pathlib.Path(__file__).parents[1]
-
-
-def folder() -> pathlib.Path:
-    """`configs/`: inside of an installed package, beside it in a clone of the repository."""
-    inside = _PACKAGE / "configs"
-    return inside if inside.is_dir() else _PACKAGE.parent / "configs"
+# Inside an installed package, beside it in a clone of the repository.
+_INSIDE, _BESIDE = (folder / "configs" for folder in pathlib.Path(__file__).parents[1:3])
+FOLDER = _INSIDE if _INSIDE.is_dir() else _BESIDE
 
 
 def names() -> list[str]:
     """All of them, such as `audioset/pretrain`."""
-    return sorted(f"{file.parent.name}/{file.stem}" for file in folder().glob("*/*.py"))
+    return sorted(f"{file.parent.name}/{file.stem}" for file in FOLDER.glob("*/*.py"))
 
 
 def file(name: str) -> pathlib.Path:
@@ -34,4 +30,4 @@ def file(name: str) -> pathlib.Path:
             f"no config {name!r} is published; {guess}there are DATASET/pretrain and "
             f"DATASET/finetune of {', '.join(sets)}; the path of a file ends in .py"
         )
-    return folder() / f"{name}.py"
+    return FOLDER / f"{name}.py"

@@ -43,7 +43,7 @@ def of_shard(path: pathlib.Path) -> np.ndarray:
     found, errors = _scan(path), []
     for place in places:
         try:
-            storage.make_folder(place.parent)
+            place.parent.mkdir(parents=True, exist_ok=True)
             storage.write(place, found.tobytes())
             return found
         except OSError as error:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from av_mae.config import schema
-from av_mae.input import record, storage, whole
+from av_mae.config.limits import ConfigError
+from av_mae.input import record, storage
 
-INFO_FILE = whole.INFO_FILE
+INFO_FILE = "av_mae.json"
 # Records of format 1 have pictures in every clip and no boxes; all else is the same.
 FORMAT = 2
 _READABLE = (1, 2)
@@ -55,23 +55,10 @@ class Split:
         return sum(shard.clips for shard in self.shards)
 
     @property
-    def with_pictures(self) -> int:
-        """Number of clips that have pictures; the others hold sound only."""
-        return sum(shard.with_pictures for shard in self.shards)
-
-    @property
-    def with_sound(self) -> int:
-        """Number of clips that have sound; the others hold pictures only."""
-        return sum(shard.with_sound for shard in self.shards)
-
-    @property
-    def with_boxes(self) -> int:
-        return sum(shard.with_boxes for shard in self.shards)
-
-    @property
     def having(self) -> dict[str, int]:
-        """Number of clips that have a modality, by its name."""
-        return {"video": self.with_pictures, "audio": self.with_sound}
+        """Number of clips with pictures (`video`), with sound (`audio`) and with `boxes`."""
+        fields = {"video": "with_pictures", "audio": "with_sound", "boxes": "with_boxes"}
+        return {k: sum(getattr(shard, x) for shard in self.shards) for k, x in fields.items()}
 
     def lacking(self, modalities: Iterable[str]) -> frozenset[str]:
         """Those of the modalities that some clip lacks; batches say then which rows have them."""
@@ -105,7 +92,7 @@ class Info:
         """Writes `av_mae.json` in one move, so that a reader sees the old or the new one whole."""
         text = json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1)
         path = storage.path(folder) / INFO_FILE
-        storage.make_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         storage.write(path, text.encode())
 
     @classmethod
@@ -118,7 +105,7 @@ class Info:
         """
         path = storage.path(folder) / INFO_FILE
         if not path.is_file():
-            raise schema.ConfigError(
+            raise ConfigError(
                 f"no data set in {str(folder)!r} ({INFO_FILE} missing); write one with "
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
@@ -137,9 +124,7 @@ class Info:
         """
         if name not in self.splits:
             known = ", ".join(self.splits) or "none"
-            raise schema.ConfigError(
-                f"data set {self.name!r} has no split {name!r}; it has: {known}"
-            )
+            raise ConfigError(f"data set {self.name!r} has no split {name!r}; it has: {known}")
         return self.splits[name]
 
 
@@ -155,7 +140,7 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> S
     import tensorflow as tf  # takes seconds, and reading records does not need it
 
     path = storage.path(path)
-    storage.make_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
     offsets, position = [], 0
     counts = {"with_pictures": 0, "with_sound": 0, "with_boxes": 0}
     with storage.writing(path) as temporary:
@@ -192,9 +177,8 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
     folder = storage.path(folder)
     files = (folder / shard.file, index_path(folder / shard.file))
     sizes = {file.name: file.stat().st_size for file in files if file.is_file()}
-    problem = whole.problem(folder, dataclasses.asdict(shard), sizes)
-    if problem:
-        raise DataError(problem)
+    if wrong := problem(folder, shard, sizes):
+        raise DataError(wrong)
     offsets = np.frombuffer(files[1].read_bytes(), "<i8")
     if not plausible(offsets, shard.bytes):
         raise DataError(
@@ -202,6 +186,49 @@ def read_index(folder: str | os.PathLike[str], shard: Shard) -> np.ndarray:
             "copy or prepare both again"
         )
     return offsets
+
+
+def problem(folder: pathlib.Path, shard: Shard, sizes: Mapping[str, int]) -> str:
+    """What is wrong with a shard or its index by the sizes of the files; empty if both are whole.
+
+    Args:
+        sizes: {name: bytes} of the files in the folder.
+    """
+    index = f"{shard.file}.index"
+    for name in (shard.file, index):
+        if name not in sizes:
+            return f"{folder / name} is missing though {INFO_FILE} lists it; prepare it again"
+    if sizes[shard.file] != shard.bytes:
+        return (
+            f"{folder / shard.file} has {sizes[shard.file]:,} bytes, {INFO_FILE} says "
+            f"{shard.bytes:,}; it was copied in part or written anew: copy or prepare it again"
+        )
+    if sizes[index] != 8 * shard.clips:  # an int64 offset for each
+        return (
+            f"{folder / index} does not fit its shard of {shard.clips} clips and "
+            f"{shard.bytes:,} bytes; copy or prepare both again"
+        )
+    return ""
+
+
+def whole_clips(folder: pathlib.Path) -> int | None:
+    """Number of clips of a data set whose shards are all there and whole; None if they are not."""
+    try:
+        info, sizes = Info.load(folder), storage.sizes(folder)
+    except (OSError, ValueError):
+        return None
+    shards = [shard for split in info.splits.values() for shard in split.shards]
+    if any(problem(folder, shard, sizes) for shard in shards):
+        return None
+    return sum(shard.clips for shard in shards)
+
+
+def plausible(offsets: np.ndarray, size: int) -> bool:
+    """Whether records may begin at these offsets of a file of `size` bytes."""
+    if not len(offsets):
+        return size == 0
+    ends = np.append(offsets[1:], size)
+    return bool(offsets[0] == 0 and np.all(ends - offsets >= FRAMING))
 
 
 def _parsed(values: dict[str, Any]) -> Info:
@@ -216,11 +243,3 @@ def _parsed(values: dict[str, Any]) -> Info:
         splits[name] = Split(split["name"], tuple(Shard(**shard) for shard in shards))
     known = {k: x for k, x in values.items() if k != "format"}
     return Info(**(known | {"splits": splits, "labels": tuple(values["labels"])}))
-
-
-def plausible(offsets: np.ndarray, size: int) -> bool:
-    """Whether records may begin at these offsets of a file of `size` bytes."""
-    if not len(offsets):
-        return size == 0
-    ends = np.append(offsets[1:], size)
-    return bool(offsets[0] == 0 and np.all(ends - offsets >= FRAMING))

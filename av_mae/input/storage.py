@@ -55,11 +55,6 @@ def join(folder: str | os.PathLike[str], name: str) -> str:
     return str(pathlib.Path(folder) / name)
 
 
-def make_folder(folder: pathlib.Path) -> None:
-    """Makes a folder and those above it, unless they exist."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-
 def write(path: pathlib.Path, content: bytes) -> None:
     """Writes a file in one move: a reader sees the old one or the new one, whole.
 

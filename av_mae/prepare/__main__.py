@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from av_mae.input import cores, storage, whole
+from av_mae.input import cores, records, storage
 from av_mae.prepare import datasets
 from av_mae.prepare.lists.listing import VAL_SHARE
 from av_mae.prepare.media import container
@@ -147,8 +147,6 @@ def _main(arguments: list[str]) -> None:
 def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
     request = _request(str(out), _NAME.value or _name(out))
     result = _build(out, request, beam_options)
-    from av_mae.input import records  # loads JAX, which `build` put off as long as it could
-
     print(result)
     _check_any(result.clips, out)
     print(report.closing(out, records.Info.load(out)))
@@ -160,7 +158,7 @@ def _prepare_at_first_use(folder: pathlib.Path, beam_options: Sequence[str]) -> 
     request = _request(str(folder / name), name)
     out = cache.entry(folder, *request)
     with cache.held(out):
-        clips = None if _OVERWRITE.value else whole.clips(out)
+        clips = None if _OVERWRITE.value else records.whole_clips(out)
         if clips is None:
             print(f"preparing {_SOURCE.value} into {out}", file=sys.stderr)
             result = _build(out, request, beam_options)

@@ -16,7 +16,7 @@ def folder(request, tmp_path):
         pytest.importorskip("upath")
     where = {"local": str(tmp_path), "file": f"file://{tmp_path}", "memory": f"memory:/{tmp_path}"}
     folder = storage.path(where[request.param]) / "data"
-    storage.make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

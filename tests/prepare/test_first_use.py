@@ -14,7 +14,7 @@ import test_check
 import tiny
 
 from av_mae.config import parse, schema
-from av_mae.input import whole
+from av_mae.input import records
 from av_mae.prepare import datasets
 from av_mae.prepare.datasets import folder
 from av_mae.prepare.shards import cache, first_use
@@ -64,15 +64,15 @@ def test_an_entry_changes_with_content_and_settings_and_with_nothing_else(videos
 
 def test_an_entry_is_finished_only_with_all_of_its_shards(tmp_path):
     out = test_check.write(tmp_path / "records", {"train": range(2)})
-    assert whole.clips(out) == 2
+    assert records.whole_clips(out) == 2
     shard = out / "tiny-train.tfrecord-00001-of-00002"
     content = shard.read_bytes()
     shard.write_bytes(content[:-1])
-    assert whole.clips(out) is None
+    assert records.whole_clips(out) is None
     shard.write_bytes(content)
     (out / f"{shard.name}.index").unlink()
-    assert whole.clips(out) is None
-    assert whole.clips(tmp_path) is None
+    assert records.whole_clips(out) is None
+    assert records.whole_clips(tmp_path) is None
 
 
 def test_two_processes_prepare_once_and_a_config_finds_the_same_records(videos, tmp_path, capfd):

@@ -201,7 +201,7 @@ def test_ava_is_cut_from_films_and_from_quarters_of_an_hour(tmp_path, whole):
     assert (box.x1, box.y1, box.x2, box.y2) == pytest.approx((0.077, 0.151, 0.283, 0.811))
     assert len(clip.frames) == 25 and clip.start == (901.0 if whole else 1.0)
     info = records.Info.load(tmp_path / "out")
-    assert info.labels == tuple(NAMES.values()) and info.split("train").with_boxes == 2
+    assert info.labels == tuple(NAMES.values()) and info.split("train").having["boxes"] == 2
 
 
 def test_the_pictures_of_ava_are_those_of_the_key_frame(tmp_path):
@@ -331,7 +331,7 @@ def test_imagenet_becomes_records_of_pictures(tmp_path):
         "ILSVRC2012_val_00000003": (1,),
     }  # fmt: skip
     split = records.Info.load(tmp_path / "out").split("train")
-    assert (split.with_pictures, split.with_sound) == (3, 0)
+    assert (split.having["video"], split.having["audio"]) == (3, 0)
 
 
 def test_imagenet_without_words_is_called_by_its_numbers(tmp_path):

@@ -56,7 +56,7 @@ def test_a_sound_data_set_takes_sounds_and_the_sound_of_videos(media, tmp_path):
     report = prepared(media, tmp_path, "sound")
     assert reasons(report) == {"c.jpg": "not a video or sound"}
     split = records.Info.load(tmp_path).split("train")
-    assert (split.clips, split.with_sound, split.with_pictures) == (2, 2, 0)
+    assert (split.clips, split.having["audio"], split.having["video"]) == (2, 2, 0)
     found = clips(tmp_path)
     assert all(clip.frames == () and clip.labels == (0,) for clip in found.values())
     assert len(found["dog/b.wav"].audio) == 16_000
@@ -96,7 +96,7 @@ def test_boxes_lie_on_the_clock_of_their_clip(media, tmp_path):
     listing = datasets.Listing((boxed(media, 1.0), boxed(media, 9.0)))
     report = build.build(listing, tmp_path, SETTINGS)
     assert [row[0] for row in report.rejected] == ["at 9.0"]  # beyond the end of the file
-    assert records.Info.load(tmp_path).split("train").with_boxes == 1
+    assert records.Info.load(tmp_path).split("train").having["boxes"] == 1
     (clip,) = clips(tmp_path).values()
     assert clip.boxes == tuple(record.Box(0.25, 0.0, 0.5, 1.0, i, 4, 0.5) for i in (0, 1))
     (example,) = tfds.as_numpy(tfds.builder_from_directory(tmp_path).as_dataset(split="train"))

@@ -68,7 +68,7 @@ def _features(info: records.Info) -> Any:
         "duration": np.float32,
         "label": features.Sequence(label),
     }
-    if any(split.with_boxes for split in info.splits.values()):
+    if any(split.having["boxes"] for split in info.splits.values()):
         found |= {
             "box": features.Tensor(shape=(None, 4), dtype=np.float32),
             "box_label": features.Sequence(label),

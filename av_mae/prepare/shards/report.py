@@ -116,9 +116,9 @@ def closing(out: pathlib.Path, info: "records.Info") -> str:
     if info.audio_mean is not None:
         sound = f"log-mel mean {info.audio_mean:.3f}, deviation {info.audio_std:.3f}"
     modalities = ""
-    if not any(split.with_pictures for split in splits):
+    if not any(split.having["video"] for split in splits):
         modalities = ":modalities=audio"
-    elif not any(split.with_sound for split in splits):
+    elif not any(split.having["audio"] for split in splits):
         modalities = ":modalities=video"
     config = f"{info.name}/pretrain"
     if config not in published.names():  # the one for the sample is small enough to try on any

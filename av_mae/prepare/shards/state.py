@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from av_mae.input import storage, whole
+from av_mae.input import records, storage
 from av_mae.prepare.shards.assignment import Assignment
 
 FOLDER = ".prepare"
@@ -20,7 +20,7 @@ _READERS = 32
 
 # What a preparation leaves in its folder beside the shards.
 WRITTEN = (
-    whole.INFO_FILE,
+    records.INFO_FILE,
     "dataset_info.json",
     "features.json",
     "label.labels.txt",
@@ -62,7 +62,7 @@ class State:
         self._out, self._folder = out, out / FOLDER
         self._lock: int | None = None
         try:
-            storage.make_folder(self._folder)
+            self._folder.mkdir(parents=True, exist_ok=True)
             if not storage.is_address(out):
                 self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT)
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,7 +146,8 @@ def _outcome(out: pathlib.Path, file: str, sizes: Mapping[str, int]) -> Outcome 
         values = json.loads(_path(out, file).read_text())
         rows = {key: tuple(map(tuple, values[key])) for key in ("rejected", "partial")}
         outcome = Outcome(**(values | rows))
-        return None if whole.problem(out, outcome.shard, sizes) else outcome
+        shard = records.Shard(**outcome.shard)
+        return None if records.problem(out, shard, sizes) else outcome
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
