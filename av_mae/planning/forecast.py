@@ -1,20 +1,39 @@
-"""What a run will need of every device of a topology: memory, work and time of its real step."""
+"""What a run will need of every device of a topology: memory, work and time of its real step.
+
+The compiler says it where there is one for the devices. Elsewhere it is estimated from shapes.
+"""
 
 import dataclasses
+import math
 import re
 import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from av_mae import tasks
 from av_mae.config import schema
 from av_mae.experiment import hardware, sharding
 from av_mae.experiment.run import Run
 from av_mae.input import records
 from av_mae.models import fusion
-from av_mae.planning import estimate, hlo, synthetic
+from av_mae.planning import hlo, synthetic
 from av_mae.planning.topology import Topology
+
+# Widths of a token that a layer keeps for the backward pass, by compute.remat: whole ones (input,
+# the sum before the perceptron, what the two norms give), those that are split with the heads
+# (query, key, value, attention's output), and the perceptron's, split as well.
+_KEPT = {"none": (4, 4, 2), "dots": (2, 4, 1), "full": (1, 0, 0)}
+
+# A layer sums its output over "tensor" after attention and after the perceptron, and its gradient
+# as often backwards.
+_SUMS = 4
+
+# How often a kept value is written or read in a step: written, read, and read again backwards, with
+# about as much for the gradients that flow past it.
+_PASSES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +56,11 @@ class Memory:
     reserved: float
     peak: float
 
+    @property
+    def update(self) -> float:
+        """Bytes moved by the optimizer: parameters and moments read and written, gradients read."""
+        return 2 * (self.parameters + self.optimizer) + self.parameters
+
 
 @dataclasses.dataclass(frozen=True)
 class Work:
@@ -57,11 +81,10 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """A plan's figures; `seconds` are None where the chip is unknown.
+    """The figures of a step.
 
     Attributes:
-        estimated: whether memory and bytes come from `av_mae.planning.estimate`, not from a
-            compiler.
+        estimated: whether memory and bytes are estimates, not a compiler's.
         compile_seconds: of the program that was compiled for its memory.
         text: that program, as the compiler writes it (XLA's HLO).
     """
@@ -107,32 +130,136 @@ def make(
         return _estimated(run)
     compiled, seconds = _compile(run)
     e = run.experiment
-    if e.compute.scan or e.optim.accumulate > 1:
-        flops, moved = _cost_without_loops(run, topology) if costs else (None, None)
-    else:
+    if not e.compute.scan and e.optim.accumulate == 1:
         flops, moved = _cost(compiled)
-    needed = run.flops_per_step / run.mesh.size
-    text = compiled.as_text()
+    else:
+        flops, moved = _cost_without_loops(run, topology) if costs else (None, None)
+    needed, text = run.flops_per_step / run.mesh.size, compiled.as_text()
     work = Work(flops, needed, moved, hlo.collective_bytes(text))
-    return Forecast(_memory(run, compiled), work, False, seconds, text)
+    return Forecast(memory(run, compiled), work, False, seconds, text)
 
 
 def seconds(work: Work, chip: hardware.Chip) -> dict[str, float]:
     """Times of the three things a step does, if each ran alone at the chip's best rate.
 
-    The step takes `roofline` if all of them overlap, `estimated` if nothing does. Nothing is told
-    of a step whose bytes were not counted, nor of the network between slices, which belongs to
-    their hosts.
+    The step takes `roofline` if all of them overlap, `estimated` if nothing does. Empty for a step
+    whose bytes were not counted. The network between slices, which belongs to their hosts, is left
+    out.
     """
     if work.moved is None:
         return {}
-    flops = max(work.flops or 0.0, work.needed)
     parts = {
-        "compute": flops / chip.flops,
+        "compute": max(work.flops or 0.0, work.needed) / chip.flops,
         "memory": work.moved / chip.bandwidth,
         "collectives": sum(b for k, b in work.sent.items() if k != hlo.BETWEEN_SLICES) / chip.link,
     }
     return parts | {"roofline": max(parts.values()), "estimated": sum(parts.values())}
+
+
+def memory(run: Run, compiled: Any) -> Memory:
+    """The memory of a compiled step."""
+    found = compiled.memory_analysis()
+    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    alive, reserved = max(float(found.peak_memory_in_bytes), held), float(found.temp_size_in_bytes)
+    # On GPUs a program takes all that it reserves in one piece.
+    peak = held + reserved if run.mesh.devices.flat[0].platform == "gpu" else alive
+    return dataclasses.replace(_held(run), temporaries=alive - held, reserved=reserved, peak=peak)
+
+
+def out_of_memory(message: str, held: float) -> TooLargeError | None:
+    """The error that a compiler's message of too little memory becomes; None for other messages.
+
+    libtpu names either all that is needed or the temporaries alone, to which belongs what is
+    `held` from step to step.
+    """
+    if "RESOURCE_EXHAUSTED" not in message:
+        return None
+    units, sizes = {"K": 2**10, "M": 2**20, "G": 2**30}, []
+    for words in (r"Used ", r"HLO temporaries \(", r"(?:available HBM \(|of )"):
+        found = re.search(rf"{words}([\d.]+)([KMG])", message)  # as in 15.75G
+        sizes.append(float(found[1]) * units[found[2]] if found else None)
+    everything, temporaries, available = sizes
+    if everything is None and temporaries is None:
+        return None
+    needed = held + (temporaries or 0.0) if everything is None else everything
+    return TooLargeError(needed, available)
+
+
+def tree_bytes(tree: Any) -> float:
+    """Bytes of one device's part of a tree of shapes with shardings."""
+    shards = (
+        (x.sharding.shard_shape(x.shape) if x.sharding else x.shape, x.dtype.itemsize)
+        for x in jax.tree.leaves(tree)
+    )
+    return float(sum(math.prod(shape) * itemsize for shape, itemsize in shards))
+
+
+def activations(e: schema.Experiment, rows: int) -> float:
+    """Bytes kept for the backward pass of `rows` examples, attention fused."""
+    task, (whole, split, perceptrons) = tasks.make(e), _KEPT[e.compute.remat]
+    kept = 0.0
+    for p in task.passes():
+        of_devices = (split * p.width + perceptrons * p.mlp) / e.compute.tensor
+        kept += p.layers * p.tokens * (whole * p.width + of_devices)
+    inputs = task.input_copies * sum(m.tokens * m.patch_dim for m in e.modalities.values())
+    return math.ceil(rows / e.optim.accumulate) * (_itemsize(e) * kept + 4.0 * inputs)
+
+
+def sent(run: Run) -> dict[str, float]:
+    """Bytes a device sends in rings, by kind of collective, in the type of the products.
+
+    Gradients are summed over "data", parts of them where "fsdp" splits the parameters; these are
+    gathered forwards and backwards. With "tensor", every layer's outputs are summed.
+    """
+    e, sizes = run.experiment, run.mesh.shape
+    # How much of an array a device passes on until all of its ring have had every part of it.
+    data, fsdp, tensor = ((sizes[axis] - 1) / sizes[axis] for axis in sharding.AXES)
+    count = sum(math.prod(x.shape) for x in jax.tree.leaves(run.abstract.params))
+    own = _itemsize(e) * count / sizes["tensor"] * e.optim.accumulate
+    rows = e.batch_size // sharding.row_shards(run.mesh)
+    outputs = sum(p.layers * p.tokens * p.width for p in run.task.passes())
+    summed = data * own / sizes["fsdp"] + _SUMS * tensor * _itemsize(e) * rows * outputs
+    found = {"all-reduce": 2 * summed, "all-gather": 2 * fsdp * own, "reduce-scatter": fsdp * own}
+    return {kind: float(sent) for kind, sent in found.items() if sent}
+
+
+def _estimated(run: Run) -> Forecast:
+    e, held = run.experiment, _held(run)
+    kept = activations(e, e.batch_size // sharding.row_shards(run.mesh))
+    share, parts = _itemsize(e) / 4, e.optim.accumulate
+    # A copy of the parameters in the type of the products, where that is another one.
+    temporaries = kept + held.parameters * (1.5 if share < 1 else 1.0)
+    whole = dataclasses.replace(
+        held, temporaries=temporaries, reserved=temporaries, peak=held.peak + temporaries
+    )
+    # Each micro-batch reads the parameters forwards and twice backwards, and writes gradients.
+    weights = (3 * share + 1) * held.parameters * parts
+    moved = held.update + weights + _PASSES * parts * kept
+    work = Work(None, run.flops_per_step / run.mesh.size, moved, sent(run))
+    return Forecast(whole, work, estimated=True, compile_seconds=0.0)
+
+
+def _cost_without_loops(run: Run, topology: Topology) -> np.ndarray:
+    """(FLOPs, bytes) of a step as if its layers and micro-batches stood one after another."""
+    e, m, parts = run.experiment, run.experiment.model, run.experiment.optim.accumulate
+    first, *_ = fusion.of(m).stacks(m, tuple(e.modalities))
+    shallow = min(m.depth - first.last + 1, m.depth)  # all fused layers, and one below
+    costs = []
+    for depth in (shallow, shallow + 1):
+        flat = dataclasses.replace(
+            e,
+            batch_size=e.batch_size // parts,
+            # A micro-batch may hold a part of a clip's copies, so each has a canvas of its own.
+            dataset=e.dataset if parts == 1 else dataclasses.replace(e.dataset, repeat=1),
+            model=dataclasses.replace(m, depth=depth),
+            compute=dataclasses.replace(e.compute, scan=False),
+            optim=dataclasses.replace(e.optim, accumulate=1),
+        )
+        costs.append(_cost(_compile(Run.assemble(flat, run.info, topology.devices))[0]))
+    few, more = costs
+    once = few + (m.depth - shallow) * (more - few)
+    update = np.array([0.0, _held(run).update])
+    return parts * (once - update) + update
 
 
 def _cost(compiled: Any) -> np.ndarray:
@@ -141,73 +268,26 @@ def _cost(compiled: Any) -> np.ndarray:
     return np.array([counted["flops"], counted["bytes accessed"]])
 
 
-def _cost_without_loops(run: Run, topology: Topology) -> np.ndarray:
-    """(FLOPs, bytes) of a step as if its layers and micro-batches stood one after another."""
-    e, parts = run.experiment, run.experiment.optim.accumulate
-    depth = e.model.depth
-    first, *_ = fusion.of(e.model).stacks(e.model, tuple(e.modalities))
-    shallow = min(depth - first.last + 1, depth)  # all fused layers, and one below
-    few, more = (
-        _cost(_compile(Run.assemble(_flat(e, depth), run.info, topology.devices))[0])
-        for depth in (shallow, shallow + 1)
-    )
-    once = few + (e.model.depth - shallow) * (more - few)
-    held = _state(run)
-    update = np.array([0.0, estimate.update(held.parameters, held.optimizer)])
-    return parts * (once - update) + update
-
-
-def _flat(e: schema.Experiment, depth: int) -> schema.Experiment:
-    """The step of one micro-batch without loops, with so many layers.
-
-    A micro-batch may hold a part of a clip's copies, so each has a canvas of its own.
-    """
-    parts = e.optim.accumulate
-    return dataclasses.replace(
-        e,
-        batch_size=e.batch_size // parts,
-        dataset=e.dataset if parts == 1 else dataclasses.replace(e.dataset, repeat=1),
-        model=dataclasses.replace(e.model, depth=depth),
-        compute=dataclasses.replace(e.compute, scan=False),
-        optim=dataclasses.replace(e.optim, accumulate=1),
-    )
-
-
 def _compile(run: Run) -> tuple[Any, float]:
-    rows = run.experiment.batch_size
-    lowered = run.train_step().lower(run.abstract, _batch(run, rows))
+    """(the compiled step, seconds that compiling took)."""
+    lowered = run.train_step().lower(run.abstract, _batch(run, run.experiment.batch_size))
     begin = time.perf_counter()
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        found = out_of_memory(str(error), _state(run).peak)
+        found = out_of_memory(str(error), _held(run).peak)
         if not found:
             raise
         raise found from error
     return compiled, time.perf_counter() - begin
 
 
-def out_of_memory(message: str, held: float) -> TooLargeError | None:
-    """What a compiler's complaint asks for, None if it is about something else.
-
-    libtpu names either all that is needed or the temporaries alone, to which belongs what is
-    `held` from step to step.
-    """
-    if "RESOURCE_EXHAUSTED" not in message:
-        return None
-    everything, temporaries, available = (
-        _bytes(re.search(rf"{words}([\d.]+)([KMG])", message))
-        for words in (r"Used ", r"HLO temporaries \(", r"(?:available HBM \(|of )")
-    )
-    if everything is None and temporaries is None:
-        return None
-    needed = held + (temporaries or 0.0) if everything is None else everything
-    return TooLargeError(needed, available)
-
-
-def _bytes(found: re.Match[str] | None) -> float | None:
-    """Of a number and its unit, such as 15.75 and G."""
-    return float(found[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[found[2]] if found else None
+def _held(run: Run) -> Memory:
+    """The parts of memory that are known beforehand; `peak` is their sum."""
+    state, rows = run.abstract, run.experiment.batch_size // sharding.row_shards(run.mesh)
+    trees = (state.params, state.opt_state, state.ema, _batch(run, rows))
+    sizes = [tree_bytes(tree) for tree in trees]
+    return Memory(*sizes, temporaries=0.0, reserved=0.0, peak=sum(sizes))
 
 
 def _batch(run: Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -219,38 +299,5 @@ def _batch(run: Run, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _memory(run: Run, compiled: Any) -> Memory:
-    found = compiled.memory_analysis()
-    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    alive, reserved = max(float(found.peak_memory_in_bytes), held), float(found.temp_size_in_bytes)
-    # On GPUs a program takes all that it reserves in one piece.
-    whole = run.mesh.devices.flat[0].platform == "gpu"
-    peak = held + reserved if whole else alive
-    return dataclasses.replace(_state(run), temporaries=alive - held, reserved=reserved, peak=peak)
-
-
-def _estimated(run: Run) -> Forecast:
-    e, held = run.experiment, _state(run)
-    rows = e.batch_size // sharding.row_shards(run.mesh)
-    kept = estimate.activations(e, rows)
-    gradients = held.parameters * (1.5 if e.compute.dtype == "bfloat16" else 1.0)
-    temporaries = kept + gradients
-    memory = dataclasses.replace(
-        held, temporaries=temporaries, reserved=temporaries, peak=held.peak + temporaries
-    )
-    moved = estimate.moved(e, rows, held.parameters, held.optimizer)
-    needed = run.flops_per_step / run.mesh.size
-    work = Work(None, needed, moved, estimate.sent(e, run.mesh, run.abstract.params))
-    return Forecast(memory, work, estimated=True, compile_seconds=0.0)
-
-
-def _state(run: Run) -> Memory:
-    """The parts of memory that are known beforehand; `peak` is their sum."""
-    rows = run.experiment.batch_size // sharding.row_shards(run.mesh)
-    state = run.abstract
-    params, moments, averages = (
-        estimate.tree_bytes(t) for t in (state.params, state.opt_state, state.ema)
-    )
-    inputs = estimate.tree_bytes(_batch(run, rows))
-    held = params + moments + averages + inputs
-    return Memory(params, moments, averages, inputs, 0.0, 0.0, held)
+def _itemsize(e: schema.Experiment) -> int:
+    return jnp.dtype(e.compute.dtype).itemsize

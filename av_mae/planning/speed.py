@@ -1,11 +1,10 @@
 """How fast an experiment runs on this machine's devices: its steps, its input, both together."""
 
 import contextlib
-import functools
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -40,34 +39,32 @@ class Bench:
         self.ready_seconds = time.perf_counter() - begin
         self.steps(1)
 
-    def steps(self, count: int) -> float:
-        """Seconds a step, of so many in a row on one batch that lies on the devices."""
+    def steps(self, count: int, *, fed: bool = False) -> float:
+        """Seconds a step, of `count` in a row.
+
+        Args:
+            fed: every step has its own batch, fetched during the one before. Otherwise all have the
+                one that lies on the devices.
+        """
         begin = time.perf_counter()
         for _ in range(count):
             self._current, metrics = self._step(self._current, self._batch)
+            self._batch = self._next() if fed else self._batch
         jax.block_until_ready(metrics)
         return (time.perf_counter() - begin) / count
 
     def input(self, count: int) -> float:
-        """Seconds a batch, of so many in a row that nobody waits for between them."""
+        """Seconds a batch, of `count` in a row that nobody waits for between them."""
         begin = time.perf_counter()
         for _ in range(count):
             next(self._rows)
         return (time.perf_counter() - begin) / count
 
-    def both(self, count: int) -> float:
-        """Seconds a step when every step has its own batch, fetched during the one before."""
-        begin = time.perf_counter()
-        for _ in range(count):
-            self._current, metrics = self._step(self._current, self._batch)
-            self._batch = self._next()
-        jax.block_until_ready(metrics)
-        return (time.perf_counter() - begin) / count
-
     def report(self, seconds: float, product: float) -> dict[str, Any]:
-        """What is known of the step, which takes so many seconds, as plain numbers.
+        """What is known of the step, as plain numbers.
 
         Args:
+            seconds: what a step takes.
             product: FLOP/s of one device in a bare product.
         """
         e, memory, peak = self.run.experiment, self._step.memory_analysis(), hardware.peak_flops()
@@ -97,7 +94,7 @@ class Bench:
 
 
 def on_noise(e: schema.Experiment, clips: int, labels: int) -> Bench:
-    """The step on one batch of noise, as of a data set of so many clips and labels.
+    """The step on one batch of noise, as of a data set of that many clips and labels.
 
     Raises:
         ConfigError: the config cannot run on this machine.
@@ -108,21 +105,21 @@ def on_noise(e: schema.Experiment, clips: int, labels: int) -> Bench:
 
 def measure(bench: Bench, what: list[str], steps: int, trace: str | None = None) -> dict[str, Any]:
     """Seconds of each thing named, with what is known of the step where one is taken."""
-    times: dict[str, float] = {}
-    dtype = bench.run.experiment.compute.dtype
-    product = product_flops(dtype) if "step" in what else 0.0
-    timed = {"step": bench.steps, "input": bench.input, "both": bench.both}
+    e, times, product = bench.run.experiment, {}, 0.0
+    if "step" in what:
+        product = product_flops(e.compute.dtype)
     for name in what:
         if name == "input":
             bench.input(_WARM)
         profiled = trace if name == what[-1] else None
         with jax.profiler.trace(profiled) if profiled else contextlib.nullcontext():
-            times[name] = timed[name](steps)
-    rows = bench.run.experiment.batch_size
-    figures: dict[str, Any] = {"seconds": times}
-    figures["clips_per_second"] = {name: rows / seconds for name, seconds in times.items()}
+            own = bench.input(steps) if name == "input" else bench.steps(steps, fed=name == "both")
+        times[name] = own
+    rates = {name: e.batch_size / seconds for name, seconds in times.items()}
+    figures: dict[str, Any] = {"seconds": times, "clips_per_second": rates}
     if "step" in times:
-        figures["step"] = bench.report(times["step"], (product + product_flops(dtype)) / 2)
+        product = (product + product_flops(e.compute.dtype)) / 2
+        figures["step"] = bench.report(times["step"], product)
     return figures
 
 
@@ -160,18 +157,11 @@ def product_flops(dtype: str) -> float:
     costs nothing.
     """
     size, count = (2048, 1) if jax.default_backend() == "cpu" else (8192, 10)
-    product, operands = _product(dtype, size)
+    operands = list(jax.random.normal(jax.random.key(0), (2, size, size), dtype))
+    jnp.matmul(*operands).block_until_ready()  # compiled
     seconds = []
     for _ in range(_TIMES):
         begin = time.perf_counter()
-        jax.block_until_ready([product(*operands) for _ in range(count)])
+        jax.block_until_ready([jnp.matmul(*operands) for _ in range(count)])
         seconds.append(time.perf_counter() - begin)
     return 2 * size**3 * count / statistics.median(seconds)
-
-
-@functools.cache
-def _product(dtype: str, size: int) -> tuple[Callable[..., jax.Array], tuple[jax.Array, jax.Array]]:
-    operands = jax.random.normal(jax.random.key(0), (2, size, size), dtype)
-    product = jax.jit(jnp.matmul)
-    product(operands[0], operands[1]).block_until_ready()
-    return product, (operands[0], operands[1])

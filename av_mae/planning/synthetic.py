@@ -28,34 +28,26 @@ def info(experiment: schema.Experiment, clips: int, labels: int) -> records.Info
 def batch(experiment: schema.Experiment, info: records.Info, rows: int) -> dict[str, np.ndarray]:
     """Noise in the shapes and types of a training batch of `rows`.
 
-    No row lacks anything; where some clip of the split does, the batch says who has what.
+    No row lacks anything; where some clip of the split does, the batch says who has what. A canvas
+    is shown whole by every copy of its clip.
     """
-    rng, labels = np.random.default_rng(0), len(info.labels)
+    rng, labels, dataset = np.random.default_rng(0), len(info.labels), experiment.dataset
+    classes = rng.integers(0, max(labels, 1), rows)
     made: dict[str, np.ndarray] = {
-        "label": np.eye(max(labels, 1), labels, dtype=np.float32)[
-            rng.integers(0, max(labels, 1), rows)
-        ],
+        "label": np.eye(max(labels, 1), labels, dtype=np.float32)[classes],
         "index": np.arange(rows, dtype=np.int32),
         "valid": np.ones(rows, bool),
     }
-    split = info.split(experiment.dataset.train)
-    for name in description.lacking(experiment.dataset, split, experiment.modalities):
+    for name in description.lacking(dataset, info.split(dataset.train), experiment.modalities):
         made[f"{name}_present"] = np.ones(rows, bool)
     for name, spec in experiment.modalities.items():
-        if isinstance(spec, Video) and any(experiment.dataset.canvas):
-            made |= _canvas(experiment.dataset, spec, rows, rng)
+        if isinstance(spec, Video) and any(dataset.canvas):
+            clips, (height, width) = rows // dataset.repeat, dataset.canvas
+            shape, whole = (clips, spec.frames, height, width, 3), [0, 0, height, width]
+            made["canvas"] = rng.integers(0, 256, shape, np.uint8)
+            made["crops"] = np.tile(np.array(whole, np.float32), (clips, dataset.repeat, 1))
         elif isinstance(spec, Video):
             made[name] = rng.integers(0, 256, (rows, *spec.input_shape), np.uint8)
         elif isinstance(spec, Audio):
             made[name] = rng.integers(-(2**14), 2**14, (rows, spec.samples)).astype(np.int16)
     return made
-
-
-def _canvas(
-    dataset: schema.Dataset, video: Video, rows: int, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Pictures that devices crop, each copy of a clip showing all of them."""
-    clips, (height, width) = rows // dataset.repeat, dataset.canvas
-    pictures = rng.integers(0, 256, (clips, video.frames, height, width, 3), np.uint8)
-    whole = np.array([0, 0, height, width], np.float32)
-    return {"canvas": pictures, "crops": np.tile(whole, (clips, dataset.repeat, 1))}

@@ -16,6 +16,15 @@ from av_mae.experiment import hardware
 # A bare `gpu:8` means servers of this one.
 USUAL_GPU = "h100"
 
+# libtpu asks the machine which TPU it belongs to, at length; there is none to ask about.
+_LIBTPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no TPU is taken: others may run
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
@@ -45,7 +54,7 @@ def find(name: str) -> Topology:
         ConfigError: a name that means nothing, or libtpu is not installed.
     """
     if name == "here":
-        return _here(name, tuple(jax.devices()))
+        return _here(name, jax.devices())
     match = re.fullmatch(r"(?:(\d+)\*)?([a-z]\w*):(\d+(?:x\d+)*)", name)
     chip = hardware.named(USUAL_GPU if match and match[2] == "gpu" else match[2] if match else "")
     if not match or not chip:
@@ -61,9 +70,9 @@ def find(name: str) -> Topology:
     return _gpus(name, chip, slices * math.prod(extents), any_kind=match[2] == "gpu")
 
 
-def _here(name: str, devices: tuple[Any, ...]) -> Topology:
+def _here(name: str, devices: list[Any]) -> Topology:
     memory = hardware.usable_here(devices[0])
-    return Topology(name, devices, hardware.chip(devices[0].device_kind), memory, True)
+    return Topology(name, tuple(devices), hardware.chip(devices[0].device_kind), memory, True)
 
 
 def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
@@ -72,23 +81,23 @@ def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
         raise schema.ConfigError(
             "compiling for TPUs needs libtpu (no TPU is needed): pip install 'jax[tpu]'"
         )
-    _quieten_libtpu()
+    for variable, value in _LIBTPU.items():
+        os.environ.setdefault(variable, value)
     jax.config.update("jax_platforms", "cpu")
     from jax.experimental import topologies
 
-    count = slices * math.prod(extents)
-    flat = chip in ("v5e", "v6e")
-    shape = ([2, 2] if flat else [2, 2, 1]) if count == 1 else extents
+    one = slices * math.prod(extents) == 1
+    smallest = [2, 2] if chip in ("v5e", "v6e") else [2, 2, 1]
     try:
         described = topologies.get_topology_desc(
             platform="tpu",
-            topology_name=f"{chip}:{'x'.join(map(str, shape))}",
+            topology_name=f"{chip}:{'x'.join(map(str, smallest if one else extents))}",
             num_slices=slices,
         )
     except Exception as error:  # libtpu raises what it likes
         reason = str(error).splitlines()[0]
         raise schema.ConfigError(f"topology {chip}:{extents}: libtpu says {reason}") from error
-    return tuple(described.devices)[:count] if count == 1 else tuple(described.devices)
+    return tuple(described.devices)[: 1 if one else None]
 
 
 def _gpus(name: str, chip: hardware.Chip, count: int, any_kind: bool) -> Topology:
@@ -98,31 +107,18 @@ def _gpus(name: str, chip: hardware.Chip, count: int, any_kind: bool) -> Topolog
     here = [d for d in jax.devices() if d.platform == "gpu"]
     found = hardware.chip(here[0].device_kind) if here else None
     if len(here) >= count and (any_kind or found == chip):
-        return _here(name, tuple(here[:count]))
+        return _here(name, here[:count])
     chip = found if any_kind and found else chip
-    stand_ins = _stand_ins()
+    try:
+        stand_ins = jax.devices("cpu")
+    except RuntimeError as error:
+        raise schema.ConfigError(
+            "GPUs that are not here are planned for on the CPU, which JAX_PLATFORMS="
+            f"{os.environ.get('JAX_PLATFORMS')} leaves out; unset it"
+        ) from error
     if len(stand_ins) < count:
         raise schema.ConfigError(
             f"topology {name!r}: JAX runs already, with {len(stand_ins)} devices that could stand "
             "for them; plan in a process of its own"
         )
     return Topology(name, tuple(stand_ins[:count]), chip, hardware.usable(chip), False)
-
-
-def _stand_ins() -> list[Any]:
-    try:
-        return jax.devices("cpu")
-    except RuntimeError as error:
-        raise schema.ConfigError(
-            "GPUs that are not here are planned for on the CPU, which JAX_PLATFORMS="
-            f"{os.environ.get('JAX_PLATFORMS')} leaves out; unset it"
-        ) from error
-
-
-def _quieten_libtpu() -> None:
-    """libtpu asks the machine which TPU it belongs to, at length; there is none to ask about."""
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ.setdefault("TPU_WORKER_ID", "0")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no TPU is taken: others may run

@@ -17,7 +17,7 @@ from av_mae.config import parse, schema
 from av_mae.experiment import hardware
 from av_mae.experiment.run import Run
 from av_mae.input import description
-from av_mae.planning import estimate, forecast, plan, suggest, synthetic, topology
+from av_mae.planning import forecast, plan, synthetic, topology
 from av_mae.training import loop
 
 EXPERIMENT = parse.experiment(tiny.experiment("nowhere"))
@@ -140,13 +140,13 @@ def test_what_is_suggested_fits():
     e = dataclasses.replace(EXPERIMENT, batch_size=64)
     info, place = synthetic.info(e, 1000, 2), topology.find("gpu:8")
     state = Run.assemble(e, info, place.devices).abstract
-    held = estimate.tree_bytes((state.params, state.opt_state, state.params))
-    kept = estimate.activations(e, 8)
+    held = forecast.tree_bytes((state.params, state.opt_state, state.params))
+    kept = forecast.activations(e, 8)
     place = dataclasses.replace(place, memory=(held + 9 * kept) / 0.9)
-    flags = suggest.smaller(e, info, place, held + 10 * kept)
+    flags = plan.smaller(e, info, place, held + 10 * kept)
     assert flags[0].startswith("--config.compute.remat=")
     assert flags[1] == "--config.batch_size=32"
-    assert suggest.smaller(e, info, dataclasses.replace(place, memory=1e3), held) == []
+    assert plan.smaller(e, info, dataclasses.replace(place, memory=1e3), held) == []
 
 
 def test_what_is_suggested_runs():
@@ -155,9 +155,9 @@ def test_what_is_suggested_runs():
     optim = dataclasses.replace(e.optim, accumulate=2)
     e = dataclasses.replace(e, batch_size=96, optim=optim)
     info, place = synthetic.info(e, 1000, 2), topology.find("gpu:8")
-    needed = 1.1 * estimate.activations(e, 12) + 1e6
+    needed = 1.1 * forecast.activations(e, 12) + 1e6
     found = [
-        suggest.smaller(e, info, dataclasses.replace(place, memory=share * needed), needed)
+        plan.smaller(e, info, dataclasses.replace(place, memory=share * needed), needed)
         for share in np.linspace(0.1, 1.0, 10)
     ]
     flags = [flag for texts in found for text in texts for flag in text.split()]
@@ -231,7 +231,7 @@ def test_gpus_need_all_that_a_program_reserves_in_one_piece(platform, counted):
         temp_size_in_bytes=700, peak_memory_in_bytes=1400,
     )  # fmt: skip
     compiled = types.SimpleNamespace(memory_analysis=lambda: sizes)
-    found = forecast._memory(dataclasses.replace(built, mesh=mesh), compiled)
+    found = forecast.memory(dataclasses.replace(built, mesh=mesh), compiled)
     assert found.peak == 900 + counted
     assert (found.temporaries, found.reserved) == (500, 700)
 
@@ -254,16 +254,16 @@ def test_what_is_sent_is_estimated_in_parameters(fsdp, tensor, expected):
     compute = dataclasses.replace(EXPERIMENT.compute, fsdp=fsdp, tensor=tensor, dtype="bfloat16")
     e = dataclasses.replace(EXPERIMENT, compute=compute)
     built = Run.assemble(e, synthetic.info(e, 1000, 2))
-    sent = estimate.sent(e, built.mesh, built.abstract.params)
+    sent = forecast.sent(built)
     assert sent == pytest.approx({k: 2 * parameters() * share for k, share in expected.items()})
 
 
 def test_what_is_split_over_tensor_is_kept_and_summed_by_parts():
     compute = dataclasses.replace(EXPERIMENT.compute, tensor=2)
     e = dataclasses.replace(EXPERIMENT, compute=compute)
-    assert 0.5 < estimate.activations(e, 4) / estimate.activations(EXPERIMENT, 4) < 1
+    assert 0.5 < forecast.activations(e, 4) / forecast.activations(EXPERIMENT, 4) < 1
     built = Run.assemble(e, synthetic.info(e, 1000, 2))
-    summed = estimate.sent(e, built.mesh, built.abstract.params)["all-reduce"]
+    summed = forecast.sent(built)["all-reduce"]
     outputs = sum(p.layers * p.tokens * p.width for p in built.task.passes())
     gradients = 2 * 3 / 4 * 4 * parameters() / 2
     assert summed == pytest.approx(gradients + 4 * 2 * 1 / 2 * 4 * 2 * outputs)
