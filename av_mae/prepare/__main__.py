@@ -8,39 +8,39 @@ python -m av_mae.prepare --dataset=csv --source=list.csv --out=gs://BUCKET/mine 
     --runner=DataflowRunner --project=... (options of Apache Beam follow)
 """
 
+import fcntl
 import os
 import pathlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from absl import app, flags
 
+from av_mae.config import command_line
 from av_mae.input import cores, records, storage
 from av_mae.prepare import datasets
 from av_mae.prepare.lists.listing import VAL_SHARE
-from av_mae.prepare.media import container
-from av_mae.prepare.shards import assignment, build, cache, report
+from av_mae.prepare.media.container import Limits
+from av_mae.prepare.shards import build, report
+from av_mae.prepare.shards import settings as settings_lib
 from av_mae.prepare.shards.settings import Settings
 
-_DATASET: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
+_DATASET = flags.DEFINE_string(
     "dataset",
-    None,
+    "",
     "Kind of source, with arguments behind a colon: ucf101:split=2,val=false.\n"
     + "\n".join(map(datasets.summary, datasets.names())),
 )
 _SOURCE = flags.DEFINE_string(
     "source", "", "The folder or csv file to read: of official lists and media; sample needs none."
 )
-_OUT: flags.FlagHolder[str] = flags.DEFINE_string(  # pyright: ignore[reportAssignmentType]
-    "out", None, "Folder to write; the same command goes on after a kill."
-)
+_OUT = flags.DEFINE_string("out", "", "Folder to write; the same command goes on after a kill.")
 _CACHE = flags.DEFINE_string(
-    "cache", None, "Instead of --out: folder in which these media and settings have a folder."
+    "cache", "", "Instead of --out: folder in which these media and settings have a folder."
 )
 _NAME = flags.DEFINE_string(
-    "name", None, "Name of the data set; default: the name of --out, or of --source with --cache."
+    "name", "", "Name of the data set; default: the name of --out, or of --source with --cache."
 )
 _MEDIA = flags.DEFINE_string(
     "media", None, "Folder of the media, if it is not the one of the csv or of the official lists."
@@ -57,47 +57,36 @@ _VAL_SHARE = flags.DEFINE_float(
     "folder, csv: share of the clips for validation where the source has no splits; default "
     f"{VAL_SHARE}.",
 )
-_FPS = flags.DEFINE_float("fps", 12.5, "Frames a second in the records.")
+_FPS = flags.DEFINE_float("fps", Settings.fps, "Frames a second in the records.")
 _SHORT_SIDE = flags.DEFINE_integer(
-    "short_side", 256, "Pixels of the short side; smaller pictures are not enlarged."
+    "short_side", Settings.short_side, "Pixels of the short side; no picture is enlarged."
 )
-_QUALITY = flags.DEFINE_integer("jpeg_quality", 90, "JPEG quality of the frames, 1 to 95.")
-_CLIPS = flags.DEFINE_integer("clips_per_shard", 64, "Clips in one file; the unit of resuming.")
-_SECONDS = flags.DEFINE_float(
-    "max_seconds", 600.0, "Clips longer than this are rejected.", lower_bound=0.1
+_QUALITY = flags.DEFINE_integer("jpeg_quality", Settings.jpeg_quality, "JPEG quality, 1 to 95.")
+_CLIPS = flags.DEFINE_integer(
+    "clips_per_shard", Settings.clips_per_shard, "Clips in one file; the unit of resuming."
 )
-_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 8192 * 8192, "Clips with larger frames are rejected.", lower_bound=1
-)
-_PATIENCE = flags.DEFINE_float(
-    "patience", 300.0, "Seconds after which a file is given up.", lower_bound=1.0
-)
+# With the least value behind the meaning.
+_SECONDS = flags.DEFINE_float("max_seconds", Limits.seconds, "Longer clips are rejected.", 0.1)
+_PIXELS = flags.DEFINE_integer("max_pixels", Limits.pixels, "Larger frames are rejected.", 1)
+_PATIENCE = flags.DEFINE_float("patience", Limits.patience, "Most seconds spent on a file.", 1.0)
 _MEMORY = flags.DEFINE_float(
     "worker_memory",
     4.0,
     "GiB that a decoding process may occupy, on Linux; a file that needs more is rejected. "
     "0 is no limit.",
-    lower_bound=0.0,
+    0.0,
 )
-_FETCH = flags.DEFINE_float(
-    "max_fetch", 8.0, "GiB of a remote file; larger ones are rejected.", lower_bound=0.0
-)
+_FETCH = flags.DEFINE_float("max_fetch", 8.0, "GiB of a remote file; larger are rejected.", 0.0)
 _RUNNER = flags.DEFINE_string(
     "runner",
     None,
     "Prepare with Apache Beam: DirectRunner on this machine, or DataflowRunner, FlinkRunner, "
     "SparkRunner, ... with Beam's own options on the same command line. Default: without Beam.",
 )
-_WORKERS = flags.DEFINE_integer(
-    "workers", None, "Decoding processes; default: one a core.", lower_bound=1
-)
+_WORKERS = flags.DEFINE_integer("workers", None, "Decoding processes; default: one a core.", 1)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the data set in --out.")
 
-Request = tuple[datasets.Listing, Settings, Sequence[str] | None]
-
-# Exit codes: EX_CONFIG, and what a shell calls an interrupt from the keyboard.
-_BAD_REQUEST = 78
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # what a shell calls an interrupt from the keyboard
 
 
 def main() -> None:
@@ -116,7 +105,7 @@ def _parse(arguments: list[str]) -> list[str]:
     try:
         return flags.FLAGS(arguments, known_only=True)
     except flags.Error as error:
-        _leave(str(error))
+        command_line.leave(command_line.BAD_CONFIG, error)
 
 
 def _main(arguments: list[str]) -> None:
@@ -133,99 +122,92 @@ def _main(arguments: list[str]) -> None:
             raise ValueError(
                 f"unexpected argument {arguments[1]!r}; options are written --name=value"
             )
-        if _CACHE.value:
-            _prepare_at_first_use(pathlib.Path(_CACHE.value), arguments[1:])
-        else:
-            _prepare(storage.path(_OUT.value), arguments[1:])
+        _prepare(arguments[1:])
     except (ModuleNotFoundError, ValueError, OSError) as error:
-        _leave(str(error))
+        command_line.leave(command_line.BAD_CONFIG, error)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(_INTERRUPTED)
 
 
-def _prepare(out: pathlib.Path, beam_options: Sequence[str]) -> None:
-    request = _request(str(out), _NAME.value or _name(out))
-    result = _build(out, request, beam_options)
-    print(result)
-    _check_any(result.clips, out)
-    print(report.closing(out, records.Info.load(out)))
+def _prepare(beam_options: Sequence[str]) -> None:
+    """Prepares into --out, or into a folder of --cache what is not there yet.
 
-
-def _prepare_at_first_use(folder: pathlib.Path, beam_options: Sequence[str]) -> None:
-    """Prepares what is not there yet; the last line that it prints is the folder of the records."""
-    name = _NAME.value or _name(pathlib.Path(_SOURCE.value).with_suffix(""))
-    request = _request(str(folder / name), name)
-    out = cache.entry(folder, *request)
-    with cache.held(out):
-        clips = None if _OVERWRITE.value else records.whole_clips(out)
-        if clips is None:
-            print(f"preparing {_SOURCE.value} into {out}", file=sys.stderr)
-            result = _build(out, request, beam_options)
-            print(result)
-            clips = result.clips
-    _check_any(clips, out)
-    print(out)
-
-
-def _request(out: str, name: str) -> Request:
-    """The clips, how they are prepared, and their label names in order, as the flags say."""
-    options = datasets.Options(
-        out=out,
-        media=_MEDIA.value,
-        val_share=_VAL_SHARE.value,
-        ignore_columns=tuple(_IGNORE.value),
-        workers=_WORKERS.value or cores.count(),
-    )
-    listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
-    for warning in listing.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    untrained = assignment.untrained(listing.entries)
-    if untrained:
-        print(
-            f"warning: {len(untrained)} labels occur in no training clip: "
-            f"{', '.join(untrained[:5])}",
-            file=sys.stderr,
-        )
-    settings = Settings(
-        name=name,
-        fps=_FPS.value,
-        short_side=_SHORT_SIDE.value,
-        jpeg_quality=_QUALITY.value,
-        clips_per_shard=_CLIPS.value,
-        limits=container.Limits(
-            pixels=_PIXELS.value,
-            seconds=_SECONDS.value,
-            patience=_PATIENCE.value,
-            fetched=round(_FETCH.value * 2**30),
-            memory=round(_MEMORY.value * 2**30) or None,
-        ),
-    )
-    return listing, settings, _label_names(_LABELS.value) or listing.labels
-
-
-def _build(out: pathlib.Path, request: Request, beam_options: Sequence[str]) -> report.Report:
-    listing, settings, labels = request
+    With --cache the last line that it prints is the folder of the records.
+    """
     workers = _WORKERS.value or cores.count()
-    pipeline = None
-    if _RUNNER.value is not None:
-        from av_mae.prepare.shards import beam
+    if _OUT.value:
+        out = storage.path(_OUT.value)
+        name = _NAME.value or _name(out)
+    else:
+        name = _NAME.value or _name(pathlib.Path(_SOURCE.value).with_suffix(""))
+        out = pathlib.Path(_CACHE.value, name)
+    listing = _listing(str(out), workers)
+    settings = _settings(name)
+    labels = _label_names(_LABELS.value) or listing.labels
 
-        pipeline = beam.options(_RUNNER.value, beam_options, workers)
-    return build.build(
-        listing,
-        out,
-        settings,
-        labels=labels,
-        workers=workers,
-        overwrite=_OVERWRITE.value,
-        pipeline=pipeline,
-    )
+    def prepare() -> int:
+        pipeline = None
+        if _RUNNER.value is not None:
+            from av_mae.prepare.shards import beam
 
+            pipeline = beam.options(_RUNNER.value, beam_options, workers)
+        result = build.build(
+            listing,
+            out,
+            settings,
+            labels=labels,
+            workers=workers,
+            overwrite=_OVERWRITE.value,
+            pipeline=pipeline,
+        )
+        print(result)
+        return result.clips
 
-def _check_any(clips: int, out: pathlib.Path) -> None:
+    if _OUT.value:
+        clips = prepare()
+    else:
+        out = settings.cached(out.parent, listing.entries, labels)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{out}.lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process that prepares {out}", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            clips = None if _OVERWRITE.value else records.whole_clips(out)
+            if clips is None:
+                print(f"preparing {_SOURCE.value} into {out}", file=sys.stderr)
+                clips = prepare()
     if not clips:
-        _leave(f"none of the clips could be prepared; the reasons are in {out / 'rejected.csv'}")
+        rejected = out / "rejected.csv"
+        raise ValueError(f"none of the clips could be prepared; the reasons are in {rejected}")
+    print(report.closing(out, records.Info.load(out)) if _OUT.value else out)
+
+
+def _listing(out: str, workers: int) -> datasets.Listing:
+    """The clips of the data set; what is strange about them is printed."""
+    ignored = tuple(_IGNORE.value)
+    options = datasets.Options(out, _MEDIA.value, _VAL_SHARE.value, ignored, workers)
+    listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
+    warnings = list(listing.warnings)
+    if untrained := settings_lib.untrained(listing.entries):
+        some = ", ".join(untrained[:5])
+        warnings.append(f"{len(untrained)} labels occur in no training clip: {some}")
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return listing
+
+
+def _settings(name: str) -> Settings:
+    limits = Limits(
+        pixels=_PIXELS.value,
+        seconds=_SECONDS.value,
+        patience=_PATIENCE.value,
+        fetched=round(_FETCH.value * 2**30),
+        memory=round(_MEMORY.value * 2**30) or None,
+    )
+    return Settings(name, _FPS.value, _SHORT_SIDE.value, _QUALITY.value, _CLIPS.value, limits)
 
 
 def _label_names(file: str | None) -> list[str] | None:
@@ -244,11 +226,6 @@ def _label_names(file: str | None) -> list[str] | None:
 def _name(out: pathlib.Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", out.resolve().name.lower()).strip("_")
     return name if name[:1].isalpha() else f"data_{name}".rstrip("_")
-
-
-def _leave(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.exit(_BAD_REQUEST)
 
 
 if __name__ == "__main__":

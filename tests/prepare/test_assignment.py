@@ -6,7 +6,7 @@ import random
 import pytest
 
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import assignment, settings
+from av_mae.prepare.shards import settings
 
 
 def entries(count, split="train", labels=("dog",)):
@@ -17,7 +17,7 @@ def entries(count, split="train", labels=("dog",)):
     "count, per_shard, shards", [(1, 64, 1), (64, 64, 1), (65, 64, 2), (10, 3, 4)]
 )
 def test_shards_hold_every_clip_once_and_are_even(count, per_shard, shards):
-    assigned = assignment.assign(entries(count), "x", per_shard)
+    assigned = settings.assign(entries(count), "x", per_shard)
     assert [shard.file for shard in assigned] == [
         f"x-train.tfrecord-{i:05d}-of-{shards:05d}" for i in range(shards)
     ]
@@ -30,10 +30,10 @@ def test_shards_hold_every_clip_once_and_are_even(count, per_shard, shards):
 
 def test_the_assignment_does_not_depend_on_the_order_of_the_list():
     clips = entries(50) + entries(20, "test") + entries(20, "val")
-    assigned = assignment.assign(clips, "x", 8)
+    assigned = settings.assign(clips, "x", 8)
     digest = settings.digest(clips)
     random.Random(0).shuffle(clips)
-    assert assignment.assign(clips, "x", 8) == assigned
+    assert settings.assign(clips, "x", 8) == assigned
     assert settings.digest(clips) == digest
     assert [shard.split for shard in assigned] == ["train"] * 7 + ["val"] * 3 + ["test"] * 3
 
@@ -53,20 +53,20 @@ def labelled(*names):
 
 
 def test_labels_are_sorted_numbers_by_value():
-    assert assignment.label_names(labelled("b", "a", "C"), None) == ("C", "a", "b")
-    assert assignment.label_names(labelled("10", "9", "0"), None) == ("0", "9", "10")
-    assert assignment.label_names([], None) == ()
+    assert settings.label_names(labelled("b", "a", "C"), None) == ("C", "a", "b")
+    assert settings.label_names(labelled("10", "9", "0"), None) == ("0", "9", "10")
+    assert settings.label_names([], None) == ()
 
 
 def test_given_labels_keep_their_order_and_must_hold_all():
-    assert assignment.label_names(labelled("a", "b"), ["b", "c", "a"]) == ("b", "c", "a")
+    assert settings.label_names(labelled("a", "b"), ["b", "c", "a"]) == ("b", "c", "a")
     with pytest.raises(ValueError, match="1 labels are not in --labels: 'b' .clip 'b'."):
-        assignment.label_names(labelled("a", "b"), ["a"])
+        settings.label_names(labelled("a", "b"), ["a"])
     with pytest.raises(ValueError, match="'a' twice"):
-        assignment.label_names(labelled("a"), ["a", "a"])
+        settings.label_names(labelled("a"), ["a", "a"])
 
 
 def test_labels_without_a_training_clip_are_named():
     clips = [*entries(2), *entries(2, "test", ("cat", "dog"))]
-    assert assignment.untrained(clips) == ["cat"]
-    assert assignment.untrained(entries(2, "test")) == []
+    assert settings.untrained(clips) == ["cat"]
+    assert settings.untrained(entries(2, "test")) == []

@@ -17,7 +17,8 @@ from PIL import Image
 from av_mae.input import record, records
 from av_mae.prepare import datasets, sample
 from av_mae.prepare.media import decode
-from av_mae.prepare.shards import assignment, build
+from av_mae.prepare.shards import build, state
+from av_mae.prepare.shards import settings as settings_lib
 from av_mae.preprocess import audio
 
 SETTINGS = made_media.SETTINGS
@@ -196,15 +197,13 @@ def test_a_data_set_without_its_state_is_not_touched(prepared, listing, tmp_path
 
 
 def test_two_runs_do_not_write_into_one_folder(prepared, listing):
-    from av_mae.prepare.shards import state
-
-    settings = SETTINGS.fingerprint(listing.entries, assignment.label_names(listing.entries, None))
-    held = state.State(prepared, settings, overwrite=False)
-    try:
-        with pytest.raises(ValueError, match="another run is writing into"):
-            build.build(listing, prepared, SETTINGS)
-    finally:
-        held.close()
+    labels = settings_lib.label_names(listing.entries, None)
+    fingerprint = SETTINGS.fingerprint(listing.entries, labels)
+    with (
+        state.held(prepared, fingerprint, overwrite=False),
+        pytest.raises(ValueError, match="another run is writing into"),
+    ):
+        build.build(listing, prepared, SETTINGS)
 
 
 def test_a_folder_that_cannot_be_written(listing, tmp_path):

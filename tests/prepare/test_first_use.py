@@ -17,7 +17,7 @@ from av_mae.config import parse, schema
 from av_mae.input import records
 from av_mae.prepare import datasets
 from av_mae.prepare.datasets import folder
-from av_mae.prepare.shards import cache, first_use
+from av_mae.prepare.shards import first_use
 from av_mae.prepare.shards.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def experiment(source, **dataset):
 
 def entry(videos, settings=SETTINGS, labels=None):
     listing = folder.clips(str(videos), datasets.Options())
-    return cache.entry(videos.parent / "cache", listing, settings, labels)
+    return settings.cached(videos.parent / "cache", listing.entries, labels)
 
 
 def test_an_entry_changes_with_content_and_settings_and_with_nothing_else(videos, tmp_path):

@@ -28,7 +28,7 @@ import os, signal, sys
 import made_media
 from av_mae.input import storage
 from av_mae.prepare import datasets
-from av_mae.prepare.shards import build, clips, write
+from av_mae.prepare.shards import build
 from av_mae.prepare.datasets import folder
 pipeline = None
 if sys.argv[3]:

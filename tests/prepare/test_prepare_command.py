@@ -107,7 +107,7 @@ def test_help_names_the_data_sets_and_every_flag():
 
 def test_decoding_processes_load_neither_tensorflow_nor_jax():
     script = (
-        "import sys, av_mae.prepare.__main__, av_mae.prepare.shards.clips, av_mae.prepare.pool\n"
+        "import sys, av_mae.prepare.__main__, av_mae.prepare.shards.write, av_mae.prepare.pool\n"
         "print(*{'jax', 'tensorflow'} & set(sys.modules))"
     )
     assert made_media.child(script).strip() == ""

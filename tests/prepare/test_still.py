@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from av_mae.prepare.media import container, still
+from av_mae.prepare.media import container, picture
 
 COLOUR = (200, 100, 40)
 
@@ -30,7 +30,7 @@ def halves(mode="RGB", size=(40, 30)):
 )  # fmt: skip
 def test_every_mode_gives_the_colours_it_shows(tmp_path, mode, suffix):
     path = save(tmp_path / f"a.{suffix}", halves(mode)).rename(tmp_path / "misnamed.mp4")
-    picture_hw3 = still.decode(path)
+    picture_hw3 = picture.decode(path)
     assert picture_hw3.shape == (30, 40, 3) and picture_hw3.dtype == np.uint8
     assert np.abs(picture_hw3[:, 30:].astype(int) - COLOUR).mean() < 12
     assert picture_hw3[:, :10].mean() < 12
@@ -42,7 +42,7 @@ def test_grey_becomes_three_equal_channels(tmp_path, mode, values):
         image = Image.new("1", (8, 8), 1)
     else:
         image = Image.fromarray(np.full((8, 8), values, np.uint8 if mode == "L" else np.uint16))
-    picture_hw3 = still.decode(save(tmp_path / "a.png", image))
+    picture_hw3 = picture.decode(save(tmp_path / "a.png", image))
     assert (picture_hw3 == (255 if mode == "1" else 128)).all()
 
 
@@ -50,7 +50,7 @@ def test_grey_becomes_three_equal_channels(tmp_path, mode, values):
 def test_pictures_are_upright(tmp_path, orientation, shape):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture_hw3 = still.decode(save(tmp_path / "a.jpg", halves(), exif=exif))
+    picture_hw3 = picture.decode(save(tmp_path / "a.jpg", halves(), exif=exif))
     assert picture_hw3.shape == shape
     lit = picture_hw3[-5:] if orientation == 6 else picture_hw3[:, -5:]
     assert np.abs(lit.astype(int) - COLOUR).mean() < 12
@@ -58,19 +58,19 @@ def test_pictures_are_upright(tmp_path, orientation, shape):
 
 def test_orientation_that_is_damaged_is_left_alone(tmp_path):
     path = save(tmp_path / "a.jpg", halves(), exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0")
-    assert still.decode(path).shape == (30, 40, 3)
+    assert picture.decode(path).shape == (30, 40, 3)
 
 
 def test_the_short_side_is_reduced_and_never_enlarged(tmp_path):
     path = save(tmp_path / "a.png", halves(size=(200, 120)))
-    assert still.decode(path, short_side=60).shape == (60, 100, 3)
-    assert still.decode(path, short_side=500).shape == (120, 200, 3)
+    assert picture.decode(path, short_side=60).shape == (60, 100, 3)
+    assert picture.decode(path, short_side=500).shape == (120, 200, 3)
 
 
 def test_the_first_picture_of_an_animation_is_taken(tmp_path):
     others = [Image.new("RGB", (40, 30), "white")] * 2
     path = save(tmp_path / "a.gif", halves(), save_all=True, append_images=others)
-    assert still.decode(path)[:, :10].mean() < 12
+    assert picture.decode(path)[:, :10].mean() < 12
 
 
 def test_what_is_no_whole_picture_is_refused_with_the_reason(tmp_path):
@@ -89,7 +89,7 @@ def test_what_is_no_whole_picture_is_refused_with_the_reason(tmp_path):
     }  # fmt: skip
     for name, reason in reasons.items():
         with pytest.raises(container.UnreadableError, match=f"^{reason}"):
-            still.decode(tmp_path / name)
+            picture.decode(tmp_path / name)
 
 
 @pytest.mark.parametrize("limit", [1000, 60_000 * 60_000 - 1])
@@ -100,4 +100,4 @@ def test_a_header_with_too_many_pixels_is_not_believed(tmp_path, limit):
     data[18:22] = data[22:26] = side.to_bytes(4, "little")
     path.write_bytes(data)
     with pytest.raises(container.UnreadableError, match="^too many pixels"):
-        still.decode(path, limits=container.Limits(pixels=limit))
+        picture.decode(path, limits=container.Limits(pixels=limit))

@@ -12,13 +12,18 @@ import av.error
 import numpy as np
 from jaxtyping import Int16
 
-from av_mae.prepare.media import clock, container, damage, picture
+from av_mae.prepare.media import clock, container, picture
 from av_mae.prepare.media.container import Limits, UnreadableError
 
 # Seconds that the packets of picture and sound may lie apart in a file.
 _INTERLEAVING = 10.0
 # Decoders of sound need some packets before their first right sample.
 _PREROLL = 1.0
+# A clip in which less than this could be decoded is rejected.
+_LEAST_SECONDS = 1.0
+_LEAST_SHARE = 0.25
+# A file that ends before this share of its announced length was cut off.
+_WHOLE_SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +110,7 @@ class _Reading:
         self._is_part = bool(start) if video is None else start is not None
         self._over = {stream.type: False for stream in (video, audio) if stream is not None}
         self._wait_for_key = False
-        self._damage = damage.Damage()
+        self._damage = _Damage()
 
         self._origin = container.origin(file)
         self._shown, self._heard = clock.Stamps(self._origin), clock.Stamps(self._origin)
@@ -160,7 +165,14 @@ class _Reading:
         start = self._pictures.start if self._video else max(self._begin, self._first or 0.0)
         audio = None if start is None else self._sound.samples(start, self._end)
         if start is None or not (self._video or (self._good and audio is not None)):
-            raise UnreadableError(self._why_nothing())
+            what, where = ("picture", "the pictures end") if self._video else ("sound", "it ends")
+            if self._damage:
+                raise UnreadableError(f"no {what} could be decoded: {self._damage}")
+            if self._is_part and self._position > 0:
+                end = f"{where} at {self._position:.2f} s"
+                raise UnreadableError(f"no {what} between start and end: {end}")
+            stream = "video" if self._video else "audio"
+            raise UnreadableError(f"no {what} in the {stream} stream")
         duration = 0.0 if audio is None else len(audio) / clock.SAMPLE_RATE
         if self._video:
             duration = max(self._pictures.stop, start + duration) - start
@@ -270,10 +282,36 @@ class _Reading:
             return start is not None and start > self._begin + 1 / self._rate
         return self._first is not None and self._first > self._begin
 
-    def _why_nothing(self) -> str:
-        what, where = ("picture", "the pictures end") if self._video else ("sound", "it ends")
-        if self._damage:
-            return f"no {what} could be decoded: {self._damage}"
-        if self._is_part and self._position > 0:
-            return f"no {what} between start and end: {where} at {self._position:.2f} s"
-        return f"no {what} in the {'video' if self._video else 'audio'} stream"
+
+class _Damage:
+    """The first damage of each kind; as text, all of it, empty for a whole file."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def note(self, what: str, moment: float, error: BaseException) -> None:
+        """Adds that `what` (picture, sound, file) could not be decoded after a file time."""
+        if not any(line.startswith(what) for line in self._lines):
+            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            self._lines.append(f"{what} damaged after {moment:.2f} s: {text}")
+
+    def check(self, length: float, expected: float, good: float) -> None:
+        """Adds that a clip was cut off, and refuses one of which hardly anything is left.
+
+        Args:
+            length, expected: seconds of the clip, found and promised by the file.
+            good: seconds that were decoded, with gaps left out.
+
+        Raises:
+            UnreadableError: too little could be decoded.
+        """
+        if expected < math.inf and length < _WHOLE_SHARE * expected:
+            self._lines.append(f"cut off: {length:.2f} of {expected:.2f} s")
+        if self._lines and good < min(_LEAST_SECONDS, _LEAST_SHARE * expected):
+            raise UnreadableError(f"too little could be decoded: {self}")
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def __str__(self) -> str:
+        return "; ".join(self._lines)

@@ -1,14 +1,66 @@
-"""Decoded frames to upright RGB pictures with square pixels and a bounded short side."""
+"""Pictures upright, in RGB, with square pixels and a bounded short side: of a video, or alone."""
 
 import fractions
+import os
+import warnings
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from av_mae.prepare.media import container
+from av_mae.prepare.media.container import Limits, UnreadableError
 
 # A pixel that claims to be longer than this many times its width is a damaged header.
 _STRANGEST_PIXEL = 8
+# Of Pillow's formats those that photographs are kept in; some of the others run programs.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+
+
+def decode(
+    path: str | os.PathLike[str],
+    *,
+    short_side: int | None = None,
+    limits: Limits = container.DEFAULT_LIMITS,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Reads a file that is one picture, whatever its name says.
+
+    Of an animation or of several pages it is the first one.
+
+    Args:
+        short_side: pixels that the short side is scaled down to; None keeps the size.
+
+    Raises:
+        UnreadableError: there is no whole picture in the file, or the limits do not allow it.
+    """
+    container.check_file(path)
+    with warnings.catch_warnings():
+        # Warnings of damaged orientation tags, and of sizes, which have a limit of their own here.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                container.check_pixels(*image.size, limits)
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode == "F":
+                    raise UnreadableError(
+                        "not a picture: floating point values without a known range"
+                    )
+                if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` cuts off at 255
+                    grey = np.asarray(upright).clip(0, 65_535) // 257
+                    upright = Image.fromarray(grey.astype(np.uint8))
+                upright = upright.convert("RGB")  # what is transparent shows its own colour
+                size = scaled_size(*upright.size, fractions.Fraction(1), short_side)
+                return np.asarray(upright.resize(size, Image.Resampling.BICUBIC))
+        except UnidentifiedImageError as error:
+            raise UnreadableError("not a picture: of no known format") from error
+        except Image.DecompressionBombError as error:
+            raise UnreadableError(f"too many pixels: {error}") from error
+        except UnreadableError:
+            raise
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise UnreadableError(f"picture damaged: {error}") from error
 
 
 class Scaler:

@@ -1,7 +1,6 @@
 """Prepares the shards of a data set as an Apache Beam pipeline, on any of its runners."""
 
 import argparse
-import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -10,7 +9,7 @@ import os
 import pickle
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if importlib.util.find_spec("apache_beam") is None:
     raise ModuleNotFoundError(
@@ -22,11 +21,8 @@ from apache_beam.metrics import metric  # pyright: ignore[reportMissingImports]
 from apache_beam.options import pipeline_options  # pyright: ignore[reportMissingImports]
 
 from av_mae.input import storage
-from av_mae.prepare.shards import state
-from av_mae.prepare.shards.assignment import Assignment
-
-if TYPE_CHECKING:
-    from av_mae.prepare.shards import write  # loads JAX
+from av_mae.prepare.shards import state, write
+from av_mae.prepare.shards.settings import Assignment
 
 _LOCAL = "DirectRunner"
 # Beam ends its traceback with the error of this package that caused it.
@@ -60,7 +56,7 @@ def options(runner: str, arguments: Sequence[str], workers: int) -> list[str]:
     return [f"--runner={_LOCAL}", *local, *given, *unchecked]  # the last of two counts
 
 
-def shards(recipe: "write.Recipe", missing: Sequence[Assignment], options: Sequence[str]) -> None:
+def shards(recipe: write.Recipe, missing: Sequence[Assignment], options: Sequence[str]) -> None:
     """Writes the missing shards and their outcomes, a shard at a time wherever the runner likes.
 
     What is to be done lies in a file beside the shards, and the pipeline holds places in it: the
@@ -97,24 +93,20 @@ def shards(recipe: "write.Recipe", missing: Sequence[Assignment], options: Seque
 class _Prepare(apache_beam.DoFn):
     """Writes the shard whose task lies at a place (offset, length) in the file of tasks."""
 
-    def __init__(self, recipe: "write.Recipe", tasks: str) -> None:
+    def __init__(self, recipe: write.Recipe, tasks: str) -> None:
         self._recipe, self._tasks = recipe, tasks
         self._clips = metric.Metrics.counter("prepare", "clips")
         self._rejected = metric.Metrics.counter("prepare", "rejected")
 
     def process(self, element: tuple[int, int]) -> Iterable[Any]:
-        from av_mae.prepare.shards import clips, write
-
         offset, length = element
         with storage.path(self._tasks).open("rb") as file:
             file.seek(offset)
             shard: Assignment = pickle.loads(file.read(length))
         # A runner may do again what it lost sight of.
         if not state.is_finished(storage.path(self._recipe.out), shard):
-            decoded = clips.decoded([shard], self._recipe.settings, workers=1)
-            with contextlib.closing(decoded):
-                outcome = write.shard(self._recipe, shard, decoded)
-            self._clips.inc(outcome.shard["clips"])
+            outcome = write.shards(self._recipe, [shard], workers=1)[shard.file]
+            self._clips.inc(outcome.shard.clips)
             self._rejected.inc(len(outcome.rejected))
         return ()
 

@@ -1,23 +1,18 @@
-"""What became of the clips, as a table for the terminal, counts for the info, and csv files."""
+"""What became of the clips, as a table for the terminal, and as counts and lists to be stored."""
 
 import collections
-import csv
+import dataclasses
 import functools
-import io
 import pathlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from av_mae.config import published
-from av_mae.input import storage
-from av_mae.prepare import datasets
-from av_mae.prepare.lists.listing import readable
-from av_mae.prepare.shards import state
-from av_mae.prepare.shards.assignment import Assignment
-
-if TYPE_CHECKING:
-    from av_mae.input import records  # loads JAX
+from av_mae.input import records
+from av_mae.prepare.lists.listing import Listing, readable
+from av_mae.prepare.shards.settings import Assignment
+from av_mae.prepare.shards.state import Outcome
 
 Row = tuple[str, str, str]
 
@@ -31,6 +26,7 @@ _TITLES = {
 _REASONS = 5
 
 
+@dataclasses.dataclass(frozen=True)
 class Report:
     """The outcome of a preparation.
 
@@ -38,31 +34,26 @@ class Report:
         outcomes: by file name of the shard.
     """
 
-    def __init__(
-        self,
-        out: pathlib.Path,
-        listing: datasets.Listing,
-        shards: Sequence[Assignment],
-        outcomes: Mapping[str, state.Outcome],
-    ) -> None:
-        self.out, self.shards, self.outcomes = out, shards, outcomes
-        self._expected = {"listed": dict(listing.listed), "published": listing.published}
-        self._refused = [(clip.id, readable(clip.path), clip.reason) for clip in listing.refused]
+    out: pathlib.Path
+    listing: Listing
+    shards: Sequence[Assignment]
+    outcomes: Mapping[str, Outcome]
 
     @property
     def clips(self) -> int:
-        return sum(outcome.shard["clips"] for outcome in self.outcomes.values())
+        return sum(outcome.shard.clips for outcome in self.outcomes.values())
 
     @functools.cached_property
     def rejected(self) -> list[Row]:
         """(id, path, reason) of every clip that is in no shard."""
-        decoded = [row for shard in self.shards for row in self.outcomes[shard.file].rejected]
-        return sorted(self._refused + decoded)
+        refused = [(clip.id, readable(clip.path), clip.reason) for clip in self.listing.refused]
+        decoded = [row for outcome in self.outcomes.values() for row in outcome.rejected]
+        return sorted(refused + decoded)
 
     @functools.cached_property
     def partial(self) -> list[Row]:
         """(id, path, what is missing) of every clip that is not whole."""
-        return sorted(row for shard in self.shards for row in self.outcomes[shard.file].partial)
+        return sorted(row for outcome in self.outcomes.values() for row in outcome.partial)
 
     def counts(self) -> dict[str, Any]:
         """Numbers of clips by outcome, in all and by split, and those that there should be."""
@@ -70,14 +61,15 @@ class Report:
         for shard in self.shards:
             of = splits.setdefault(shard.split, dict.fromkeys(_TITLES, 0))
             outcome = self.outcomes[shard.file]
-            of["clips"] += outcome.shard["clips"]
+            of["clips"] += outcome.shard.clips
             of["without_sound"] += outcome.without_sound
             of["silent"] += outcome.silent
             of["partial"] += len(outcome.partial)
             of["rejected"] += len(outcome.rejected)
         total = {name: sum(of[name] for of in splits.values()) for name in _TITLES}
-        total["rejected"] += len(self._refused)
-        return {**total, "splits": splits, **self._expected}
+        total["rejected"] += len(self.listing.refused)
+        expected = {"listed": dict(self.listing.listed), "published": self.listing.published}
+        return {**total, "splits": splits, **expected}
 
     def __str__(self) -> str:
         """A table of the counts, and the reasons of what was rejected."""
@@ -85,12 +77,14 @@ class Report:
         lines = [("split", *_TITLES.values())]
         for name, of in (*counts["splits"].items(), ("all", counts)):
             lines.append((name, *(f"{of[column]:,}" for column in _TITLES)))
-        first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
-        table = [
-            "  ".join([f"{name:<{first}}", *map(str.rjust, cells, others)])
-            for name, *cells in lines
-        ]
-        return "\n".join([*table, *reasons(self.rejected, self.out / "rejected.csv")])
+        return "\n".join([*aligned(lines), *reasons(self.rejected, self.out / "rejected.csv")])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The rows of a table, in columns as wide as they need; the first one is text."""
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *cells in rows:
+        yield "  ".join([name.ljust(first), *map(str.rjust, cells, others)])
 
 
 def reasons(rejected: Sequence[Row], listed_in: pathlib.Path) -> list[str]:
@@ -107,7 +101,7 @@ def reasons(rejected: Sequence[Row], listed_in: pathlib.Path) -> list[str]:
     return lines
 
 
-def closing(out: pathlib.Path, info: "records.Info") -> str:
+def closing(out: pathlib.Path, info: records.Info) -> str:
     """What was written, and the next command."""
     splits = info.splits.values()
     shards = [shard for split in splits for shard in split.shards]
@@ -129,12 +123,3 @@ def closing(out: pathlib.Path, info: "records.Info") -> str:
         f"next: python -m av_mae.main --config={config}{modalities} "
         f"--config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}_pretrain"
     )
-
-
-def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
-    """A csv with columns id, path, reason."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(("id", "path", "reason"))
-    writer.writerows(rows)
-    storage.write(path, text.getvalue().encode("utf-8", errors="surrogateescape"))

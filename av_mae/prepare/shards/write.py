@@ -1,20 +1,28 @@
-"""Writes a shard from the clips assigned to it, and in the end what describes all shards."""
+"""Writes shards: several processes decode their clips, this one stores them."""
 
-import collections
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+import functools
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import tqdm
+from PIL import Image
 
-from av_mae import version
 from av_mae.input import record, records, storage
-from av_mae.prepare import datasets, pool
-from av_mae.prepare.media import decode
-from av_mae.prepare.shards import metadata, report, state, statistics
-from av_mae.prepare.shards.assignment import Assignment
-from av_mae.prepare.shards.settings import Settings
+from av_mae.prepare import pool
+from av_mae.prepare.lists.listing import Entry
+from av_mae.prepare.media import container, decode, fetch, picture
+from av_mae.prepare.shards import state
+from av_mae.prepare.shards.settings import Assignment, Settings
 
-DATASET_VERSION = "1.0.0"
+# Decoding notices between two packets that it is late; only a decoder that hangs has to be killed.
+_GRACE = 10.0
+_JPEG_SIDE = 65_500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,102 +39,150 @@ class Recipe:
     labels: tuple[str, ...]
 
 
-def shard(
-    recipe: Recipe, assignment: Assignment, clips: Iterator[decode.Clip | pool.Lost]
-) -> state.Outcome:
-    """Writes a shard from the next of `clips`, and its outcome beside it.
+def shards(
+    recipe: Recipe, assignments: Sequence[Assignment], *, workers: int, done: int | None = None
+) -> dict[str, state.Outcome]:
+    """Writes shards, and the outcome of each beside it; the outcomes by file name.
 
-    Both are the same bytes wherever and whenever it is done.
+    They are the same bytes wherever and whenever it is done.
+
+    Args:
+        workers: processes that decode.
+        done: number of clips that were finished before, for a progress bar; None shows none.
 
     Raises:
-        OSError: they cannot be written, or the disk is full.
+        OSError: they cannot be written, the disk is full, or a store does not answer.
     """
-    rejected, partial, silent = [], [], 0
+    entries = [entry for assignment in assignments for entry in assignment.entries]
+    limits = recipe.settings.limits
+    with tempfile.TemporaryDirectory(prefix="av_mae_") as scratch:
+        results = pool.ordered(
+            functools.partial(read, recipe.settings),
+            ((entry, f"{scratch}/{number}") for number, entry in enumerate(entries)),
+            workers=min(workers, len(entries)),
+            patience=limits.patience + _GRACE,
+            memory=limits.memory,
+        )
 
-    def written() -> Iterator[record.Clip]:
+        def decoded() -> Iterator[decode.Clip | pool.Lost]:
+            for number, result in enumerate(results):
+                # A process that was killed leaves what it had fetched.
+                shutil.rmtree(f"{scratch}/{number}", ignore_errors=True)
+                yield result
+
+        bar = tqdm.tqdm(
+            decoded(),
+            total=(done or 0) + len(entries),
+            initial=done or 0,
+            unit="clip",
+            desc="prepare",
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,
+            disable=done is None,
+        )
+        with contextlib.closing(results), bar:
+            clips = iter(bar)
+            return {one.file: _shard(recipe, one, clips) for one in assignments}
+
+
+def read(settings: Settings, task: tuple[Entry, str]) -> decode.Clip | pool.Lost:
+    """Decodes the file of an entry, its pictures as JPEG: what a worker does.
+
+    Args:
+        task: the entry, and the folder that a remote file is fetched into.
+
+    Raises:
+        FetchError: it is remote, and its store does not answer.
+    """
+    entry, scratch = task
+    try:
+        with fetch.local(entry.path, scratch, settings.limits) as path:
+            return _decode(entry, path, settings)
+    except fetch.FetchError:
+        raise
+    except container.UnreadableError as error:
+        return pool.Lost(str(error))
+    except MemoryError:
+        return pool.Lost("out of memory")
+    except Exception as error:  # one strange file must not end a run over a million
+        return pool.Lost(f"decoder failed: {type(error).__name__}: {error}")
+
+
+def _decode(entry: Entry, path: str, settings: Settings) -> decode.Clip:
+    def jpeg(picture_hw3: np.ndarray) -> bytes:
+        if max(picture_hw3.shape) > _JPEG_SIDE:
+            raise container.UnreadableError(f"too long a side for JPEG: {max(picture_hw3.shape):,}")
+        buffer = io.BytesIO()
+        Image.fromarray(picture_hw3).save(buffer, "JPEG", quality=settings.jpeg_quality)
+        return buffer.getvalue()
+
+    fps, short_side, limits = settings.fps, settings.short_side, settings.limits
+    if entry.kind == "picture":
+        picture_hw3 = picture.decode(path, short_side=short_side, limits=limits)
+        height, width = picture_hw3.shape[:2]
+        return decode.Clip((jpeg(picture_hw3),), fps, height, width, None, 0.0, 1 / fps)
+    clip = decode.decode(
+        path,
+        jpeg,
+        kind=entry.kind,
+        fps=fps,
+        short_side=short_side,
+        start=entry.start,
+        end=entry.end,
+        limits=limits,
+    )
+    if entry.kind == "video":
+        stop = clip.start + min(len(clip.frames) / clip.fps, clip.duration)
+        for moment in sorted({box.time for box in entry.boxes}):
+            if not clip.start <= moment <= stop:
+                raise container.UnreadableError(
+                    f"no picture for its boxes: they are at {moment:.2f} s, the pictures go from "
+                    f"{clip.start:.2f} to {stop:.2f} s"
+                )
+    return clip
+
+
+def _shard(
+    recipe: Recipe, assignment: Assignment, clips: Iterator[decode.Clip | pool.Lost]
+) -> state.Outcome:
+    """Writes a shard from the next of `clips`, and its outcome."""
+    labels, rejected, partial, silent = recipe.labels, [], [], 0
+
+    def stored() -> Iterator[record.Clip]:
         nonlocal silent
         for entry in assignment.entries:
             clip, row = next(clips), (entry.id, entry.source)
             if isinstance(clip, pool.Lost):
                 rejected.append((*row, clip.reason))
                 continue
-            found = _record(recipe, entry, clip)
-            wrong = record.box_problem(found.boxes, found.duration)
-            if wrong:
+            boxes = tuple(
+                record.Box(box.x1, box.y1, box.x2, box.y2, labels.index(name), box.person, moment)
+                for box in entry.boxes
+                for moment in [box.time - clip.start]
+                for name in box.labels
+            )
+            if wrong := record.box_problem(boxes, clip.duration):
                 rejected.append((*row, f"impossible box: {wrong}"))
                 continue
             if clip.damage:
                 partial.append((*row, clip.damage))
             silent += clip.audio is not None and not np.any(clip.audio)
-            yield found
+            yield record.Clip(
+                id=entry.id,
+                source=entry.source,
+                frames=clip.frames,
+                fps=recipe.settings.fps,
+                height=clip.height,
+                width=clip.width,
+                audio=clip.audio,
+                start=clip.start,
+                duration=clip.duration,
+                labels=tuple(labels.index(name) for name in entry.labels),
+                boxes=boxes,
+            )
 
     out = storage.path(recipe.out)
-    made = records.write_shard(out / assignment.file, written())
-    outcome = state.Outcome(
-        shard=dataclasses.asdict(made),
-        rejected=tuple(rejected),
-        partial=tuple(partial),
-        without_sound=made.clips - made.with_sound,
-        silent=silent,
-    )
+    made = records.write_shard(out / assignment.file, stored())
+    without_sound = made.clips - made.with_sound
+    outcome = state.Outcome(made, tuple(rejected), tuple(partial), without_sound, silent)
     state.finish(out, assignment, outcome)
     return outcome
-
-
-def _record(recipe: Recipe, entry: datasets.Entry, clip: decode.Clip) -> record.Clip:
-    labels = recipe.labels
-    return record.Clip(
-        id=entry.id,
-        source=entry.source,
-        frames=clip.frames,
-        fps=recipe.settings.fps,
-        height=clip.height,
-        width=clip.width,
-        audio=clip.audio,
-        start=clip.start,
-        duration=clip.duration,
-        labels=tuple(labels.index(name) for name in entry.labels),
-        boxes=tuple(
-            record.Box(box.x1, box.y1, box.x2, box.y2, labels.index(name), box.person, moment)
-            for box in entry.boxes
-            for moment in [box.time - clip.start]
-            for name in box.labels
-        ),
-    )
-
-
-def description(recipe: Recipe, result: report.Report) -> None:
-    """Writes the info, the statistics in it, metadata of tensorflow-datasets, and the reports."""
-    out, settings = result.out, recipe.settings
-    splits: dict[str, list[records.Shard]] = collections.defaultdict(list)
-    for assignment in result.shards:
-        finished = records.Shard(**result.outcomes[assignment.file].shard)
-        splits[assignment.split].append(finished)
-    info = records.Info(
-        name=settings.name,
-        version=DATASET_VERSION,
-        fps=settings.fps,
-        short_side=settings.short_side,
-        labels=recipe.labels,
-        splits={name: records.Split(name, tuple(shards)) for name, shards in splits.items()},
-        preprocessing={
-            "program": f"av_mae {version.__version__}",
-            "frames": "shown at i / fps, upright, square pixels, RGB, JPEG",
-            "jpeg_quality": settings.jpeg_quality,
-            "sound": f"mono int16 at {records.SAMPLE_RATE} Hz on the clock of the frames",
-            "max_pixels": settings.limits.pixels,
-            "max_seconds": settings.limits.seconds,
-        },
-        counts=result.counts(),
-        audio_mean=None,
-        audio_std=None,
-    )
-    mean_and_std = statistics.log_mel(out, info, "train")
-    if mean_and_std is not None:
-        mean, std = mean_and_std
-        info = dataclasses.replace(info, audio_mean=mean, audio_std=std)
-    report.write_rows(out / "rejected.csv", result.rejected)
-    report.write_rows(out / "partial.csv", result.partial)
-    if result.clips:
-        metadata.write(out, info)
-    info.save(out)

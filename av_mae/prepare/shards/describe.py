@@ -1,0 +1,187 @@
+"""Describes finished shards: statistics of their sound, reports, and for tensorflow-datasets."""
+
+import collections
+import csv
+import dataclasses
+import io
+import math
+import pathlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from av_mae import version
+from av_mae.input import record, records, storage
+from av_mae.prepare.shards import report
+from av_mae.prepare.shards.settings import Settings
+
+DATASET_VERSION = "1.0.0"
+
+# The published recipes normalise 128 mel bands.
+_MELS = 128
+_HOP = 160
+# Longest piece of sound that is transformed at once, and pieces in a batch.
+_COLUMNS = 1000
+_BATCH = 16
+# Clips that count, and what counts of each; it bounds the memory that long ones take.
+_MOST, _SECONDS = 1000, 20
+
+
+def describe(result: report.Report, settings: Settings, labels: tuple[str, ...]) -> None:
+    """Writes the info, the statistics in it, metadata of tensorflow-datasets, and the reports."""
+    out = result.out
+    splits: dict[str, list[records.Shard]] = collections.defaultdict(list)
+    for assignment in result.shards:
+        splits[assignment.split].append(result.outcomes[assignment.file].shard)
+    info = records.Info(
+        name=settings.name,
+        version=DATASET_VERSION,
+        fps=settings.fps,
+        short_side=settings.short_side,
+        labels=labels,
+        splits={name: records.Split(name, tuple(shards)) for name, shards in splits.items()},
+        preprocessing={
+            "program": f"av_mae {version.__version__}",
+            "frames": "shown at i / fps, upright, square pixels, RGB, JPEG",
+            "jpeg_quality": settings.jpeg_quality,
+            "sound": f"mono int16 at {records.SAMPLE_RATE} Hz on the clock of the frames",
+            "max_pixels": settings.limits.pixels,
+            "max_seconds": settings.limits.seconds,
+        },
+        counts=result.counts(),
+        audio_mean=None,
+        audio_std=None,
+    )
+    if "train" in splits and (waves := list(_waves(out, info.splits["train"]))):
+        mean, std = _log_mel(waves)
+        if std:  # nothing but digital silence has no scale to normalise with
+            info = dataclasses.replace(info, audio_mean=mean, audio_std=std)
+    for name, rows in (("rejected", result.rejected), ("partial", result.partial)):
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("id", "path", "reason"), *rows])
+        content = text.getvalue().encode("utf-8", errors="surrogateescape")
+        storage.write(out / f"{name}.csv", content)
+    if result.clips:
+        _write_metadata(out, info)
+    info.save(out)
+
+
+def _waves(folder: pathlib.Path, split: records.Split) -> Iterator[np.ndarray]:
+    """int16 `[s]` of clips evenly spread over a split, without those shorter than a column."""
+    count = min(_MOST, split.clips)
+    chosen = {i * split.clips // count for i in range(count)}
+    first = 0
+    for shard in split.shards:
+        offsets = records.read_index(folder, shard)
+        ends = np.append(offsets[1:], shard.bytes)
+        with (folder / shard.file).open("rb") as file:
+            for i in range(shard.clips):
+                if first + i in chosen:
+                    file.seek(int(offsets[i]))
+                    framed = file.read(int(ends[i] - offsets[i]))
+                    wave = record.decode(framed[12:-4]).audio  # without TFRecord's framing
+                    if wave is not None and len(wave) >= _HOP:
+                        yield wave[: _SECONDS * records.SAMPLE_RATE]
+        first += shard.clips
+
+
+def _log_mel(waves: Sequence[np.ndarray]) -> tuple[float, float]:
+    """(mean, deviation) of the log-mel spectrograms of all; a deviation of 0 is all the same."""
+    # Loads JAX, which nothing else here needs.
+    import jax.numpy as jnp
+
+    from av_mae.preprocess import audio
+
+    # Pieces of one size for the compiler; only whole columns count.
+    columns = min(_COLUMNS, max(len(wave) // _HOP for wave in waves))
+    size = columns * _HOP
+    pieces = [wave[i : i + size] for wave in waves for i in range(0, len(wave), size)]
+    count, total, squares = 0, 0.0, 0.0
+    for i in range(0, len(pieces), _BATCH):
+        batch = pieces[i : i + _BATCH]
+        batch_bs = np.zeros((_BATCH, size), np.float32)
+        for row, piece in zip(batch_bs, batch, strict=False):
+            row[: len(piece)] = piece / np.float32(32768)
+        values_btm = np.asarray(audio.log_mel(jnp.asarray(batch_bs), _MELS, columns))
+        for x_tm, piece in zip(values_btm, batch, strict=False):
+            values = x_tm[: len(piece) // _HOP]
+            count += values.size
+            total += float(values.sum(dtype=np.float64))
+            squares += float(np.square(values, dtype=np.float64).sum())
+    mean = total / count
+    variance = squares / count - mean**2
+    return mean, math.sqrt(variance) if variance > 1e-6 else 0.0
+
+
+def _write_metadata(folder: pathlib.Path, info: records.Info) -> None:
+    """Writes `dataset_info.json` and `features.json` for `tfds.builder_from_directory(folder)`.
+
+    tensorflow-datasets then reads the records without this package.
+    """
+    import tensorflow_datasets as tfds  # slow to load
+    from etils import epath
+
+    # It writes in place, which a full disk or a kill would leave half done.
+    with tempfile.TemporaryDirectory() as written:
+        # It wants to see how shards are named.
+        examples = [pathlib.Path(written) / split.shards[0].file for split in info.splits.values()]
+        for example in examples:
+            example.touch()
+
+        def template(split: str | None = None) -> Any:
+            return tfds.core.ShardedFileTemplate(
+                data_dir=epath.Path(written),
+                dataset_name=info.name,
+                split=split,
+                filetype_suffix="tfrecord",
+            )
+
+        splits = [
+            tfds.core.SplitInfo(
+                name=split.name,
+                shard_lengths=[shard.clips for shard in split.shards],
+                num_bytes=sum(shard.bytes for shard in split.shards),
+                filename_template=template(split.name),
+            )
+            for split in info.splits.values()
+        ]
+        tfds.folder_dataset.write_metadata(
+            data_dir=written,
+            features=_features(info),
+            split_infos=splits,
+            filename_template=template(),
+            version=info.version,
+            description=f"{info.name}: video and sound on one clock, prepared by av_mae.",
+            check_data=False,
+        )
+        for file in sorted(set(pathlib.Path(written).iterdir()) - set(examples)):
+            storage.write(folder / file.name, file.read_bytes())
+
+
+def _features(info: records.Info) -> Any:
+    from tensorflow_datasets import features
+
+    label = features.ClassLabel(names=list(info.labels)) if info.labels else np.int64
+    found = {
+        "id": features.Text(),
+        "source": features.Text(),
+        "frames": features.Sequence(features.Image(shape=(None, None, 3), encoding_format="jpeg")),
+        "fps": np.float32,
+        "height": np.int64,
+        "width": np.int64,
+        "audio": features.Tensor(shape=(None,), dtype=np.int16, encoding=features.Encoding.BYTES),
+        "has_audio": np.int64,
+        "start": np.float32,
+        "duration": np.float32,
+        "label": features.Sequence(label),
+    }
+    if any(split.having["boxes"] for split in info.splits.values()):
+        found |= {
+            "box": features.Tensor(shape=(None, 4), dtype=np.float32),
+            "box_label": features.Sequence(label),
+            "box_person": features.Sequence(np.int64),
+            "box_time": features.Sequence(np.float32),
+        }
+    return features.FeaturesDict(found)
