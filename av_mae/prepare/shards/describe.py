@@ -1,32 +1,21 @@
-"""Describes finished shards: statistics of their sound, reports, and for tensorflow-datasets."""
+"""Describes finished shards: the info, the reports, and metadata for tensorflow-datasets."""
 
 import collections
 import csv
 import dataclasses
 import io
-import math
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from av_mae import version
-from av_mae.input import record, records, storage
-from av_mae.prepare.shards import report
+from av_mae.input import records, storage
+from av_mae.prepare.shards import report, statistics
 from av_mae.prepare.shards.settings import Settings
 
 DATASET_VERSION = "1.0.0"
-
-# The published recipes normalise 128 mel bands.
-_MELS = 128
-_HOP = 160
-# Longest piece of sound that is transformed at once, and pieces in a batch.
-_COLUMNS = 1000
-_BATCH = 16
-# Clips that count, and what counts of each; it bounds the memory that long ones take.
-_MOST, _SECONDS = 1000, 20
 
 
 def describe(result: report.Report, settings: Settings, labels: tuple[str, ...]) -> None:
@@ -54,10 +43,8 @@ def describe(result: report.Report, settings: Settings, labels: tuple[str, ...])
         audio_mean=None,
         audio_std=None,
     )
-    if "train" in splits and (waves := list(_waves(out, info.splits["train"]))):
-        mean, std = _log_mel(waves)
-        if std:  # nothing but digital silence has no scale to normalise with
-            info = dataclasses.replace(info, audio_mean=mean, audio_std=std)
+    if "train" in splits and (found := statistics.log_mel(out, info.splits["train"])):
+        info = dataclasses.replace(info, audio_mean=found[0], audio_std=found[1])
     for name, rows in (("rejected", result.rejected), ("partial", result.partial)):
         text = io.StringIO(newline="")
         csv.writer(text).writerows([("id", "path", "reason"), *rows])
@@ -66,53 +53,6 @@ def describe(result: report.Report, settings: Settings, labels: tuple[str, ...])
     if result.clips:
         _write_metadata(out, info)
     info.save(out)
-
-
-def _waves(folder: pathlib.Path, split: records.Split) -> Iterator[np.ndarray]:
-    """int16 `[s]` of clips evenly spread over a split, without those shorter than a column."""
-    count = min(_MOST, split.clips)
-    chosen = {i * split.clips // count for i in range(count)}
-    first = 0
-    for shard in split.shards:
-        offsets = records.read_index(folder, shard)
-        ends = np.append(offsets[1:], shard.bytes)
-        with (folder / shard.file).open("rb") as file:
-            for i in range(shard.clips):
-                if first + i in chosen:
-                    file.seek(int(offsets[i]))
-                    framed = file.read(int(ends[i] - offsets[i]))
-                    wave = record.decode(framed[12:-4]).audio  # without TFRecord's framing
-                    if wave is not None and len(wave) >= _HOP:
-                        yield wave[: _SECONDS * records.SAMPLE_RATE]
-        first += shard.clips
-
-
-def _log_mel(waves: Sequence[np.ndarray]) -> tuple[float, float]:
-    """(mean, deviation) of the log-mel spectrograms of all; a deviation of 0 is all the same."""
-    # Loads JAX, which nothing else here needs.
-    import jax.numpy as jnp
-
-    from av_mae.preprocess import audio
-
-    # Pieces of one size for the compiler; only whole columns count.
-    columns = min(_COLUMNS, max(len(wave) // _HOP for wave in waves))
-    size = columns * _HOP
-    pieces = [wave[i : i + size] for wave in waves for i in range(0, len(wave), size)]
-    count, total, squares = 0, 0.0, 0.0
-    for i in range(0, len(pieces), _BATCH):
-        batch = pieces[i : i + _BATCH]
-        batch_bs = np.zeros((_BATCH, size), np.float32)
-        for row, piece in zip(batch_bs, batch, strict=False):
-            row[: len(piece)] = piece / np.float32(32768)
-        values_btm = np.asarray(audio.log_mel(jnp.asarray(batch_bs), _MELS, columns))
-        for x_tm, piece in zip(values_btm, batch, strict=False):
-            values = x_tm[: len(piece) // _HOP]
-            count += values.size
-            total += float(values.sum(dtype=np.float64))
-            squares += float(np.square(values, dtype=np.float64).sum())
-    mean = total / count
-    variance = squares / count - mean**2
-    return mean, math.sqrt(variance) if variance > 1e-6 else 0.0
 
 
 def _write_metadata(folder: pathlib.Path, info: records.Info) -> None:
