@@ -320,9 +320,7 @@ def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
         wanted = {name: stored[name] for name in names if name in stored}
         host = ocp.RestoreArgs(restore_type=np.ndarray)
         args = ocp.args.PyTreeRestore(
-            item=wanted,
-            restore_args=jax.tree.map(lambda _: host, wanted),
-            partial_restore=True,
+            item=wanted, restore_args=jax.tree.map(lambda _: host, wanted), partial_restore=True
         )
         restored = reader.restore(where, args=args)
         reader.close()

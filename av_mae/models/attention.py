@@ -118,10 +118,7 @@ def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: j
     merged = PartitionSpec(layers.BATCH_AXES, None, heads)
     operands = (qkv_bt3hk,) if keep_bs is None else (qkv_bt3hk, keep_bs)
     split = jax.shard_map(
-        attend,
-        in_specs=(packed, batch)[: len(operands)],
-        out_specs=merged,
-        check_vma=False,
+        attend, in_specs=(packed, batch)[: len(operands)], out_specs=merged, check_vma=False
     )
     return split(*operands)
 

@@ -265,8 +265,7 @@ class _Specs:
 
     def parameters(self) -> Any:
         return pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel", "arbitrary"),
-            vmem_limit_bytes=_CHIP,
+            dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=_CHIP
         )
 
 

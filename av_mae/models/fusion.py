@@ -1,13 +1,15 @@
 """How the token sequences of several modalities pass through transformer layers together.
 
 A way of fusing is a class here, and its name in `FUSIONS` is the value of `model.fusion`. It says
-which stacks of layers there are (`stacks`), from which they are built, counted and inherited, and
-maps {modality: tokens [b t d]} to the same (`__call__`), for any non-empty subset of the modalities
-it was built for. `present` says which examples have a modality: tokens of an absent one are never
-attended to, so they change nothing for the others. Decoders are `Joint`, `Shared` or `Separate`.
+which stacks of layers there are (`stacks`), from which they are built, counted and inherited.
+Called, it maps {modality: tokens [b t d]} to the same, for any non-empty subset of the modalities
+it was built for, by one stack after another unless it has a `__call__` of its own. `present` says
+which examples have a modality: tokens of an absent one are never attended to, so they change
+nothing for the others. Decoders are `Joint`, `Shared` or `Separate`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -27,7 +29,7 @@ class Stack:
     """Some layers of the network, and whose tokens pass through them.
 
     Attributes:
-        path: of its parameters, below the encoders'.
+        path: of its parameters, below the encoders'; it has at most one "/".
         names: modalities that it encodes.
         first, last: its layers, `last` exclusive; there may be none.
         norm: whether a LayerNorm follows.
@@ -60,8 +62,11 @@ class Fusion(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """`eps` is that of the norms after stacks; `first_layer` is the first one's number."""
-        self.model, self.compute = model, compute
-        for stack in self.stacks(model, tuple(names)):
+        self.names, self.model, self.compute = tuple(names), model, compute
+        for stack in self.stacks(model, self.names):
+            *group, name = stack.path.split("/")
+            if group and not hasattr(self, group[0]):
+                setattr(self, group[0], nnx.Dict())
             encoder = vit.Encoder(
                 stack.last - stack.first,
                 model,
@@ -71,10 +76,7 @@ class Fusion(nnx.Module):
                 first_layer=first_layer + stack.first,
                 rngs=rngs,
             )
-            group, _, name = stack.path.rpartition("/")
-            if group and not hasattr(self, group):
-                setattr(self, group, nnx.Dict())
-            setattr(getattr(self, group) if group else self, name, encoder)
+            setattr(getattr(self, group[0]) if group else self, name, encoder)
         shared = model.final_norm and not self.own_norms(model)
         self.norm = layers.LayerNorm(model.width, eps) if shared else None
 
@@ -128,37 +130,34 @@ class Fusion(nnx.Module):
             layer: stop after as many layers, before the norm that may follow; None: after all
                 layers and norms.
         """
-        raise NotImplementedError
+        del train
+        for stack in self.stacks(self.model, self.names):
+            tokens = self.encode(stack, tokens, present, keys_b, layer)
+        return self.last_norm(tokens, layer)
 
-    def encoder(self, path: str) -> vit.Encoder:
-        """The encoder of a stack."""
-        group, _, name = path.rpartition("/")
-        return getattr(getattr(self, group) if group else self, name)
-
-    def separately(
-        self, path: str, tokens: Tokens, keys_b: jax.Array | None, layer: int | None
-    ) -> Tokens:
-        """Each modality through the stack at `path`, in which {} stands for its name."""
-        return {
-            name: self.encoder(path.format(name))(x, keys_b=vit.fold(keys_b, number), layer=layer)
-            for number, (name, x) in enumerate(tokens.items())
-        }
-
-    def jointly(
+    def encode(
         self,
-        path: str,
+        stack: Stack,
         tokens: Tokens,
         present: presence.Present | None,
         keys_b: jax.Array | None,
         layer: int | None,
     ) -> Tokens:
-        """All modalities through one stack as one sequence."""
-        joined_btd = jnp.concatenate(list(tokens.values()), axis=1)
-        keys_b = vit.fold(keys_b, len(tokens))
-        keep_bt = presence.of_tokens(tokens, present)
-        joined_btd = self.encoder(path)(joined_btd, keep_bt=keep_bt, keys_b=keys_b, layer=layer)
-        lengths = [x_btd.shape[1] for x_btd in tokens.values()]
-        return dict(zip(tokens, jax.lax.split(joined_btd, lengths, axis=1), strict=True))
+        """Passes the tokens of the stack's modalities through it, those of the others by it."""
+        encoder, encoded = functools.reduce(getattr, stack.path.split("/"), self), dict(tokens)
+        if stack.joint:
+            joined_btd = encoder(
+                jnp.concatenate(list(tokens.values()), axis=1),
+                keep_bt=presence.of_tokens(tokens, present),
+                keys_b=vit.fold(keys_b, len(tokens)),
+                layer=layer,
+            )
+            lengths = [x_btd.shape[1] for x_btd in tokens.values()]
+            return dict(zip(tokens, jax.lax.split(joined_btd, lengths, axis=1), strict=True))
+        for number, (name, x_btd) in enumerate(tokens.items()):
+            if name in stack.names:
+                encoded[name] = encoder(x_btd, keys_b=vit.fold(keys_b, number), layer=layer)
+        return encoded
 
     def last_norm(self, tokens: Tokens, layer: int | None) -> Tokens:
         """The norm that all modalities share, if there is one and no layer to stop after."""
@@ -173,10 +172,6 @@ class Joint(Fusion):
     def stacks(cls, model, names):
         return [Stack("joint", names, 0, model.depth, norm=cls.own_norms(model), joint=True)]
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
-        del train
-        return self.jointly("joint", tokens, present, keys_b, layer)
-
 
 class Shared(Fusion):
     """One stack applied to each modality on its own."""
@@ -184,10 +179,6 @@ class Shared(Fusion):
     @classmethod
     def stacks(cls, model, names):
         return [Stack("shared", names, 0, model.depth, norm=cls.own_norms(model))]
-
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
-        del present, train
-        return self.separately("shared", tokens, keys_b, layer)
 
 
 class Separate(Fusion):
@@ -200,10 +191,6 @@ class Separate(Fusion):
         norm = cls.own_norms(model)
         return [Stack(name, (name,), 0, model.depth, norm=norm) for name in names]
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
-        del present, train
-        return self.last_norm(self.separately("{}", tokens, keys_b, layer), layer)
-
 
 class Mid(Fusion):
     """Separate stacks, then `fusion_layers` layers over the concatenation."""
@@ -214,11 +201,6 @@ class Mid(Fusion):
         lower, inner = _lower(model, names)
         upper = Stack("joint", names, lower[0].last, model.depth, norm, inner, joint=True)
         return [*lower, upper]
-
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
-        del train
-        tokens = self.separately("{}", tokens, keys_b, layer)
-        return self.jointly("joint", tokens, present, keys_b, layer)
 
 
 class Bottleneck(Fusion):
@@ -250,14 +232,11 @@ class Bottleneck(Fusion):
     @classmethod
     def passes(cls, model, tokens):
         found, count = super().passes(model, tokens), len(tokens)
-        if count == 1:
-            return found
-        fused = []
         together = sum(one.length for one in found[count:])
-        for one in found[count:]:
-            length = one.length + model.bottlenecks if model.bottlenecks else together
-            fused.append(dataclasses.replace(one, length=length))
-        return found[:count] + fused
+        for i in range(count, len(found)) if count > 1 else ():
+            length = found[i].length + model.bottlenecks if model.bottlenecks else together
+            found[i] = dataclasses.replace(found[i], length=length)
+        return found
 
     @classmethod
     def check_training(cls, model, names):
@@ -268,26 +247,14 @@ class Bottleneck(Fusion):
             )
 
     def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
-        tokens = self.separately("{}", tokens, keys_b, layer)
         if self.alone or not (train or self.model.bottlenecks_at_test):
-            tokens = self.separately("fused/{}", tokens, keys_b, layer)
-        else:
-            tokens = self._fuse(tokens, present, keys_b, layer)
-        return self.last_norm(tokens, layer)
-
-    def _fuse(
-        self,
-        tokens: Tokens,
-        present: presence.Present | None,
-        keys_b: jax.Array | None,
-        layer: int | None,
-    ) -> Tokens:
-        stacks = {name: self.encoder(f"fused/{name}") for name in tokens}
-        if not all(stack.reaches(layer) for stack in stacks.values()):
+            return super().__call__(tokens, present=present, keys_b=keys_b, layer=layer)
+        for stack in self.stacks(self.model, self.names)[: len(self.names)]:
+            tokens = self.encode(stack, tokens, present, keys_b, layer)
+        if not all(self.fused[name].reaches(layer) for name in tokens):
             return tokens
-        apply, every = {}, {}
-        for name, stack in stacks.items():
-            apply[name], every[name] = stack.unstack(layer)
+        unstacked = {name: self.fused[name].unstack(layer) for name in tokens}
+        apply, every = ({name: pair[i] for name, pair in unstacked.items()} for i in (0, 1))
 
         def body(carry: tuple[Tokens, jax.Array | None], layer: vit.Layer):
             tokens, bottleneck_bzd = carry
@@ -313,10 +280,10 @@ class Bottleneck(Fusion):
             batch = next(iter(tokens.values())).shape[0]
             start = jnp.tile(self.bottleneck[...].astype(self.compute.dtype), (batch, 1, 1))
         tokens, _ = vit.loop(body, (tokens, start), every, self.compute)
-        for name, stack in stacks.items():
-            if layer is None and stack.norm is not None:
-                tokens[name] = stack.norm(tokens[name])
-        return tokens
+        for name in tokens:
+            if layer is None and self.fused[name].norm is not None:
+                tokens[name] = self.fused[name].norm(tokens[name])
+        return self.last_norm(tokens, layer)
 
 
 FUSIONS: dict[str, type[Fusion]] = {

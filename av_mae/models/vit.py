@@ -222,8 +222,7 @@ def loop(
     if compute.remat == "full" or (compute.remat == "dots" and compute.scan):
         policies = jax.checkpoint_policies
         keep_products = policies.save_from_both_policies(
-            policies.dots_with_no_batch_dims_saveable,
-            policies.save_only_these_names("attention"),
+            policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names("attention")
         )
         policy = keep_products if compute.remat == "dots" else policies.nothing_saveable
         body = jax.checkpoint(body, policy=policy, prevent_cse=not compute.scan)

@@ -56,11 +56,7 @@ class Classify(tasks.Task):
         )
 
     def loss(
-        self,
-        model: classifier.Classifier,
-        batch: tasks.Batch,
-        key: jax.Array,
-        keys_b: jax.Array,
+        self, model: classifier.Classifier, batch: tasks.Batch, key: jax.Array, keys_b: jax.Array
     ) -> tuple[jax.Array, tasks.Metrics]:
         """Cross entropy of the (mixed) clips, and the share of them that is recognised."""
         e, valid_b = self.experiment, batch["valid"]

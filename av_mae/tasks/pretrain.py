@@ -91,11 +91,7 @@ class Pretrain(tasks.Task):
         return mae.MaskedAutoencoder(e.modalities, e.model, e.compute, rngs=rngs)
 
     def loss(
-        self,
-        model: mae.MaskedAutoencoder,
-        batch: tasks.Batch,
-        key: jax.Array,
-        keys_b: jax.Array,
+        self, model: mae.MaskedAutoencoder, batch: tasks.Batch, key: jax.Array, keys_b: jax.Array
     ) -> tuple[jax.Array, tasks.Metrics]:
         """Mean squared error of the hidden patches, and its parts by modality."""
         del key  # nothing is shared by the whole batch
@@ -131,12 +127,7 @@ class Pretrain(tasks.Task):
         }
 
     def _score(
-        self,
-        model: mae.MaskedAutoencoder,
-        batch: tasks.Batch,
-        keys_b: jax.Array,
-        *,
-        train: bool,
+        self, model: mae.MaskedAutoencoder, batch: tasks.Batch, keys_b: jax.Array, *, train: bool
     ) -> tuple[jax.Array, dict[str, losses.Sum]]:
         e = self.experiment
         augment, drawn = (e.augment, keys_b) if train else (None, None)

@@ -23,11 +23,6 @@ class Late(fusion.Fusion):
         own = [fusion.Stack(f"own/{name}", (name,), 0, split) for name in names]
         return [*own, fusion.Stack("top", names, split, model.depth, norm=cls.own_norms(model))]
 
-    def __call__(self, tokens, *, present=None, keys_b=None, train=False, layer=None):
-        del present, train
-        tokens = self.separately("own/{}", tokens, keys_b, layer)
-        return self.separately("top", tokens, keys_b, layer)
-
 
 @pytest.fixture(autouse=True)
 def late(monkeypatch):
