@@ -14,6 +14,7 @@ from av_mae.config import parse, schema
 from av_mae.experiment import checkpoint
 from av_mae.experiment.step import TrainState, split
 from av_mae.inference.clip import Clip
+from av_mae.models import masking
 
 
 def model(task: str = "classify", seed: int = 0, **changes: Any) -> api.Model:
@@ -48,6 +49,14 @@ def module(task: str, seed: int, changes: dict[str, Any]) -> tuple[nnx.Module, s
         jax.tree.map(lambda x: x + draw.normal(0, 0.2, x.shape).astype(np.float32), params),
     )
     return net, experiment
+
+
+def ordered_mask(visible_bv: jax.Array, hidden_bh: jax.Array) -> masking.Mask:
+    """A mask whose tokens come in a given order, as Scenic draws them."""
+    order_bn = jnp.concatenate([visible_bv, hidden_bh], axis=1).astype(jnp.int32)
+    place_bn = jnp.argsort(order_bn, axis=1).astype(jnp.int32)
+    visible = visible_bv.shape[1]
+    return masking.Mask(order_bn[:, :visible], order_bn[:, visible:], place_bn)
 
 
 def clip(seconds: float = 2.0, seed: int = 0, fps: float = 12.5) -> Clip:

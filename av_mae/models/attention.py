@@ -24,6 +24,8 @@ _LOWEST = float(jnp.finfo(jnp.float32).min)
 # Sequences are best a multiple of this long: whole tiles on TPUs; cuDNN trains on even lengths.
 _MULTIPLES = {"tpu": 8, "gpu": 2, "cuda": 2}
 
+_log_once = functools.cache(logging.info)
+
 
 def padding(tokens: int) -> int:
     """How many tokens to append for the device that runs the program; `attend` leaves them out."""
@@ -66,16 +68,20 @@ def attend(
     if length < t:
         real_bs = jnp.broadcast_to(jnp.arange(t) < length, (b, t))
         keep_bs = real_bs if keep_bs is None else keep_bs & real_bs
+    q_bthk, k_bshk, v_bshk = jnp.unstack(qkv_bt3hk, axis=2)
+    q_bthk = q_bthk * q_bthk.shape[-1] ** -0.5
     if form == "by head":
-        return _by_head(*_scaled(qkv_bt3hk), keep_bs)
-    return _at_once(qkv_bt3hk, keep_bs, dropout if drops else 0.0, keys_b)
+        return _by_head(q_bthk, k_bshk, v_bshk, keep_bs)
+    scores_bhts = jnp.einsum("bthk,bshk->bhts", q_bthk, k_bshk, preferred_element_type=jnp.float32)
+    if keep_bs is not None:
+        scores_bhts = jnp.where(keep_bs[:, None, None, :], scores_bhts, _LOWEST)
+    weights_bhts = drop_elements(jax.nn.softmax(scores_bhts, axis=-1), dropout, keys_b)
+    return jnp.einsum("bhts,bshk->bthk", weights_bhts.astype(v_bshk.dtype), v_bshk)
 
 
 def _device(mesh: AbstractMesh) -> tuple[str, str]:
     """(platform, kind) of what will run the program: a mesh may describe devices not here."""
-    device: Any = mesh.abstract_device
-    if device is None:
-        device = jax.devices()[0]
+    device: Any = mesh.abstract_device or jax.devices()[0]
     return device.platform, device.device_kind
 
 
@@ -101,11 +107,6 @@ def _form(
         lacks = "weights are dropped"
     _log_once(f"attention: plain, not {name}: {lacks}" if lacks else f"attention: {name}")
     return "at once" if lacks else form
-
-
-@functools.cache
-def _log_once(sentence: str) -> None:
-    logging.info(sentence)
 
 
 def _on_each_device(attend, mesh: AbstractMesh, qkv_bt3hk: jax.Array, keep_bs: jax.Array | None):
@@ -148,41 +149,20 @@ def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None, *, length: in
 
 
 def drop_elements(
-    x: Float[Array, "b ..."], rate: float, keys_b: Key[Array, "b"]
+    x: Float[Array, "b ..."], rate: float, keys_b: Key[Array, "b"] | None
 ) -> Float[Array, "b ..."]:
-    """Inverted dropout; every example draws from its own key."""
+    """Inverted dropout; every example draws from its own key. Without keys nothing is dropped."""
+    if not rate or keys_b is None:
+        return x
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x.shape[1:]))(keys_b)
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
-
-
-def _scaled(qkv_bt3hk: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Queries, divided by the root of their width, keys and values."""
-    q, k, v = jnp.unstack(qkv_bt3hk, axis=2)
-    return q * q.shape[-1] ** -0.5, k, v
-
-
-def _at_once(
-    qkv_bt3hk: jax.Array,
-    keep_bs: jax.Array | None,
-    dropout: float = 0.0,
-    keys_b: jax.Array | None = None,
-) -> jax.Array:
-    """All scores of all heads in one array."""
-    q_bthk, k_bshk, v_bshk = _scaled(qkv_bt3hk)
-    scores_bhts = jnp.einsum("bthk,bshk->bhts", q_bthk, k_bshk, preferred_element_type=jnp.float32)
-    if keep_bs is not None:
-        scores_bhts = jnp.where(keep_bs[:, None, None, :], scores_bhts, _LOWEST)
-    weights_bhts = jax.nn.softmax(scores_bhts, axis=-1)
-    if keys_b is not None and dropout:
-        weights_bhts = drop_elements(weights_bhts, dropout, keys_b)
-    return jnp.einsum("bhts,bshk->bthk", weights_bhts.astype(v_bshk.dtype), v_bshk)
 
 
 @jax.custom_vjp
 def _by_head(
     q_bthk: jax.Array, k_bshk: jax.Array, v_bshk: jax.Array, keep_bs: jax.Array | None
 ) -> jax.Array:
-    """The same, one head and one block of queries after another.
+    """softmax(q k^T) v, one head and one block of queries after another; the queries are scaled.
 
     Scores live only within a block; the backward pass computes them again from the saved logarithm
     of the softmax's denominator (Rabe & Staats 2021; Dao et al. 2022). Batch rows stay together, so

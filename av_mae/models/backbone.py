@@ -12,6 +12,7 @@ from av_mae.models import fusion, layers, masking, positions
 from av_mae.models.presence import Present
 
 Inputs = Mapping[str, Float[Array, "b ..."]]
+Modalities = Mapping[str, modality_lib.Modality]
 
 
 class Backbone(nnx.Module):
@@ -23,12 +24,7 @@ class Backbone(nnx.Module):
     """
 
     def __init__(
-        self,
-        modalities: Mapping[str, modality_lib.Modality],
-        model: schema.Model,
-        compute: schema.Compute,
-        *,
-        rngs: nnx.Rngs,
+        self, modalities: Modalities, model: schema.Model, compute: schema.Compute, rngs: nnx.Rngs
     ):
         self.modalities = tuple(modalities.values())
         self.kind = model.positions

@@ -4,19 +4,15 @@ With bottleneck fusion this is MBT (Nagrani et al. 2021) as Scenic finetunes it;
 it is the ViT classifier of VideoMAE and Audio-MAE.
 """
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import attention, backbone, flops, fusion, layers, presence, vit
+from av_mae.models import attention, backbone, layers, presence, vit
+from av_mae.models.backbone import Modalities
 from av_mae.models.presence import Present
-
-Modalities = Mapping[str, modality_lib.Modality]
 
 
 def largest(x_btd: Float[Array, "b t d"]) -> Float[Array, "b d"]:
@@ -45,11 +41,10 @@ class Classifier(backbone.Backbone):
         modalities: Modalities,
         model: schema.Model,
         compute: schema.Compute,
-        *,
         classes: int,
         rngs: nnx.Rngs,
     ):
-        super().__init__(modalities, model, compute, rngs=rngs)
+        super().__init__(modalities, model, compute, rngs)
         self.pool = model.pool
         self.dropout = model.head_dropout
         self.linear_probe = model.linear_probe
@@ -86,9 +81,7 @@ class Classifier(backbone.Backbone):
             if name in self.standardise:
                 here_b = present.get(name) if present else None
                 x_bd = self.standardise[name](jax.lax.stop_gradient(x_bd), here_b, train)
-            drop_keys = vit.fold(keys_b, number + 1)
-            if self.dropout and drop_keys is not None:
-                x_bd = attention.drop_elements(x_bd, self.dropout, drop_keys)
+            x_bd = attention.drop_elements(x_bd, self.dropout, vit.fold(keys_b, number + 1))
             head = self.head if isinstance(self.head, Head) else self.head[name]
             logits[name] = head(x_bd)
         return logits
@@ -168,22 +161,3 @@ class Standardise(nnx.Module):
             self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
             self.var[...] = 0.9 * self.var[...] + 0.1 * var
         return (x_bd - mean) * jax.lax.rsqrt(var + 1e-6)
-
-
-def passes(modalities: Modalities, model: schema.Model) -> list[flops.Passes]:
-    """What layers compute of one example, all tokens visible."""
-    return fusion.of(model).passes(model, {name: m.tokens for name, m in modalities.items()})
-
-
-def count_flops(modalities: Modalities, model: schema.Model, classes: int) -> flops.Flops:
-    """One example through the classifier."""
-    total = flops.layers(passes(modalities, model))
-    for m in modalities.values():
-        total += flops.product(m.tokens, m.patch_dim, model.width, gradients=1)
-    if model.linear_probe:
-        total = flops.Flops(total.forward, total.forward)
-    for _ in modalities:
-        total += flops.product(1, model.head_width or model.width, classes)
-        if model.head_width:
-            total += flops.product(1, model.width, model.head_width)
-    return total

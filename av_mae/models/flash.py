@@ -23,10 +23,14 @@ _ROWS = 256
 _LANES = 128
 _LONGEST = 4096
 
-# Bytes on a chip that the kernel may hold, as `_on_chip` counts them. libtpu compiled all that was
+# Bytes on a chip that the kernel may hold, as `lacks` counts them. libtpu compiled all that was
 # tried within these, for a v4 (of 16 MiB) little beyond; it has no such products for v2 and v3.
 _CHIP = 64 * 2**20
 _ROOM = {"TPU v2": 0, "TPU v3": 0, "TPU v4": 12 * 2**20}
+
+_PARAMETERS = pltpu.CompilerParams(
+    dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=_CHIP
+)
 
 _LOWEST = -1e30
 
@@ -39,7 +43,15 @@ def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str, *, masked:
         masked: whether keys are left out by `keep_bs`.
     """
     room = next((room for name, room in _ROOM.items() if kind.startswith(name)), _CHIP)
-    needed = _on_chip(tokens, width, jnp.dtype(dtype).itemsize, masked)
+
+    # What the backward kernel holds: what is read and written twice, as one copy travels.
+    itemsize, lanes, block = jnp.dtype(dtype).itemsize, _group(width) * width, min(tokens, _ROWS)
+    keys = 4 * tokens * lanes * itemsize  # keys, values, and their gradients
+    queries = 5 * block * lanes * itemsize
+    bias = tokens * _LANES * 4 if masked else 0  # a column takes whole vectors
+    sums, scores = 2 * tokens * lanes * 4, tokens * block * 4
+    needed = 2 * (keys + queries + bias) + sums + scores
+
     if not room:
         return f"{kind} cannot run it"
     if heads % _group(width):
@@ -50,16 +62,6 @@ def lacks(tokens: int, heads: int, width: int, dtype: Any, kind: str, *, masked:
         size = f"{needed >> 20} MiB on a chip that has {room >> 20}"
         return f"{tokens} tokens in heads of {width} need {size}"
     return ""
-
-
-def _on_chip(tokens: int, width: int, itemsize: int, masked: bool) -> int:
-    """Bytes that the backward kernel holds: what is read and written twice, as one copy travels."""
-    lanes, block = _group(width) * width, min(tokens, _ROWS)
-    keys = 4 * tokens * lanes * itemsize  # keys, values, and their gradients
-    queries = 5 * block * lanes * itemsize
-    bias = tokens * _LANES * 4 if masked else 0  # a column takes whole vectors
-    sums, scores = 2 * tokens * lanes * 4, tokens * block * 4
-    return 2 * (keys + queries + bias) + sums + scores
 
 
 def attend(
@@ -89,73 +91,61 @@ def attend(
 def _attend(
     qkv: jax.Array, bias: jax.Array | None, heads: int, length: int, interpret: bool
 ) -> jax.Array:
-    return _forward(qkv, bias, heads, length, interpret)[0]
+    return _attend_forward(qkv, bias, heads, length, interpret)[0]
 
 
 def _attend_forward(qkv, bias, heads, length, interpret):
-    y, lse = _forward(qkv, bias, heads, length, interpret)
-    y, lse = checkpoint_name(y, "attention"), checkpoint_name(lse, "attention")
-    return y, (qkv, bias, y, lse)
+    """Output `[b t d]`; for the backward pass also the denominators' logarithms.
 
-
-def _attend_backward(heads, length, interpret, saved, grad):
-    qkv, bias, y, lse = saved
-    grads = _backward(qkv, bias, y, lse, grad, heads, length, interpret)
-    return jnp.concatenate(grads, axis=-1), None if bias is None else jnp.zeros_like(bias)
-
-
-_attend.defvjp(_attend_forward, _attend_backward)
-
-
-def _forward(
-    qkv: jax.Array, bias: jax.Array | None, heads: int, length: int, interpret: bool
-) -> tuple[jax.Array, jax.Array]:
-    """Output `[b t d]` and the denominators' logarithms `[b groups heads-of-a-group t]`."""
+    These are `[b groups heads-of-a-group t]`.
+    """
     b, t, d = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     spec = _Specs(t, d, heads)
-    return pl.pallas_call(
-        functools.partial(
-            _forward_kernel, width=d // heads, masked=bias is not None, length=length
-        ),
+    masks = [] if bias is None else [bias]
+    y, lse = pl.pallas_call(
+        functools.partial(_forward_kernel, width=d // heads, masked=bool(masks), length=length),
         grid=(b, spec.groups, spec.steps),
-        in_specs=[*spec.packed(), *([spec.bias] if bias is not None else [])],
-        out_specs=[spec.rows(), spec.lse],
+        in_specs=[*spec.packed, *[spec.bias for _ in masks]],
+        out_specs=[spec.rows, spec.lse],
         out_shape=[
             jax.ShapeDtypeStruct((b, t, d), qkv.dtype),
             jax.ShapeDtypeStruct((b, spec.groups, spec.heads, t), jnp.float32),
         ],
         cost_estimate=_cost(2, b, t, d, heads, 4 * qkv.dtype.itemsize),
-        compiler_params=spec.parameters(),
+        compiler_params=_PARAMETERS,
         interpret=interpret,
         name="attention",
-    )(*_operands([qkv, qkv, qkv], bias))
+    )(qkv, qkv, qkv, *masks)
+    y, lse = checkpoint_name(y, "attention"), checkpoint_name(lse, "attention")
+    return y, (qkv, bias, y, lse)
 
 
-def _backward(
-    qkv, bias, y, lse, grad, heads: int, length: int, interpret: bool
-) -> tuple[jax.Array, ...]:
-    """Gradients `[b t d]` of queries, keys and values."""
+def _attend_backward(heads, length, interpret, saved, grad):
+    """Gradients of the packed product and, all zeros, of the bias."""
+    qkv, bias, y, lse = saved
     b, t, d = y.shape
     spec = _Specs(t, d, heads)
     like = jax.ShapeDtypeStruct((b, t, d), qkv.dtype)
-    return pl.pallas_call(
+    masks = [] if bias is None else [bias]
+    grads = pl.pallas_call(
         functools.partial(
-            _backward_kernel, width=d // heads, masked=bias is not None, length=length, tokens=t,
+            _backward_kernel, width=d // heads, masked=bool(masks), length=length, tokens=t,
             steps=spec.steps,
         ),
         grid=(b, spec.groups, spec.steps),
-        in_specs=[
-            *spec.packed(), spec.rows(), spec.rows(), spec.lse,
-            *([spec.bias] if bias is not None else []),
-        ],
-        out_specs=[spec.rows(), spec.whole(), spec.whole()],
+        in_specs=[*spec.packed, spec.rows, spec.rows, spec.lse, *[spec.bias for _ in masks]],
+        out_specs=[spec.rows, spec.whole(), spec.whole()],
         out_shape=[like, like, like],
         scratch_shapes=[pltpu.VMEM((t, spec.lanes), jnp.float32) for _ in range(2)],
         cost_estimate=_cost(5, b, t, d, heads, 8 * qkv.dtype.itemsize),
-        compiler_params=spec.parameters(),
+        compiler_params=_PARAMETERS,
         interpret=interpret,
         name="attention_backward",
-    )(*_operands([qkv, qkv, qkv, y, grad, lse], bias))  # fmt: skip
+    )(qkv, qkv, qkv, y, grad, lse, *masks)  # fmt: skip
+    return jnp.concatenate(grads, axis=-1), None if bias is None else jnp.zeros_like(bias)
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
 
 
 def _forward_kernel(q_ref, k_ref, v_ref, *refs, width: int, masked: bool, length: int):
@@ -247,30 +237,18 @@ class _Specs:
         self.groups = heads // self.heads
         self.lanes = width // self.groups
         self.tokens = tokens
-        self.block = tokens if tokens <= _ROWS else _ROWS
-        self.steps = pl.cdiv(tokens, self.block)
-        self.lse = pl.BlockSpec((1, 1, self.heads, self.block), lambda b, g, i: (b, g, 0, i))
+        block = min(tokens, _ROWS)
+        self.steps = pl.cdiv(tokens, block)
+        self.lse = pl.BlockSpec((1, 1, self.heads, block), lambda b, g, i: (b, g, 0, i))
         self.bias = pl.BlockSpec((1, tokens, 1), lambda b, g, i: (b, 0, 0))
-
-    def packed(self) -> list[pl.BlockSpec]:
-        """Query, key and value columns of the packed product."""
-        return [self.rows(), self.whole(1), self.whole(2)]
-
-    def rows(self) -> pl.BlockSpec:
-        return pl.BlockSpec((1, self.block, self.lanes), lambda b, g, i: (b, i, g))
+        self.rows = pl.BlockSpec((1, block, self.lanes), lambda b, g, i: (b, i, g))
+        # Query, key and value columns of the packed product.
+        self.packed = [self.rows, self.whole(1), self.whole(2)]
 
     def whole(self, part: int = 0) -> pl.BlockSpec:
+        """All rows of a group's columns, in the given third of the columns."""
         first = part * self.groups
         return pl.BlockSpec((1, self.tokens, self.lanes), lambda b, g, i: (b, 0, first + g))
-
-    def parameters(self) -> Any:
-        return pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=_CHIP
-        )
-
-
-def _operands(arrays: list[jax.Array], bias: jax.Array | None) -> list[jax.Array]:
-    return arrays if bias is None else [*arrays, bias]
 
 
 def _cost(products: int, b: int, t: int, d: int, heads: int, bytes_each: int) -> pl.CostEstimate:

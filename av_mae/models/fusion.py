@@ -11,7 +11,7 @@ nothing for the others. Decoders are `Joint`, `Shared` or `Separate`.
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +144,7 @@ class Fusion(nnx.Module):
         layer: int | None,
     ) -> Tokens:
         """Passes the tokens of the stack's modalities through it, those of the others by it."""
-        encoder, encoded = functools.reduce(getattr, stack.path.split("/"), self), dict(tokens)
+        encoder: Any = functools.reduce(getattr, stack.path.split("/"), self)
         if stack.joint:
             joined_btd = encoder(
                 jnp.concatenate(list(tokens.values()), axis=1),
@@ -154,10 +154,11 @@ class Fusion(nnx.Module):
             )
             lengths = [x_btd.shape[1] for x_btd in tokens.values()]
             return dict(zip(tokens, jax.lax.split(joined_btd, lengths, axis=1), strict=True))
-        for number, (name, x_btd) in enumerate(tokens.items()):
-            if name in stack.names:
-                encoded[name] = encoder(x_btd, keys_b=vit.fold(keys_b, number), layer=layer)
-        return encoded
+        return tokens | {
+            name: encoder(x_btd, keys_b=vit.fold(keys_b, number), layer=layer)
+            for number, (name, x_btd) in enumerate(tokens.items())
+            if name in stack.names
+        }
 
     def last_norm(self, tokens: Tokens, layer: int | None) -> Tokens:
         """The norm that all modalities share, if there is one and no layer to stop after."""
@@ -212,6 +213,7 @@ class Bottleneck(Fusion):
     """
 
     shares_norm = True
+    fused: nnx.Dict  # by the paths of the stacks
 
     def __init__(self, names, model, compute, *, eps, first_layer=0, rngs):
         super().__init__(names, model, compute, eps=eps, first_layer=first_layer, rngs=rngs)
@@ -232,11 +234,12 @@ class Bottleneck(Fusion):
     @classmethod
     def passes(cls, model, tokens):
         found, count = super().passes(model, tokens), len(tokens)
-        together = sum(one.length for one in found[count:])
-        for i in range(count, len(found)) if count > 1 else ():
-            length = found[i].length + model.bottlenecks if model.bottlenecks else together
-            found[i] = dataclasses.replace(found[i], length=length)
-        return found
+        lower, fused = found[:count], found[count:]
+        if count > 1:
+            together = sum(p.length for p in fused)
+            wide = [p.length + model.bottlenecks if model.bottlenecks else together for p in fused]
+            fused = [dataclasses.replace(p, length=n) for p, n in zip(fused, wide, strict=True)]
+        return lower + fused
 
     @classmethod
     def check_training(cls, model, names):

@@ -14,12 +14,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import backbone, flops, fusion, layers, masking, positions, vit
+from av_mae.models import backbone, fusion, layers, masking, positions, vit
+from av_mae.models.backbone import Modalities
 from av_mae.models.presence import Present
 
-Modalities = Mapping[str, modality_lib.Modality]
 Masks = Mapping[str, Bool[Array, "b n"] | masking.Mask]
 
 
@@ -44,15 +43,22 @@ class MaskedAutoencoder(backbone.Backbone):
     """Encoders on visible tokens, light decoders on all, one prediction layer a modality."""
 
     def __init__(
-        self,
-        modalities: Modalities,
-        model: schema.Model,
-        compute: schema.Compute,
-        *,
-        rngs: nnx.Rngs,
+        self, modalities: Modalities, model: schema.Model, compute: schema.Compute, rngs: nnx.Rngs
     ):
-        super().__init__(modalities, model, compute, rngs=rngs)
+        super().__init__(modalities, model, compute, rngs)
         self.inpainting = model.inpainting
+        if self.inpainting and len(modalities) != 2:
+            raise schema.ConfigError(
+                "model.inpainting needs two modalities; add one or turn it off"
+            )
+        for own, other in zip(self.modalities, self.modalities[::-1], strict=True):
+            if self.inpainting and other.visible >= own.tokens:
+                raise schema.ConfigError(
+                    f"model.inpainting: {other.visible} visible {other.name} tokens leave none "
+                    f"of the {own.tokens} {own.name} tokens to fill in; "
+                    f"raise modalities.{other.name}.mask_ratio"
+                )
+
         self.loss_on_visible = model.loss_on_visible
         self.decoder_kind = model.decoder_positions
         self.project = nnx.Dict()
@@ -81,8 +87,6 @@ class MaskedAutoencoder(backbone.Backbone):
             first_layer=model.depth,
             rngs=rngs,
         )
-        if self.inpainting:
-            _check_inpainting(self.modalities)
 
     def __call__(
         self,
@@ -104,8 +108,7 @@ class MaskedAutoencoder(backbone.Backbone):
         Raises:
             ValueError: an unknown modality, a wrong shape or mask, or neither masks nor keys.
         """
-        masks = self._masks(inputs, masks, keys_b)
-        decoded, targets = self._decode(inputs, masks, present, keys_b if train else None, train)
+        decoded, targets = self._decode(inputs, masks, present, keys_b, train)
         if not self.loss_on_visible:
             decoded = {k: masking.take_hidden(x, targets[k]) for k, x in decoded.items()}
         predicted = {k: self.predict[k](x).astype(jnp.float32) for k, x in decoded.items()}
@@ -122,73 +125,58 @@ class MaskedAutoencoder(backbone.Backbone):
         self, inputs: backbone.Inputs, masks: Masks, *, present: Present | None = None
     ) -> dict[str, Float[Array, "b _ _"]]:
         """Predictions `[b n p]` of every token, hidden or not."""
-        masks = self._masks(inputs, masks, None)
         decoded, _ = self._decode(inputs, masks, present, None, False)
         return {k: self.predict[k](x).astype(jnp.float32) for k, x in decoded.items()}
-
-    def _masks(
-        self, inputs: backbone.Inputs, masks: Masks | None, keys_b: jax.Array | None
-    ) -> dict[str, masking.Mask]:
-        modalities = self.given(inputs)
-        if masks is None:
-            if keys_b is None:
-                raise ValueError("no tokens to hide: pass keys_b (draws masks) or masks")
-            return {
-                m.name: masking.draw(masking.modality_keys(keys_b, m.name), m) for m in modalities
-            }
-        found = {}
-        for m in modalities:
-            mask = masks[m.name]
-            known = isinstance(mask, masking.Mask)
-            found[m.name] = mask if known else masking.from_bool(mask, m.hidden)
-        return found
 
     def _decode(
         self,
         inputs: backbone.Inputs,
-        masks: dict[str, masking.Mask],
+        masks: Masks | None,
         present: Present | None,
         keys_b: jax.Array | None,
         train: bool,
     ) -> tuple[dict[str, jax.Array], dict[str, masking.Mask]]:
         """Decoder output `[b n e]` of all tokens, and which of them are to be predicted."""
+        modalities, hidden = self.given(inputs), {}
+        for m in modalities:
+            if masks is not None:
+                mask = masks[m.name]
+                known = isinstance(mask, masking.Mask)
+                hidden[m.name] = mask if known else masking.from_bool(mask, m.hidden)
+            elif keys_b is not None:
+                hidden[m.name] = masking.draw(keys_b, m)
+            else:
+                raise ValueError("no tokens to hide: pass keys_b (draws masks) or masks")
+
+        keys_b = keys_b if train else None
         encode_keys, decode_keys = vit.fold(keys_b, 0), vit.fold(keys_b, 1)
-        tokens = self.tokenise(inputs, masks)
+        tokens = self.tokenise(inputs, hidden)
         tokens = self.encoders(tokens, present=present, keys_b=encode_keys, train=train)
         projected = {name: self.project[name](x_bvd) for name, x_bvd in tokens.items()}
         classes = {name: x[:, :1] for name, x in projected.items() if self.class_token}
         sources = self.without_class_token(projected)
-        if self.inpainting:
-            sources, masks = self._swapped(sources)
+        if self.inpainting:  # decodes the other modality's visible tokens, put at the front
+            if len(sources) < 2:
+                raise ValueError(
+                    "inpainting decodes one modality from the other; give both as inputs"
+                )
+            sources = dict(zip(sources, reversed(sources.values()), strict=True))
+            for m in modalities:
+                batch, count = sources[m.name].shape[:2]
+                places = jnp.tile(jnp.arange(m.tokens, dtype=jnp.int32), (batch, 1))
+                hidden[m.name] = masking.Mask(places[:, :count], places[:, count:], places)
 
         full = {}
-        for modality in self.given(inputs):
-            name = modality.name
-            x_bne = masking.merge(sources[name], self.mask_token[name][...], masks[name])
-            learned = self.decoder_positions.get(name)
-            places = positions.table(self.decoder_kind, modality, x_bne.shape[-1], learned)
-            if name in self.decoder_modality_token:
-                places = places + self.decoder_modality_token[name][...]
+        for m in modalities:
+            x_bne = masking.merge(sources[m.name], self.mask_token[m.name][...], hidden[m.name])
+            learned = self.decoder_positions.get(m.name)
+            places = positions.table(self.decoder_kind, m, x_bne.shape[-1], learned)
+            if m.name in self.decoder_modality_token:
+                places = places + self.decoder_modality_token[m.name][...]
             x_bne = x_bne + places.astype(self.dtype)
-            full[name] = jnp.concatenate([classes[name], x_bne], 1) if classes else x_bne
+            full[m.name] = jnp.concatenate([classes[m.name], x_bne], 1) if classes else x_bne
         decoded = self.decoders(full, present=present, keys_b=decode_keys, train=train)
-        return self.without_class_token(decoded), masks
-
-    def _swapped(
-        self, visible: dict[str, jax.Array]
-    ) -> tuple[dict[str, jax.Array], dict[str, masking.Mask]]:
-        """What a decoder gets with inpainting: the other modality's visible tokens, at the front.
-
-        The masks hide the places behind them.
-        """
-        if len(visible) < 2:
-            raise ValueError("inpainting decodes one modality from the other; give both as inputs")
-        sources = dict(zip(visible, reversed(visible.values()), strict=True))
-        masks = {}
-        for m in self.modalities:
-            batch, count = sources[m.name].shape[:2]
-            masks[m.name] = masking.prefix(batch, m.tokens, count)
-        return sources, masks
+        return self.without_class_token(decoded), hidden
 
 
 def decoder(model: schema.Model) -> schema.Model:
@@ -204,37 +192,3 @@ def decoder(model: schema.Model) -> schema.Model:
         shared_norm=False,
         drop_path=0.0,
     )
-
-
-def passes(modalities: Modalities, model: schema.Model) -> list[flops.Passes]:
-    """What layers compute of one example: they encode visible tokens, and decode all of them."""
-    visible = {name: m.visible for name, m in modalities.items()}
-    tokens = {name: m.tokens for name, m in modalities.items()}
-    light = decoder(model)
-    return fusion.of(model).passes(model, visible) + fusion.of(light).passes(light, tokens)
-
-
-def count_flops(modalities: Modalities, model: schema.Model) -> flops.Flops:
-    """One example through the masked autoencoder: visible tokens in, hidden tokens predicted."""
-    total = flops.layers(passes(modalities, model))
-    for name, m in modalities.items():
-        predicted = m.tokens if model.loss_on_visible else m.hidden
-        if model.inpainting and not model.loss_on_visible:
-            predicted = m.tokens - next(o.visible for k, o in modalities.items() if k != name)
-        projected = m.visible + (model.pool == "token")
-        total += flops.product(m.visible, m.patch_dim, model.width, gradients=1)
-        total += flops.product(projected, model.width, model.decoder_width)
-        total += flops.product(predicted, model.decoder_width, m.patch_dim)
-    return total
-
-
-def _check_inpainting(modalities: tuple[modality_lib.Modality, ...]) -> None:
-    if len(modalities) != 2:
-        raise schema.ConfigError("model.inpainting needs two modalities; add one or turn it off")
-    for own, other in (modalities, modalities[::-1]):
-        if other.visible >= own.tokens:
-            raise schema.ConfigError(
-                f"model.inpainting: {other.visible} visible {other.name} tokens leave none "
-                f"of the {own.tokens} {own.name} tokens to fill in; "
-                f"raise modalities.{other.name}.mask_ratio"
-            )

@@ -26,7 +26,7 @@ class Mask:
     """Token indices of a batch, split into the visible and the hidden ones.
 
     Attributes:
-        visible: `[b v]` in ascending order, unless built by `from_order`.
+        visible: `[b v]`, in ascending order where this module makes them.
         hidden: `[b h]`, likewise.
         place: `[b n]`, where token j stands in the concatenation [visible; hidden].
     """
@@ -41,7 +41,7 @@ class Mask:
 
 
 def draw(keys_b: Key[Array, "b"], modality: modality_lib.Modality) -> Mask:
-    """Draws the hidden tokens of every example from its own key.
+    """Draws the hidden tokens of every example from its own key, folded with the modality's name.
 
     `random`: any tokens (MAE, He et al. 2022). `tube`: the same places in every time slot
     (VideoMAE, Tong et al. 2022). `time`, `freq`, `time_freq`: whole columns and rows of the
@@ -60,13 +60,9 @@ def draw(keys_b: Key[Array, "b"], modality: modality_lib.Modality) -> Mask:
         time_t, freq_m = _choose(time_key, grid[0], times), _choose(freq_key, grid[1], freqs)
         return (time_t[:, None] | freq_m[None, :]).reshape(-1)
 
-    return from_bool(jax.vmap(one)(keys_b), modality.hidden)
-
-
-def modality_keys(keys_b: Key[Array, "b"], name: str) -> Key[Array, "b"]:
-    """The keys that draw a modality's masks, given one key an example."""
-    number = zlib.crc32(f"mask {name}".encode()) & 0x7FFFFFFF
-    return jax.vmap(jax.random.fold_in, (0, None))(keys_b, number)
+    number = zlib.crc32(f"mask {modality.name}".encode()) & 0x7FFFFFFF
+    own_keys_b = jax.vmap(jax.random.fold_in, (0, None))(keys_b, number)
+    return from_bool(jax.vmap(one)(own_keys_b), modality.hidden)
 
 
 def from_bool(mask_bn: Bool[Array, "b n"], hidden: int) -> Mask:
@@ -93,20 +89,6 @@ def from_bool(mask_bn: Bool[Array, "b n"], hidden: int) -> Mask:
     return Mask(order_bn[:, :visible], order_bn[:, visible:], place_bn)
 
 
-def from_order(visible_bv: Int[Array, "b v"], hidden_bh: Int[Array, "b h"]) -> Mask:
-    """A mask whose visible tokens come in a given order (Scenic draws permuted ones)."""
-    order_bn = jnp.concatenate([visible_bv, hidden_bh], axis=1).astype(jnp.int32)
-    place_bn = jnp.argsort(order_bn, axis=1).astype(jnp.int32)
-    visible = visible_bv.shape[1]
-    return Mask(order_bn[:, :visible], order_bn[:, visible:], place_bn)
-
-
-def prefix(batch: int, tokens: int, visible: int) -> Mask:
-    """The first `visible` tokens are visible, the rest hidden, in every row."""
-    place_bn = jnp.tile(jnp.arange(tokens, dtype=jnp.int32), (batch, 1))
-    return Mask(place_bn[:, :visible], place_bn[:, visible:], place_bn)
-
-
 def take(x_bnd: Float[Array, "b n d"], index_bk: Int[Array, "b k"]) -> Float[Array, "b k d"]:
     """Gathers tokens."""
     return jnp.take_along_axis(x_bnd, index_bk[..., None], axis=1, mode="promise_in_bounds")
@@ -122,10 +104,6 @@ def merge(
     return take(padded, jnp.minimum(mask.place, visible_bvd.shape[1]))
 
 
-def _merge_forward(visible_bvd, fill_d, mask):
-    return merge(visible_bvd, fill_d, mask), (jnp.zeros((), fill_d.dtype), mask)
-
-
 def _merge_backward(saved, grad_bnd):
     like_fill, mask = saved
     hidden_bn1 = mask.as_bool()[..., None]
@@ -133,17 +111,16 @@ def _merge_backward(saved, grad_bnd):
     return take(grad_bnd, mask.visible), fill_d.astype(like_fill.dtype), None
 
 
-merge.defvjp(_merge_forward, _merge_backward)
+merge.defvjp(
+    lambda x_bvd, fill_d, mask: (merge(x_bvd, fill_d, mask), (jnp.zeros((), fill_d.dtype), mask)),
+    _merge_backward,
+)
 
 
 @jax.custom_vjp
 def take_hidden(x_bnd: Float[Array, "b n d"], mask: Mask) -> Float[Array, "b h d"]:
     """The hidden tokens of a full sequence, in the order of `mask.hidden`."""
     return take(x_bnd, mask.hidden)
-
-
-def _take_hidden_forward(x_bnd, mask):
-    return take_hidden(x_bnd, mask), mask
 
 
 def _take_hidden_backward(mask, grad_bhd):
@@ -153,7 +130,7 @@ def _take_hidden_backward(mask, grad_bhd):
     return jnp.where(mask.as_bool()[..., None], take(grad_bhd, source_bn), 0), None
 
 
-take_hidden.defvjp(_take_hidden_forward, _take_hidden_backward)
+take_hidden.defvjp(lambda x_bnd, mask: (take_hidden(x_bnd, mask), mask), _take_hidden_backward)
 
 
 def _choose(key: jax.Array, n: int, count: int) -> jax.Array:

@@ -60,7 +60,7 @@ class Mlp(nnx.Module):
         self, x_btd: Float[Array, "b t d"], *, keys_b: Key[Array, "b"] | None
     ) -> Float[Array, "b t d"]:
         y = layers.recomputed(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
-        return self.down(_dropout(y, self.dropout, keys_b))
+        return self.down(attention.drop_elements(y, self.dropout, keys_b))
 
 
 class Block(nnx.Module):
@@ -107,7 +107,7 @@ class Block(nnx.Module):
         drop_path: jax.Array | None,
         keys_b: jax.Array | None,
     ) -> jax.Array:
-        y_btd = _dropout(y_btd, self.dropout, keys_b)
+        y_btd = attention.drop_elements(y_btd, self.dropout, keys_b)
         if gamma is not None:
             y_btd = y_btd * gamma[...].astype(y_btd.dtype)
         if drop_path is None or keys_b is None:
@@ -239,7 +239,3 @@ def loop(
 def fold(keys_b: jax.Array | None, number: int | jax.Array) -> jax.Array | None:
     """Per-example keys of one use, by `jax.random.fold_in`."""
     return None if keys_b is None else jax.vmap(jax.random.fold_in, (0, None))(keys_b, number)
-
-
-def _dropout(x: jax.Array, rate: float, keys_b: jax.Array | None) -> jax.Array:
-    return attention.drop_elements(x, rate, keys_b) if rate and keys_b is not None else x

@@ -9,7 +9,7 @@ from flax import nnx
 
 from av_mae import tasks
 from av_mae.config import schema
-from av_mae.models import classifier, presence
+from av_mae.models import classifier, flops, fusion, presence
 from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.preprocess import mix
@@ -42,12 +42,21 @@ class Classify(tasks.Task):
     def trainable(self) -> str:
         return "head" if self.experiment.model.linear_probe else ""
 
-    def flops(self) -> Flops:
-        e = self.experiment
-        return classifier.count_flops(e.modalities, e.model, len(self.labels))
-
     def passes(self) -> list[Passes]:
-        return classifier.passes(self.experiment.modalities, self.experiment.model)
+        e = self.experiment
+        return fusion.of(e.model).passes(e.model, {k: m.tokens for k, m in e.modalities.items()})
+
+    def flops(self) -> Flops:
+        model, total = self.experiment.model, flops.layers(self.passes())
+        for m in self.experiment.modalities.values():
+            total += flops.product(m.tokens, m.patch_dim, model.width, gradients=1)
+        if model.linear_probe:
+            total = Flops(total.forward, total.forward)
+        for _ in self.experiment.modalities:
+            total += flops.product(1, model.head_width or model.width, len(self.labels))
+            if model.head_width:
+                total += flops.product(1, model.width, model.head_width)
+        return total
 
     def init(self, rngs: nnx.Rngs) -> classifier.Classifier:
         e = self.experiment

@@ -8,7 +8,7 @@ from flax import nnx
 from av_mae import tasks
 from av_mae.config import schema
 from av_mae.config.modality import Modality
-from av_mae.models import mae, masking, presence
+from av_mae.models import flops, fusion, mae, masking, presence
 from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.tasks import losses
@@ -80,11 +80,27 @@ class Pretrain(tasks.Task):
             f": {start}" if start else ""
         )
 
-    def flops(self) -> Flops:
-        return mae.count_flops(self.experiment.modalities, self.experiment.model)
-
     def passes(self) -> list[Passes]:
-        return mae.passes(self.experiment.modalities, self.experiment.model)
+        """Visible tokens through the encoders, then all of them through the decoders."""
+        model, modalities = self.experiment.model, self.experiment.modalities
+        visible = {name: m.visible for name, m in modalities.items()}
+        tokens = {name: m.tokens for name, m in modalities.items()}
+        light = mae.decoder(model)
+        return fusion.of(model).passes(model, visible) + fusion.of(light).passes(light, tokens)
+
+    def flops(self) -> Flops:
+        """Visible tokens in, hidden tokens predicted."""
+        model, total = self.experiment.model, flops.layers(self.passes())
+        for name, m in self.experiment.modalities.items():
+            predicted = m.tokens if model.loss_on_visible else m.hidden
+            if model.inpainting and not model.loss_on_visible:
+                others = (o for k, o in self.experiment.modalities.items() if k != name)
+                predicted = m.tokens - next(others).visible
+            projected = m.visible + (model.pool == "token")
+            total += flops.product(m.visible, m.patch_dim, model.width, gradients=1)
+            total += flops.product(projected, model.width, model.decoder_width)
+            total += flops.product(predicted, model.decoder_width, m.patch_dim)
+        return total
 
     def init(self, rngs: nnx.Rngs) -> mae.MaskedAutoencoder:
         e = self.experiment
@@ -113,16 +129,11 @@ class Pretrain(tasks.Task):
     ) -> dict[str, Filled]:
         """Hides tokens as in training and fills them in again, by modality."""
         inputs = inputs_lib.prepare(batch, self.experiment.modalities)
-        masks = {}
-        for name in inputs:
-            keys = masking.modality_keys(keys_b, name)
-            masks[name] = masking.draw(keys, self.experiment.modalities[name]).as_bool()
+        known, normalise = self.experiment.modalities, self.experiment.model.normalise_targets
+        masks = {name: masking.draw(keys_b, known[name]) for name in inputs}
         predictions = model.reconstruct(inputs, masks, present=presence.of(batch))
-        normalise = self.experiment.model.normalise_targets
         return {
-            name: fill(
-                self.experiment.modalities[name], x, masks[name], predictions[name], normalise
-            )
+            name: fill(known[name], x, masks[name].as_bool(), predictions[name], normalise)
             for name, x in inputs.items()
         }
 

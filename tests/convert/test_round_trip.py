@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_models
 from flax import nnx, serialization, traverse_util
 from test_read import DATA, FACE
 
@@ -15,7 +16,6 @@ from av_mae import api, tasks
 from av_mae.convert import read
 from av_mae.experiment import checkpoint
 from av_mae.experiment.step import split
-from av_mae.models import masking
 
 SCENIC = {
     "modalities.video.frames": 4,
@@ -60,7 +60,7 @@ def test_scenics_autoencoder_as_a_workdir_of_ours(tmp_path):
     known = {"modalities.video.mask_ratio": 0.75, "modalities.audio.mask_ratio": 0.5}
     model, inputs, arrays = _ours(place, known, tmp_path)
     masks = {
-        ours: masking.from_order(
+        ours: tiny_models.ordered_mask(
             *(jnp.asarray(arrays[f"{k}/{theirs}"]) for k in ("unmasked_indices", "masked_indices"))
         )
         for ours, theirs in NAMES.items()

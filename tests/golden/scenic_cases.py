@@ -9,6 +9,7 @@ import golden_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tiny_models
 from flax import nnx, traverse_util
 
 from av_mae import tasks
@@ -69,7 +70,9 @@ class Case:
     def masks(self, prefix: str = "") -> dict[str, masking.Mask]:
         orders = ("unmasked_indices", "masked_indices")
         return {
-            name: masking.from_order(*(jnp.asarray(self.of(prefix + k, name)) for k in orders))
+            name: tiny_models.ordered_mask(
+                *(jnp.asarray(self.of(prefix + k, name)) for k in orders)
+            )
             for name in self.names
         }
 

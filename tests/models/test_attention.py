@@ -56,7 +56,7 @@ def test_by_head_and_block_agrees_with_all_at_once(monkeypatch, masked):
 def test_the_kernel_agrees_with_all_at_once(tokens, heads, width, masked):
     qkv, kept = packed(2, tokens, heads, width), keep(2, tokens) if masked else None
     kernel = value_and_grad(lambda x: flash.attend(x, kept, interpret=True), qkv)
-    assert_close(kernel, value_and_grad(lambda x: attention._at_once(x, kept), qkv), 2e-5)
+    assert_close(kernel, value_and_grad(lambda x: attention.attend(x, keep_bs=kept), qkv), 2e-5)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -77,9 +77,9 @@ def test_padding_is_seen_by_no_token_and_gets_no_gradient(monkeypatch, form, mas
 
 def test_the_kernel_rounds_no_more_than_bfloat16_does():
     exact = packed(2, 40, 2, 64)
-    truth = value_and_grad(lambda x: attention._at_once(x, None), exact)
+    truth = value_and_grad(lambda x: attention.attend(x), exact)
     rounded = exact.astype(jnp.bfloat16)
-    plain = value_and_grad(lambda x: attention._at_once(x, None), rounded)
+    plain = value_and_grad(lambda x: attention.attend(x), rounded)
     kernel = value_and_grad(lambda x: flash.attend(x, interpret=True), rounded)
     errors = [np.abs(np.asarray(x[1], np.float32) - truth[1]).mean() for x in (kernel, plain)]
     assert errors[0] <= 1.1 * errors[1]
@@ -135,11 +135,12 @@ def test_devices_attend_to_their_own_rows_and_heads():
     shape, names = (2, 2, 2), ("data", "fsdp", "tensor")
     mesh = jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * 3)
     qkv, kept = packed(4, 16, 2, 8), keep(4, 16)
-    alone = attention._at_once(qkv, kept)
+    alone = attention.attend(qkv, keep_bs=kept)
 
     def split(qkv, kept):
+        attend = lambda qkv, kept: attention.attend(qkv, keep_bs=kept)  # noqa: E731
         ambient = jax.sharding.get_abstract_mesh()
-        return attention._on_each_device(attention._at_once, ambient, qkv, kept)
+        return attention._on_each_device(attend, ambient, qkv, kept)
 
     rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
     together = jax.jit(sharding.within(mesh, split), in_shardings=rows)(qkv, kept)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_models
 import toy_models
 
 from av_mae.config import modality as modality_lib
@@ -84,7 +85,7 @@ def test_merge_and_take_hidden_agree_with_scatters_in_value_and_gradient(ordered
         mask = masking.draw(toy_models.keys(3), spec("video", "random"))
     else:
         order = jnp.asarray(np.stack([rng.permutation(8) for _ in range(3)]))
-        mask = masking.from_order(order[:, :3], order[:, 3:])
+        mask = tiny_models.ordered_mask(order[:, :3], order[:, 3:])
     (b, v), h = mask.visible.shape, mask.hidden.shape[1]
     visible = jnp.asarray(rng.normal(size=(b, v, 4)), jnp.float32)
     fill = jnp.asarray(rng.normal(size=4), jnp.float32)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from av_mae import tasks
 from av_mae.config import parse, schema
-from av_mae.models import classifier, fusion, inherit, mae
+from av_mae.models import fusion, inherit
 
 SIZES = {"depth": 3, "fusion_layers": 2, "fusion_norm": False}
 
@@ -52,8 +52,11 @@ def test_both_models_are_built_and_run():
 def test_its_products_and_tokens_are_counted():
     """Each modality passes through as many layers as with separate encoders."""
     late, separate = experiment(fusion="late"), experiment(fusion="separate")
-    for count in (mae.count_flops, lambda *sizes: classifier.count_flops(*sizes, 3)):
-        counted = [count(e.modalities, e.model) for e in (late, separate)]
+    for task in tasks.names():
+        counted = [
+            tasks.make(dataclasses.replace(e, task=task), ("a", "b", "c")).flops()
+            for e in (late, separate)
+        ]
         assert counted[0] == counted[1]
     passed = [
         sum(p.layers * p.tokens * p.width for p in tasks.make(e).passes()) for e in (late, separate)

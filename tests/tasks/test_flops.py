@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from av_mae import tasks
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.models import classifier, mae
 
 MODALITIES = {
     "video": modality_lib.Video(frames=8, size=64, mask_ratio=0.75),
@@ -23,12 +23,23 @@ SIZES = {
     "decoder_heads": 4,
     "decoder_mlp": 512,
 }
-COMPUTE = schema.Compute(scan=False)
-BATCH = 2
+BATCH, CLASSES = 2, 10
 
 
-def counted(model, run):
+def made(task, model, modalities=None):
+    """The task with this model, unrolled so that the compiler counts every layer."""
+    experiment = schema.Experiment(
+        task=task,
+        modalities=modalities or MODALITIES,
+        model=model,
+        compute=schema.Compute(scan=False),
+    )
+    return tasks.make(experiment, [str(k) for k in range(CLASSES)])
+
+
+def counted(task, run):
     """(forward, forward and backward) operations an example, as XLA counts them."""
+    model = nnx.eval_shape(lambda: task.init(nnx.Rngs(0)))
     graphdef, *states = nnx.split(model, nnx.Param, ...)
     shapes = {n: jax.ShapeDtypeStruct((BATCH, *m.input_shape), jnp.float32)
               for n, m in MODALITIES.items()}  # fmt: skip
@@ -47,12 +58,10 @@ def counted(model, run):
 @pytest.mark.parametrize("decoder", ["shared", "joint"])
 def test_pretraining(fusion, decoder):
     sizes = schema.Model(**SIZES, fusion=fusion, fusion_layers=1, decoder=decoder)
-    model = nnx.eval_shape(
-        lambda: mae.MaskedAutoencoder(MODALITIES, sizes, COMPUTE, rngs=nnx.Rngs(0))
-    )
+    task = made("pretrain", sizes)
     keys_b = jax.random.split(jax.random.key(0), BATCH)
-    forward, train = counted(model, lambda m, x: m(x, keys_b=keys_b).predictions)
-    ours = mae.count_flops(MODALITIES, sizes)
+    forward, train = counted(task, lambda m, x: m(x, keys_b=keys_b).predictions)
+    ours = task.flops()
     assert ours.forward == pytest.approx(forward, rel=0.05)
     assert ours.train == pytest.approx(train, rel=0.05)
 
@@ -60,18 +69,16 @@ def test_pretraining(fusion, decoder):
 @pytest.mark.parametrize("fusion", ["separate", "mid", "bottleneck"])
 def test_classification(fusion):
     sizes = schema.Model(**SIZES, fusion=fusion, fusion_layers=2)
-    model = nnx.eval_shape(
-        lambda: classifier.Classifier(MODALITIES, sizes, COMPUTE, classes=10, rngs=nnx.Rngs(0))
-    )
-    forward, train = counted(model, lambda m, x: m(x, train=True))
-    ours = classifier.count_flops(MODALITIES, sizes, 10)
+    task = made("classify", sizes)
+    forward, train = counted(task, lambda m, x: m(x, train=True))
+    ours = task.flops()
     assert ours.forward == pytest.approx(forward, rel=0.05)
     assert ours.train == pytest.approx(train, rel=0.05)
 
 
 def test_a_frozen_encoder_needs_no_backward_pass():
-    full = classifier.count_flops(MODALITIES, schema.Model(**SIZES), 10)
-    probe = classifier.count_flops(MODALITIES, schema.Model(**SIZES, linear_probe=True), 10)
+    full = made("classify", schema.Model(**SIZES)).flops()
+    probe = made("classify", schema.Model(**SIZES, linear_probe=True)).flops()
     assert probe.forward == full.forward
     assert probe.train < 1.01 * probe.forward < 0.5 * full.train
 
@@ -83,5 +90,5 @@ def test_audioset_pretraining_of_the_base_model():
         "video": modality_lib.Video(patch=patch, mask_ratio=0.9),
         "audio": modality_lib.Audio(mask_ratio=0.7),
     }
-    count = mae.count_flops(modalities, schema.Model(**sizes, fusion="mid"))
+    count = made("pretrain", schema.Model(**sizes, fusion="mid"), modalities).flops()
     assert 2 * count.train == pytest.approx(612e9, rel=0.01)
