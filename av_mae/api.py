@@ -22,6 +22,7 @@ from av_mae.inference import features, shown, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
 from av_mae.report import pictures
+from av_mae.tasks import metrics
 
 # Rows that go through a model at once; more views than this come in several batches.
 _ROWS = 8
@@ -153,7 +154,9 @@ class Model:
             spatial=spatial_views or evaluator.spatial_views,
         )
         logits_vk = self._in_batches(self._predict, found.batch)
-        probability_k = _merged(logits_vk, evaluator.merge, self.experiment.dataset.multilabel)
+        (scores_k,) = metrics.merge_views(logits_vk[None], evaluator.merge)
+        many = self.experiment.dataset.multilabel
+        probability_k = np.asarray((jax.nn.sigmoid if many else jax.nn.softmax)(scores_k))
         best = np.argsort(-probability_k, kind="stable")[:top]
         return {self.labels[k]: float(probability_k[k]) for k in best}
 
@@ -268,16 +271,6 @@ def _jitted(graphdef: Any, method: Callable[..., Any] | None) -> Callable[..., A
         return method(nnx.merge(graphdef, *variables), *inputs, **choices)
 
     return jax.jit(run, static_argnames="layer")
-
-
-def _merged(logits_vk: np.ndarray, merge: str, multilabel: bool) -> np.ndarray:
-    """Probabilities `[k]` of several views, averaged before or after the softmax."""
-    if multilabel:
-        return 1.0 / (1.0 + np.exp(-logits_vk.mean(0)))
-    if merge == "logits":
-        logits_vk = logits_vk.mean(0, keepdims=True)
-    odds_vk = np.exp(logits_vk - logits_vk.max(1, keepdims=True))
-    return (odds_vk / odds_vk.sum(1, keepdims=True)).mean(0)
 
 
 __all__ = ["Clip", "Model", "Reconstruction", "load", "read_clip"]

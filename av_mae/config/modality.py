@@ -56,6 +56,11 @@ class Modality(abc.ABC):
         """Extent of one input along each axis, without batch and channels."""
 
     @property
+    @abc.abstractmethod
+    def seconds(self) -> float:
+        """Time that one input shows."""
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one model input, without the batch axis."""
         return (*self.axes, self.channels)

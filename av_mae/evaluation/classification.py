@@ -11,7 +11,7 @@ from av_mae.config import schema
 from av_mae.evaluation import batches
 from av_mae.experiment.run import Run
 from av_mae.report import writer
-from av_mae.tasks import Batch
+from av_mae.tasks import Batch, metrics
 
 
 class Evaluator:
@@ -42,11 +42,9 @@ def scores(
     """(scores `[b k]`, labels `[b k]`, counted `[b]`) of a batch of clips with views.
 
     Padding does not count, nor does a clip without any of the batch's modalities: its logits say
-    nothing. Views are merged by mean logit, or (`softmax`) to the log of the mean probability.
+    nothing.
     """
     logits = task.predict(model, batches.fold_views(batch))
     views_bvk = logits.reshape(batch["valid"].shape[0], -1, logits.shape[-1])
     counted_b = jnp.stack(list(batches.present(batch).values())).any(0)
-    softmax = merge == "softmax"
-    merged_bk = jnp.log(jax.nn.softmax(views_bvk).mean(1)) if softmax else views_bvk.mean(1)
-    return merged_bk, batch["label"], counted_b
+    return metrics.merge_views(views_bvk, merge), batch["label"], counted_b

@@ -15,16 +15,18 @@ windows and R views in all files together:
 import dataclasses
 import json
 import math
+import operator
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Float
 
-from av_mae.config.modality import Modality, Video
+from av_mae.config.modality import Video
 from av_mae.inference import clip, views
 from av_mae.version import __version__
 
@@ -69,15 +71,15 @@ def extract(
         window: seconds a window; None = what the model sees at once.
         hop: seconds between the starts of windows; None = the window. The last window ends with
             the file.
-        layer: as of `"api.Model".features`.
+        layer: as of `av_mae.Model.features`.
 
     Raises:
         ValueError: no media file, or none of the modalities in it.
     """
-    parts: list[Features] = []
+    parts: list[tuple[Any, ...]] = []
     for piece, starts_w, length in _pieces(model, path, window, hop, modalities):
         used = model.used(piece, modalities)
-        count = math.ceil(length / min(views.spans(used).values()) - _ROUNDING)
+        count = math.ceil(length / min(m.seconds for m in used.values()) - _ROUNDING)
         offsets_v = (np.arange(count) + 0.5) * (length / count)
         cut = views.at(piece, used, (starts_w[:, None] + offsets_v).reshape(-1))
         shape = (len(starts_w), count)
@@ -85,13 +87,8 @@ def extract(
         seconds = {n: x.reshape(*shape, 2) + piece.start for n, x in cut.seconds.items()}
         vectors = pooled({n: x.mean(1) for n, x in tokens.items()})
         windows_w2 = np.stack([starts_w, starts_w + length], axis=1) + piece.start
-        parts.append(Features(tokens, seconds, vectors, windows_w2))
-    return Features(
-        {n: np.concatenate([p.tokens[n] for p in parts]) for n in parts[0].tokens},
-        {n: np.concatenate([p.seconds[n] for p in parts]) for n in parts[0].seconds},
-        np.concatenate([p.pooled for p in parts]),
-        np.concatenate([p.windows for p in parts]),
-    )
+        parts.append((tokens, seconds, vectors, windows_w2))
+    return Features(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
 def write(
@@ -102,7 +99,8 @@ def write(
 ) -> None:
     """Writes the features of several files as the npz described above, in one move."""
     every = list(found.values())
-    windows, views_each = [len(f.windows) for f in every], [_views(f) for f in every]
+    windows = [len(f.windows) for f in every]
+    views_each = [next(iter(f.seconds.values())).shape[1] for f in every]
     arrays: dict[str, Any] = {
         "files": np.array(list(found)),
         "pooled": np.stack([f.pooled.mean(0) for f in every]),
@@ -117,9 +115,14 @@ def write(
         "labels": np.array(model.labels),
         "version": __version__,
     }
+    rows = list(map(operator.mul, windows, views_each))
     for name, spec in model.experiment.modalities.items():
-        if any(name in f.seconds for f in every):
-            arrays |= _rows(name, spec, every)
+        seconds, tokens = [f.seconds.get(name) for f in every], [f.tokens.get(name) for f in every]
+        if any(x is not None for x in seconds):
+            arrays[f"{name}_seconds"] = _rows(seconds, rows)
+            arrays[f"{name}_grid"] = np.array(spec.grid)
+        if any(x is not None for x in tokens):
+            arrays[name] = _rows(tokens, rows)
     unfinished = out.with_name(out.name + ".tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.open("wb") as stream:
@@ -132,28 +135,14 @@ def pooled(tokens: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.mean([x.mean(-2) for x in tokens.values()], axis=0)
 
 
-def _rows(name: str, spec: Modality, every: Sequence[Features]) -> dict[str, np.ndarray]:
-    """A modality's arrays with one row a view."""
-
-    def rows(values: np.ndarray | None, f: Features, shape: tuple[int, ...]) -> np.ndarray:
-        count = len(f.windows) * _views(f)
-        if values is None:
-            return np.full((count, *shape), np.nan, np.float32)
-        return values.reshape(count, *shape)
-
-    found = {
-        f"{name}_seconds": np.concatenate([rows(f.seconds.get(name), f, (2,)) for f in every]),
-        f"{name}_grid": np.array(spec.grid),
-    }
-    if any(f.tokens for f in every):
-        shape = next(f.tokens[name].shape[2:] for f in every if name in f.tokens)
-        found[name] = np.concatenate([rows(f.tokens.get(name), f, shape) for f in every])
-    return found
-
-
-def _views(features: Features) -> int:
-    """Views in each of its windows."""
-    return next(iter(features.seconds.values())).shape[1]
+def _rows(files: Sequence[np.ndarray | None], rows: Sequence[int]) -> np.ndarray:
+    """`[w v ...]` of several files as `[rows ...]`, NaN for a file that has none."""
+    shape = next(x.shape[2:] for x in files if x is not None)
+    parts = []
+    for x, count in zip(files, rows, strict=True):
+        absent = np.full((count, *shape), np.nan, np.float32)
+        parts.append(absent if x is None else x.reshape(count, *shape))
+    return np.concatenate(parts)
 
 
 def _pieces(
@@ -171,7 +160,7 @@ def _pieces(
     known = {
         n: m for n, m in model.experiment.modalities.items() if n in modalities or not modalities
     }
-    length = window or max(views.spans(known).values())
+    length = window or max(m.seconds for m in known.values())
     step = hop or length
     # Frames as dense as the model samples them and as large as its data sets hold them.
     settings: dict[str, Any] = {"fps": 4.0, "short_side": 64}

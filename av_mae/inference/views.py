@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from av_mae.config import schema
-from av_mae.config.modality import Audio, Modality, Video
+from av_mae.config.modality import Audio, Modality, Video, video_and_audio
 from av_mae.inference.clip import Clip
 
 # As in `av_mae.input.sampling`: absorbs the rounding of sums of steps that are no whole numbers.
@@ -41,7 +41,7 @@ def evaluation(
     spatial: int = 1,
 ) -> Views:
     """`temporal * spatial` views, spatial ones fastest, where evaluation takes them."""
-    video, audio = _kinds(modalities)
+    video, audio = video_and_audio(modalities)
     cyclic = dataset.sampling == "dense_cyclic"
     frames_vf = samples_v = None
     if video is not None:
@@ -58,13 +58,12 @@ def evaluation(
     elif audio is not None and frames_vf is not None:
         shown_v = (frames_vf[:, 0] + frames_vf[:, -1] + 1) / clip.fps / 2
         samples_v = _centred(clip, audio, shown_v)
-    short_side = dataset.test_short_side
-    return _views(clip, modalities, frames_vf, samples_v, spatial, cyclic, short_side)
+    return _views(clip, modalities, frames_vf, samples_v, dataset, spatial)
 
 
 def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarray, " v"]) -> Views:
     """One view around each time, in seconds; moved inwards where it would leave the clip."""
-    video, audio = _kinds(modalities)
+    video, audio = video_and_audio(modalities)
     frames_vf = None
     if video is not None:
         starts_v = np.round((centres_v - video.seconds / 2) * clip.fps).astype(np.int64)
@@ -73,31 +72,25 @@ def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarr
     return _views(clip, modalities, frames_vf, samples_v)
 
 
-def spans(modalities: Mapping[str, Modality]) -> dict[str, float]:
-    """Seconds that one view shows of every modality."""
-    return {n: m.seconds for n, m in modalities.items() if isinstance(m, Video | Audio)}
-
-
 def _views(
     clip: Clip,
     modalities: Mapping[str, Modality],
     frames_vf: Int[np.ndarray, "v f"] | None,
     samples_v: Int[np.ndarray, " v"] | None,
+    dataset: schema.Dataset = _DEFAULT,
     spatial: int = 1,
-    cyclic: bool = False,
-    short_side: int = 0,
 ) -> Views:
     """Cuts the views that show these frames, and the sound from these samples on.
 
-    Args:
-        cyclic: sound that is too short for a window starts again; otherwise silence follows.
-        short_side: as `dataset.test_short_side`.
+    Sound that is too short for a window starts again if `dataset.sampling` is cyclic; otherwise
+    silence follows.
     """
-    video, audio = _kinds(modalities)
+    video, audio = video_and_audio(modalities)
     batch, seconds = {}, {}
     if video is not None and frames_vf is not None and clip.frames is not None:
         used, place = np.unique(frames_vf, return_inverse=True)  # every frame is resized once
-        if short_side:
+        if dataset.test_short_side:
+            short_side = dataset.test_short_side
             crops = cropped(clip.frames[used], video.size, spatial, short_side=short_side)
         else:
             crops = resized(clip.frames[used], video.size, spatial)
@@ -108,7 +101,7 @@ def _views(
     if audio is not None and samples_v is not None and clip.audio is not None:
         wave_s = np.round(np.clip(clip.audio, -1.0, 1.0) * 32768.0)
         wave_s = wave_s.clip(-32768, 32767).astype(np.int16)
-        if cyclic and len(wave_s):
+        if dataset.sampling == "dense_cyclic" and len(wave_s):
             wave_s = np.resize(wave_s, max(len(wave_s), audio.samples))
         index_vs = samples_v[:, None] + np.arange(audio.samples)
         silence = max(index_vs.max() + 1 - len(wave_s), 0)
@@ -128,10 +121,12 @@ def resized(
     height, width = frames_thwc.shape[1:3]
     side = min(height, width)
     ratio = next(r for r in (8, 4, 2, 1) if r == 1 or side >= r * size)
+    small = side // ratio
     cuts = []
     for y, x in _corners(height - side, width - side, crops):
-        square = frames_thwc[:, y : y + side, x : x + side]
-        cuts.append(_bilinear(_bilinear(_pooled(square, ratio), size, 1), size, 2))
+        whole = frames_thwc[:, y : y + small * ratio, x : x + small * ratio]
+        pooled = whole.reshape(-1, small, ratio, small, ratio, 3).mean((2, 4), dtype=np.float32)
+        cuts.append(_bilinear(_bilinear(pooled, size, 1), size, 2))
     return (np.stack(cuts) + 0.5).astype(np.uint8)
 
 
@@ -154,14 +149,6 @@ def _corners(tall: int, wide: int, crops: int) -> list[tuple[int, int]]:
     if tall > wide:
         return [(i * tall // (crops - 1), wide // 2) for i in range(crops)]
     return [(tall // 2, i * wide // (crops - 1)) for i in range(crops)]
-
-
-def _pooled(x_thwc: np.ndarray, ratio: int) -> np.ndarray:
-    if ratio == 1:
-        return x_thwc.astype(np.float32)
-    side = x_thwc.shape[1] // ratio * ratio
-    x = x_thwc[:, :side, :side].reshape(-1, side // ratio, ratio, side // ratio, ratio, 3)
-    return x.mean((2, 4), dtype=np.float32)
 
 
 def _bilinear(x: np.ndarray, size: int, axis: int) -> np.ndarray:
@@ -207,9 +194,3 @@ def _last_sample(clip: Clip, audio: Audio, cyclic: bool = False) -> int:
 
 def _even(last: int, views: int) -> np.ndarray:
     return np.array([last // 2]) if views == 1 else np.arange(views) * last // (views - 1)
-
-
-def _kinds(modalities: Mapping[str, Modality]) -> tuple[Video | None, Audio | None]:
-    video, audio = modalities.get("video"), modalities.get("audio")
-    assert isinstance(video, Video | None) and isinstance(audio, Audio | None)
-    return video, audio

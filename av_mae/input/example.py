@@ -61,12 +61,10 @@ class Maker:
             _clock(parsed), self.modalities, self.sampling, order.fold(key, _WINDOW)
         )
         crop = order.fold(key, _CROP)
-        spec, _ = sampling_lib.kinds(self.modalities)
+        spec, _ = modality_lib.video_and_audio(self.modalities)
         size, shape = spec.size if spec else 0, (parsed["height"], parsed["width"])
-        boxes = [
-            pictures.random_box(augment, *shape, size, order.fold(crop, copy))
-            for copy in range(copies)
-        ]
+        keys = [order.fold(crop, copy) for copy in range(copies)]
+        boxes = [pictures.random_box(augment, *shape, size, key) for key in keys]
         cut = self._cut_pictures(parsed, windows, boxes, canvas=canvas)
         facts = {k: tf.repeat(x[None], copies, 0) for k, x in self._facts(parsed, position).items()}
         return cut | self._cut_sound(parsed, windows, copies) | facts
@@ -126,35 +124,30 @@ class Maker:
         canvas: tuple[int, int] = (0, 0),
     ) -> Tensors:
         """Every window with every crop, windows slowest; or the one window on a canvas."""
-        spec, _ = sampling_lib.kinds(self.modalities)
+        spec, _ = modality_lib.video_and_audio(self.modalities)
         if spec is None or windows.frames is None:
             return {}
-        views, crops, size = cast(int, windows.frames.shape[0]), len(boxes), spec.size
+        views, crops = cast(int, windows.frames.shape[0]), len(boxes)
+        shapes = {"video": [views * crops, *spec.input_shape]}
+        if any(canvas):
+            shapes = {"canvas": [1, spec.frames, *canvas, 3], "crops": [1, crops, 4]}
         chosen = tf.reshape(windows.frames, [-1])
 
-        def on_canvas() -> Tensors:
+        def cut() -> Tensors:
             frames = tf.gather(parsed["frames"], chosen)
-            drawn, inside = pictures.on_canvas(frames, boxes, size, canvas)
-            drawn = tf.ensure_shape(drawn, [spec.frames, *canvas, 3])
-            return {"canvas": drawn[None], "crops": inside[None]}
-
-        def cropped() -> Tensors:
-            frames = tf.gather(parsed["frames"], chosen)
+            if any(canvas):
+                drawn, inside = pictures.on_canvas(frames, boxes, spec.size, canvas)
+                return {
+                    "canvas": tf.ensure_shape(drawn[None], shapes["canvas"]),
+                    "crops": inside[None],
+                }
             if short_side:
-                cuts = pictures.whole_views(frames, crops, short_side, size)
+                cuts = pictures.whole_views(frames, crops, short_side, spec.size)
             else:
-                cuts = pictures.crops(frames, boxes, size)
+                cuts = pictures.crops(frames, boxes, spec.size)
             by_view = [tf.reshape(x, [views, *spec.input_shape]) for x in cuts]
-            rows = tf.reshape(tf.stack(by_view, axis=1), [views * crops, *spec.input_shape])
-            return {"video": rows}
+            return {"video": tf.reshape(tf.stack(by_view, axis=1), shapes["video"])}
 
-        if any(canvas):
-            cut, shapes = (
-                on_canvas,
-                {"canvas": [1, spec.frames, *canvas, 3], "crops": [1, crops, 4]},
-            )
-        else:
-            cut, shapes = cropped, {"video": [views * crops, *spec.input_shape]}
         if "video" not in self.lacking:
             return cut()
         kinds = {"crops": tf.float32}
@@ -163,7 +156,7 @@ class Maker:
 
     def _cut_sound(self, parsed: Tensors, windows: sampling_lib.Windows, crops: int) -> Tensors:
         """Every window's sound, repeated for each of its crops."""
-        _, spec = sampling_lib.kinds(self.modalities)
+        _, spec = modality_lib.video_and_audio(self.modalities)
         if spec is None or windows.audio is None:
             return {}
         length = sampling_lib.length(spec, _rate(parsed))

@@ -2,22 +2,34 @@
 
 A split is a table of shards `<table>-00000-of-00004` in one folder; `train@4` asks for just four.
 Scenic's AV-MAE was trained on such files (https://github.com/google-deepmind/dmvr).
+
+The byte offsets of their records are scanned once, from length to length, and kept as
+`<shard>.index` beside the shard or, where that folder cannot be written, in the user's cache.
 """
 
-import itertools
+import concurrent.futures
+import hashlib
 import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.input import offsets, records, sequence_example
+from av_mae.input import order, records, sequence_example, storage
+
+# What to do about a record that cannot be used.
+ADVICE = "copy or write its shard again"
 
 # Clips of a table that are read to learn its features.
 _SAMPLED = 32
+# Reads wait for the disk or the network, not for a core.
+_READERS = 16
+_GZIP = b"\x1f\x8b"
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
 
 
@@ -41,8 +53,10 @@ def info(folder: str | os.PathLike[str], settings: schema.MediaSequence) -> reco
     )  # fmt: skip
 
 
-def shard_paths(folder: str | os.PathLike[str], split: records.Split) -> list[pathlib.Path]:
-    return [pathlib.Path(folder) / shard.file for shard in split.shards]
+def table(folder: str | os.PathLike[str], split: records.Split) -> order.Table:
+    """Where the records of a split lie."""
+    paths = [pathlib.Path(folder) / shard.file for shard in split.shards]
+    return order.Table.of([os.fspath(path) for path in paths], _offsets_of_shards(paths))
 
 
 def maker(
@@ -58,7 +72,8 @@ def maker(
         ConfigError: none of them has the requested one.
     """
     settings = dataset.mediasequence
-    found = _sounds(_features(shard_paths(dataset.path, split)))
+    features = _features([pathlib.Path(dataset.path) / shard.file for shard in split.shards])
+    found = [kind for kind, name in sequence_example.SOUNDS.items() if name in features]
     sound = found[0] if settings.sound == "auto" and found else settings.sound
     if "audio" in modalities and sound not in found:
         names = ", ".join(sequence_example.SOUNDS.values())
@@ -67,7 +82,7 @@ def maker(
             f"{split.name!r} have {' and '.join(found) or 'no sound'} ({names})"
         )
     return sequence_example.SequenceMaker(
-        modalities, dataset.sampling, classes, lacking, settings, sound
+        modalities, dataset.sampling, classes, lacking, settings=settings, sound=sound
     )
 
 
@@ -81,9 +96,10 @@ class _Tables(Mapping[str, records.Split]):
         paths = self._paths(name)
         if not paths:
             raise KeyError(name)
-        by_shard = offsets.of_shards(paths)  # first, since it reports what is no TFRecord file
+        by_shard = _offsets_of_shards(paths)  # first, since it reports what is no TFRecord file
         features = _features(paths)
-        heard, shown = bool(_sounds(features)), sequence_example.FRAMES in features
+        heard = not features.isdisjoint(sequence_example.SOUNDS.values())
+        shown = sequence_example.FRAMES in features
         shards = [
             records.Shard(
                 file=os.path.relpath(path, self._folder),
@@ -135,30 +151,23 @@ class _Tables(Mapping[str, records.Split]):
         return [shards[i] for i in range(number)]
 
 
-def _features(paths: list[pathlib.Path]) -> frozenset[str]:
+def _features(paths: list[pathlib.Path]) -> set[str]:
     """Names of the features that the first clips of a table have; any one clip may lack some."""
     names: set[str] = set()
-    for clip in itertools.islice(_clips(paths), _SAMPLED):
-        names |= set(clip.feature_lists.feature_list)
-    return frozenset(names)
-
-
-def _clips(paths: list[pathlib.Path]) -> Iterator[tf.train.SequenceExample]:
+    clips = 0
     for path in paths:
         with open(path, "rb") as file:
-            while head := file.read(12):
+            while clips < _SAMPLED and (head := file.read(12)):
                 payload = file.read(int.from_bytes(head[:8], "little"))
                 file.read(4)
                 try:
-                    yield tf.train.SequenceExample.FromString(payload)
+                    clip = tf.train.SequenceExample.FromString(payload)
                 except Exception as error:  # protobuf's DecodeError has several bases
-                    raise records.DataError(
-                        f"{path} holds no tf.SequenceExample: {error}"
-                    ) from error
-
-
-def _sounds(held: frozenset[str]) -> list[str]:
-    return [kind for kind, name in sequence_example.SOUNDS.items() if name in held]
+                    problem = f"{path} holds no tf.SequenceExample: {error}"
+                    raise records.DataError(problem) from error
+                names |= set(clip.feature_lists.feature_list)
+                clips += 1
+    return names
 
 
 def _labels(settings: schema.MediaSequence) -> tuple[str, ...]:
@@ -178,3 +187,77 @@ def _labels(settings: schema.MediaSequence) -> tuple[str, ...]:
             f"{len(names)} lines; leave classes at 0"
         )
     return names
+
+
+def _offsets_of_shards(paths: list[pathlib.Path]) -> list[np.ndarray]:
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(offsets, paths))
+
+
+def offsets(path: pathlib.Path) -> np.ndarray:
+    """Byte offsets int64 `[records]` of one shard.
+
+    Raises:
+        DataError: it is no TFRecord file, is compressed, or was cut off.
+    """
+    index = records.index_path(path)
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folder = hashlib.sha256(os.fsencode(path.parent.resolve())).hexdigest()[:16]
+    places = (index, cache / "av_mae" / "index" / folder / index.name)
+    for place in places:
+        if (found := _cached(place, path)) is not None:
+            return found
+    found, errors = _scan(path), []
+    for place in places:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            storage.write(place, found.tobytes())
+            return found
+        except OSError as error:
+            errors.append(str(error))
+    logging.warning("no index can be kept, each start scans the shards: %s", "; ".join(errors))
+    return found
+
+
+def _cached(place: pathlib.Path, path: pathlib.Path) -> np.ndarray | None:
+    """The offsets of an index file, if its last record ends where the shard does."""
+    try:
+        raw = place.read_bytes()
+    except OSError:
+        return None
+    found = np.frombuffer(raw[: len(raw) // 8 * 8], "<i8")
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        last = _end(file.fileno(), int(found[-1])) if len(found) else 0
+    fits = len(raw) % 8 == 0 and last == size and records.plausible(found, size)
+    return found if fits else None
+
+
+def _scan(path: pathlib.Path) -> np.ndarray:
+    """Goes from length to length through the whole file."""
+    found, position = [], 0
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        while position < size:
+            end = _end(file.fileno(), position)
+            if end <= size:
+                found.append(position)
+                position = end
+            elif os.pread(file.fileno(), 2, 0) == _GZIP:
+                raise records.DataError(
+                    f"{path} is compressed; records are read in random order, so write it again "
+                    "with tf.io.TFRecordWriter(path) without compression"
+                )
+            elif position == 0:
+                raise records.DataError(f"{path} is not a TFRecord file; leave it out of the table")
+            else:
+                raise records.DataError(
+                    f"{path} ends inside the record at byte {position:,}; copy or write it again"
+                )
+    return np.asarray(found, "<i8")
+
+
+def _end(file: int, position: int) -> int:
+    """Where the record that begins at `position` ends, by its length field."""
+    length = int.from_bytes(os.pread(file, 8, position), "little")
+    return position + length + records.FRAMING

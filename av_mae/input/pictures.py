@@ -39,9 +39,15 @@ def random_box(
     if augment.crop == "multi_scale":
         boxes = multi_scale_boxes(height, width, size)
         return boxes[order.integer(key, tf.shape(boxes)[0] - 1)]
-    if augment.crop == "jitter":
-        return _jitter(augment, height, width, size, key)
-    return view_boxes(height, width, 1)[0]
+    if augment.crop == "centre":
+        return view_boxes(height, width, 1)[0]
+
+    # jitter, Scenic's: short side to 256/224 size, height and width scaled apart, crop of size
+    scales = order.uniform(order.fold(key, 0), (2,), *augment.jitter_scale)
+    short = tf.cast(tf.minimum(height, width), tf.float32)
+    extents = tf.cast(tf.round(short / (_MARGIN * scales)), tf.int32)
+    h, w = tf.clip_by_value(extents[0], 1, height), tf.clip_by_value(extents[1], 1, width)
+    return _place(height, width, h, w, order.fold(key, 1))
 
 
 def view_boxes(height: tf.Tensor, width: tf.Tensor, views: int) -> list[tf.Tensor]:
@@ -59,14 +65,25 @@ def crops(frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int) -> list[tf.T
     neighbours, where an antialiased resize would take five times as long.
     """
     region, inside, halvings = _covered(boxes, size)
-    decode = functools.partial(_decode, frames, region, inside, size)
-    return tf.switch_case(halvings, [functools.partial(decode, ratio) for ratio in _RATIOS])
+
+    def cut(ratio: int) -> list[tf.Tensor]:
+        def each(frame: tf.Tensor) -> list[tf.Tensor]:
+            picture = _decoded(frame, region, ratio)
+            if len(boxes) == 1:
+                return [_resize(picture, (size, size))]
+            corners = [tf.unstack(box // ratio) for box in inside]
+            return [_resize(picture[y : y + h, x : x + w], (size, size)) for y, x, h, w in corners]
+
+        spec = [tf.TensorSpec([size, size, 3], tf.uint8)] * len(boxes)
+        return tf.map_fn(each, frames, fn_output_signature=spec)
+
+    return tf.switch_case(halvings, [functools.partial(cut, ratio) for ratio in _RATIOS])
 
 
 def on_canvas(
     frames: tf.Tensor, boxes: Sequence[tf.Tensor], size: int, canvas: tuple[int, int]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes JPEG strings [f] once, for `av_mae.preprocess.canvas` to cut the boxes on a device.
+    """Decodes JPEG strings [f] once, for `av_mae.preprocess.video` to cut the boxes on a device.
 
     Decodes as `crops` does. A region larger than the canvas is resized to fit it.
 
@@ -75,13 +92,28 @@ def on_canvas(
         float32 [k, 4] in them.
     """
     region, inside, halvings = _covered(boxes, size)
-    ratio = tf.gather(_RATIOS, halvings)
-    extent = region[2:] // ratio
+    taken = tf.gather(_RATIOS, halvings)
+    extent = region[2:] // taken
     fitted = tf.minimum(extent, canvas)
-    draw = functools.partial(_draw, frames, region, fitted, canvas)
-    pictures = tf.switch_case(halvings, [functools.partial(draw, ratio) for ratio in _RATIOS])
+    # Joined, because TensorFlow's padding of bytes takes as long as the decoding.
+    right = tf.zeros([fitted[0], canvas[1] - fitted[1], 3], tf.uint8)
+    below = tf.zeros([canvas[0] - fitted[0], canvas[1], 3], tf.uint8)
+
+    def draw(ratio: int, resize: bool) -> tf.Tensor:
+        def each(frame: tf.Tensor) -> tf.Tensor:
+            picture = _decoded(frame, region, ratio)
+            picture = _resize(picture, fitted) if resize else picture
+            return tf.concat([tf.concat([picture, right], axis=1), below], axis=0)
+
+        return tf.map_fn(each, frames, fn_output_signature=tf.TensorSpec([*canvas, 3], tf.uint8))
+
+    def fit(ratio: int) -> tf.Tensor:
+        fits = tf.reduce_all(region[2:] // ratio == fitted)
+        return tf.cond(fits, lambda: draw(ratio, False), lambda: draw(ratio, True))
+
+    pictures = tf.switch_case(halvings, [functools.partial(fit, ratio) for ratio in _RATIOS])
     scale = tf.tile(tf.cast(fitted, tf.float32) / tf.cast(extent, tf.float32), [2])
-    return pictures, tf.cast(tf.stack(inside) // ratio, tf.float32) * scale
+    return pictures, tf.cast(tf.stack(inside) // taken, tf.float32) * scale
 
 
 def whole_views(frames: tf.Tensor, views: int, short_side: int, size: int) -> list[tf.Tensor]:
@@ -113,45 +145,6 @@ def _covered(boxes: Sequence[tf.Tensor], size: int) -> tuple[tf.Tensor, list[tf.
     enough = [ratio * size for ratio in _RATIOS[1:]]
     halvings = tf.reduce_sum(tf.cast(tf.reduce_min(boxes_k4[:, 2:]) >= enough, tf.int32))
     return tf.concat([start, end - start], axis=0), inside, halvings
-
-
-def _decode(
-    frames: tf.Tensor, region: tf.Tensor, boxes: Sequence[tf.Tensor], size: int, ratio: int
-) -> list[tf.Tensor]:
-    """The crops from frames decoded at 1 / ratio of their size."""
-
-    def cut(frame: tf.Tensor) -> list[tf.Tensor]:
-        picture = _decoded(frame, region, ratio)
-        if len(boxes) == 1:
-            return [_resize(picture, (size, size))]
-        corners = [tf.unstack(box // ratio) for box in boxes]
-        return [_resize(picture[y : y + h, x : x + w], (size, size)) for y, x, h, w in corners]
-
-    spec = [tf.TensorSpec([size, size, 3], tf.uint8)] * len(boxes)
-    return tf.map_fn(cut, frames, fn_output_signature=spec)
-
-
-def _draw(
-    frames: tf.Tensor, region: tf.Tensor, fitted: tf.Tensor, canvas: tuple[int, int], ratio: int
-) -> tf.Tensor:
-    """The region of frames decoded at 1 / ratio of their size, `fitted` to the canvas."""
-
-    # Joined, because TensorFlow's padding of bytes takes as long as the decoding.
-    height, width = canvas
-    right = tf.zeros([fitted[0], width - fitted[1], 3], tf.uint8)
-    below = tf.zeros([height - fitted[0], width, 3], tf.uint8)
-
-    def draw(frame: tf.Tensor, resize: bool) -> tf.Tensor:
-        picture = _decoded(frame, region, ratio)
-        picture = _resize(picture, fitted) if resize else picture
-        return tf.concat([tf.concat([picture, right], axis=1), below], axis=0)
-
-    spec = tf.TensorSpec([*canvas, 3], tf.uint8)
-    each = functools.partial(tf.map_fn, elems=frames, fn_output_signature=spec)
-    fits = tf.reduce_all(region[2:] // ratio == fitted)
-    return tf.cond(
-        fits, lambda: each(lambda frame: draw(frame, False)), lambda: each(lambda f: draw(f, True))
-    )
 
 
 def _decoded(frame: tf.Tensor, region: tf.Tensor, ratio: int) -> tf.Tensor:
@@ -218,18 +211,6 @@ def multi_scale_boxes(height: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tens
     x = (width - w) // 4 * [across for across, _ in _CORNERS]
     ones = tf.ones_like(y)
     return tf.reshape(tf.stack([y, x, h * ones, w * ones], axis=-1), [-1, 4])
-
-
-def _jitter(
-    augment: schema.Augment, height: tf.Tensor, width: tf.Tensor, size: int, key: tf.Tensor
-) -> tf.Tensor:
-    """Scenic: short side to 256/224 size, height and width scaled apart, random crop of size."""
-    scales = order.uniform(order.fold(key, 0), (2,), *augment.jitter_scale)
-    short = tf.cast(tf.minimum(height, width), tf.float32)
-    extents = tf.cast(tf.round(short / (_MARGIN * scales)), tf.int32)
-    h = tf.clip_by_value(extents[0], 1, height)
-    w = tf.clip_by_value(extents[1], 1, width)
-    return _place(height, width, h, w, order.fold(key, 1))
 
 
 def _place(

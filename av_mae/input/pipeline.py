@@ -4,6 +4,8 @@ Everything between the files and the batch is tf.data without Python functions, 
 stateful random ops, so neither readers, cores, hosts nor a restart change a value.
 """
 
+import dataclasses
+import functools
 import math
 import os
 import re
@@ -15,15 +17,16 @@ import tensorflow as tf
 
 from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.input import cores, order, records, source
+from av_mae.input import cores, description, mediasequence, order, records
 from av_mae.input import example as example_lib
+from av_mae.input import sampling as sampling_lib
 
 Batch = dict[str, np.ndarray]
 
 # Finished batches that wait for the consumer: what bounds memory, beside one example a core.
 _PREFETCH = 2
-
 _DEFAULT = schema.Dataset()
+_CALLED = {"video": "pictures", "audio": "sound"}
 
 # A build of TensorFlow that knows GPUs would take the memory that the model needs.
 tf.config.set_visible_devices([], "GPU")
@@ -55,38 +58,32 @@ def train_batches(
         bool `[b]` (all true); b = len(rows). `video_present` or `audio_present` bool
         `[b]` if some clip of the split has no pictures or no sound, so that complete data sets
         need no attention masks. With dataset.canvas there are `canvas` uint8 `[c f H W 3]` and
-        `crops` float32 `[c r 4]`, c = b / r, instead of `video`; see `av_mae.preprocess.canvas`.
+        `crops` float32 `[c r 4]`, c = b / r, instead of `video`; see `av_mae.preprocess.video`.
 
     Raises:
         ValueError: no such data set or split, nothing in it to train on, or rows that part the
             copies of a clip; while iterating: a damaged record.
     """
     own = _own_clips(batch_size, rows, dataset.repeat)
-    opened = source.open_split(folder, dataset, dataset.train, modalities)
-    clips_per_batch = batch_size // dataset.repeat
+    source = _open(folder, dataset, dataset.train, modalities)
 
     def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        position = order.shuffled(counter, opened.table.clips, seed)
-        return opened.table.read(position), position, counter
+        position = order.shuffled(counter, source.table.clips, seed)
+        return source.table.read(position), position, counter
 
-    def example(record: tf.Tensor, position: tf.Tensor, counter: tf.Tensor) -> example_lib.Tensors:
-        return opened.maker.training(
-            record,
-            position,
-            counter,
-            augment=augment,
-            copies=dataset.repeat,
-            seed=seed,
-            canvas=dataset.canvas,
-        )
-
-    counters = order.counters(clips_per_batch, own, start=start)
-    found = _each(counters, read, dataset.workers or cores.count())
-    examples = _each(found, example, cores.count()).batch(len(own))
+    example = functools.partial(
+        source.maker.training,
+        augment=augment,
+        copies=dataset.repeat,
+        seed=seed,
+        canvas=dataset.canvas,
+    )
+    counters = order.counters(batch_size // dataset.repeat, own, start=start)
+    examples = _examples(counters, read, example, dataset.workers).batch(len(own))
     return (
         # Copies become rows; not -1: labels of a data set without labels are of size 0.
         {k: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for k, x in batch.items()}
-        for batch in _Arrays(examples, folder, opened.advice)
+        for batch in _Arrays(source, examples)
     )
 
 
@@ -120,26 +117,21 @@ def eval_batches(
         raise schema.ConfigError(
             f"{temporal_views} temporal and {spatial_views} spatial views; expected 1 or more"
         )
-    opened = source.open_split(folder, dataset, split, modalities)
-    clips = opened.table.clips
+    source = _open(folder, dataset, split, modalities)
+    clips = source.table.clips
 
     def read(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return opened.table.read(position), position
+        return source.table.read(position), position
 
-    def example(record: tf.Tensor, position: tf.Tensor) -> example_lib.Tensors:
-        return opened.maker.test(
-            record,
-            position,
-            temporal_views=temporal_views,
-            spatial_views=spatial_views,
-            short_side=dataset.test_short_side,
-        )
-
-    counters = order.counters(batch_size, own, start=0)
-    found = _each(counters.take_while(lambda i: i < clips), read, cores.count())
-    examples = _each(found, example, cores.count()).batch(len(own))
-    real = _Arrays(examples, folder, opened.advice)
-    return _padded(real, examples, math.ceil(clips / batch_size), len(own))
+    example = functools.partial(
+        source.maker.test,
+        temporal_views=temporal_views,
+        spatial_views=spatial_views,
+        short_side=dataset.test_short_side,
+    )
+    positions = order.counters(batch_size, own, start=0).take_while(lambda i: i < clips)
+    examples = _examples(positions, read, example).batch(len(own))
+    return _padded(_Arrays(source, examples), examples, math.ceil(clips / batch_size), len(own))
 
 
 def options() -> tf.data.Options:
@@ -150,6 +142,97 @@ def options() -> tf.data.Options:
     # Examples already run in parallel; splitting one op over the cores only adds hand-overs.
     options.threading.max_intra_op_parallelism = 1
     return options
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A split of either format whose records can be read.
+
+    Attributes:
+        advice: what to do about a record that cannot be used, for error messages.
+    """
+
+    folder: str
+    table: order.Table
+    maker: example_lib.Maker
+    advice: str
+
+
+class _Arrays(Iterator[Batch]):
+    """Batches as read-only numpy views of TensorFlow's memory; readers start at once.
+
+    No generator: one that still runs when the process exits complains.
+    """
+
+    def __init__(self, source: _Source, examples: tf.data.Dataset):
+        self._batches = examples.prefetch(_PREFETCH).with_options(options()).as_numpy_iterator()
+        self._source = source
+
+    def __next__(self) -> Batch:
+        try:
+            return cast(Batch, next(self._batches))
+        except tf.errors.OpError as error:
+            # Without the names of graph nodes and of tf.data's stages.
+            reason = re.sub(r"\{\{.*?\}\} *", "", error.message).splitlines()[0]
+            reason = re.sub(r"^Error in .*Iterator::\S+ ", "", reason)
+            source = self._source
+            raise records.DataError(
+                f"a record of {source.folder!r} cannot be used: {reason}; {source.advice}"
+            ) from error
+
+
+def _open(
+    folder: str | os.PathLike[str],
+    dataset: schema.Dataset,
+    split_name: str,
+    modalities: Mapping[str, modality_lib.Modality],
+) -> _Source:
+    """Checks that the data set in `folder` has what is requested and finds its records.
+
+    Raises:
+        ConfigError: no such data set or split, or nothing in it that is requested.
+        DataError: a shard or its index is missing or damaged.
+    """
+    folder = os.fspath(folder)
+    dataset = dataclasses.replace(dataset, path=folder)
+    if not modalities:
+        raise schema.ConfigError("modalities is empty, expected video, audio or both")
+    if dataset.sampling not in sampling_lib.SAMPLINGS:
+        raise schema.ConfigError(
+            f"dataset.sampling is {dataset.sampling!r}, expected one of "
+            f"{', '.join(sampling_lib.SAMPLINGS)}"
+        )
+    video, _ = modality_lib.video_and_audio(modalities)
+    if video is not None and 0 < dataset.test_short_side < video.size:
+        raise schema.ConfigError(
+            f"dataset.test_short_side is {dataset.test_short_side}, which holds no crop of "
+            f"modalities.video.size ({video.size}); use {video.size} or more, or 0"
+        )
+
+    info = description.of(dataset)
+    split = info.split(split_name)
+    if split.clips == 0:
+        raise schema.ConfigError(
+            f"split {split.name!r} of {folder!r} holds no clip; "
+            "see the rejected.csv of its preparation"
+        )
+    for name in modalities:
+        if split.having[name] == 0:
+            raise schema.ConfigError(
+                f"modalities.{name} is set, but no clip of split {split.name!r} in {folder!r} has "
+                f"{_CALLED[name]}; leave {name} out or choose another data set"
+            )
+
+    classes, lacking = len(info.labels), description.lacking(dataset, split, modalities)
+    if dataset.format == "mediasequence":
+        maker = mediasequence.maker(dataset, split, modalities, classes, lacking)
+        return _Source(folder, mediasequence.table(folder, split), maker, mediasequence.ADVICE)
+    return _Source(
+        folder,
+        order.Table.load(folder, split),
+        example_lib.Maker(modalities, dataset.sampling, classes, lacking),
+        f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again",
+    )
 
 
 def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies: int) -> np.ndarray:
@@ -165,29 +248,15 @@ def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies:
     return own
 
 
-def _each(dataset: tf.data.Dataset, function: Callable[..., Any], parallel: int) -> tf.data.Dataset:
-    """Maps in parallel and keeps the order; no AutoGraph, so that errors name our own lines."""
-    function = tf.autograph.experimental.do_not_convert(function)
-    return dataset.map(function, num_parallel_calls=parallel, deterministic=True)
-
-
-class _Arrays(Iterator[Batch]):
-    """Batches as read-only numpy views of TensorFlow's memory."""
-
-    def __init__(self, examples: tf.data.Dataset, folder: str | os.PathLike[str], advice: str):
-        self._batches = examples.prefetch(_PREFETCH).with_options(options()).as_numpy_iterator()
-        self._folder, self._advice = os.fspath(folder), advice
-
-    def __next__(self) -> Batch:
-        try:
-            return cast(Batch, next(self._batches))
-        except tf.errors.OpError as error:
-            # Without the names of graph nodes and of tf.data's stages.
-            reason = re.sub(r"\{\{.*?\}\} *", "", error.message).splitlines()[0]
-            reason = re.sub(r"^Error in .*Iterator::\S+ ", "", reason)
-            raise records.DataError(
-                f"a record of {self._folder!r} cannot be used: {reason}; {self._advice}"
-            ) from error
+def _examples(
+    found: tf.data.Dataset, read: Callable[..., Any], example: Callable[..., Any], readers: int = 0
+) -> tf.data.Dataset:
+    """Records and then examples of clip counters, in order; `readers` at once, 0 = one a core."""
+    for function, parallel in ((read, readers or cores.count()), (example, cores.count())):
+        # No AutoGraph, so that errors name lines of this package.
+        function = tf.autograph.experimental.do_not_convert(function)
+        found = found.map(function, num_parallel_calls=parallel, deterministic=True)
+    return found
 
 
 def _padded(
@@ -195,12 +264,11 @@ def _padded(
 ) -> Iterator[Batch]:
     """Exactly `batches` batches of `rows` rows; rows that the split does not fill are zeros."""
     spec = cast(dict[str, Any], examples.element_spec)
-    shapes = {k: (s.shape[1:], s.dtype.as_numpy_dtype) for k, s in spec.items()}
-    none = {k: np.zeros((0, *shape), dtype) for k, (shape, dtype) in shapes.items()}
+    zeros = {k: np.zeros((rows, *s.shape[1:]), s.dtype.as_numpy_dtype) for k, s in spec.items()}
+    none = {k: x[:0] for k, x in zeros.items()}
     for _ in range(batches):
         batch = next(real, none)
-        missing = rows - len(batch["valid"])
-        if missing:
-            tail = {k: np.zeros((missing, *shape), dtype) for k, (shape, dtype) in shapes.items()}
-            batch = {name: np.concatenate([x, tail[name]]) for name, x in batch.items()}
+        count = len(batch["valid"])
+        if count < rows:
+            batch = {k: np.concatenate([x, zeros[k][count:]]) for k, x in batch.items()}
         yield batch

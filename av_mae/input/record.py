@@ -95,13 +95,23 @@ def encode(clip: Clip) -> bytes:
         ValueError: neither frames nor sound, a frame rate that is not positive, sound that is not
             int16 `[s]`, or a box that lies outside of the clip.
     """
-    _check(clip)
-    audio = b"" if clip.audio is None else clip.audio.astype("<i2", copy=False).tobytes()
+    if not clip.frames and not has_sound(clip):
+        raise ValueError(f"clip {clip.id!r} has neither a frame nor sound; a record needs one")
+    if not clip.fps > 0:
+        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
+    audio = np.empty(0, np.int16) if clip.audio is None else clip.audio
+    if audio.dtype != np.int16 or audio.ndim != 1:
+        raise ValueError(
+            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
+        )
+    if problem := box_problem(clip.boxes, clip.duration):
+        raise ValueError(f"clip {clip.id!r} has {problem}")
+
     strings: dict[str, Sequence[bytes]] = {
         "id": [clip.id.encode()],
         "source": [os.fsencode(clip.source)],
         "frames": clip.frames,
-        "audio": [audio],
+        "audio": [audio.astype("<i2", copy=False).tobytes()],
     }
     floats = {"fps": [clip.fps], "start": [clip.start], "duration": [clip.duration]}
     integers: dict[str, Sequence[int]] = {
@@ -174,25 +184,7 @@ def box_problem(boxes: Sequence[Box], duration: float) -> str:
     return ""
 
 
-def _check(clip: Clip) -> None:
-    if not clip.frames and not has_sound(clip):
-        raise ValueError(f"clip {clip.id!r} has neither a frame nor sound; a record needs one")
-    if not clip.fps > 0:
-        raise ValueError(f"clip {clip.id!r} has {clip.fps} frames a second, expected more than 0")
-    audio = clip.audio
-    if audio is not None and (audio.dtype != np.int16 or audio.ndim != 1):
-        raise ValueError(
-            f"clip {clip.id!r} has sound {audio.dtype} {audio.shape}, expected mono int16 [s]"
-        )
-    if problem := box_problem(clip.boxes, clip.duration):
-        raise ValueError(f"clip {clip.id!r} has {problem}")
-
-
-def _example() -> Any:
-    """The class of the message tf.train.Example."""
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto()))
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("av_mae.Example"))
-
-
-_Example = _example()
+# The class of the message tf.train.Example.
+_pool = descriptor_pool.DescriptorPool()
+_pool.Add(text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto()))
+_Example: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName("av_mae.Example"))

@@ -63,7 +63,7 @@ def random_window(
     clock: Clock, modalities: Mapping[str, modality_lib.Modality], sampling: str, key: tf.Tensor
 ) -> Windows:
     """The one view (v = 1) that a training example sees."""
-    video, audio = kinds(modalities)
+    video, audio = modality_lib.video_and_audio(modalities)
     sound = None
     if audio is not None:
         sound = order.integer(key, _last_sound_start(clock, audio, cyclic=sampling == CYCLIC), (1,))
@@ -75,13 +75,10 @@ def random_window(
             reach = tf.math.ceil((video.frames - 1) * _step(clock, video) - _ROUNDING)
             last = tf.maximum(clock.frames - 1 - tf.cast(reach, tf.int32), 0)
         frames = _dense(clock, video, order.integer(key, last, (1,)), cyclic=sampling == CYCLIC)
+    elif sampling == "dense_linspace":
+        frames = _linspace_random(clock, video, key)
     else:
-        pick = {
-            "dense_linspace": _linspace_random,
-            "uniform": _uniform_random,
-            "uniform_floor": _floor_random,
-        }[sampling]
-        frames = pick(clock, video, key)
+        frames = _segment_random(clock, video, key, whole=sampling == "uniform_floor")
     if audio is not None and sampling == CYCLIC:
         # The sample at the same share of the sound as the first frame is of the pictures.
         total = tf.cast(tf.maximum(clock.frames, 1), tf.float32)
@@ -94,7 +91,7 @@ def test_windows(
     clock: Clock, modalities: Mapping[str, modality_lib.Modality], sampling: str, views: int
 ) -> Windows:
     """`views` views that cover a clip evenly; a single one is the middle."""
-    video, audio = kinds(modalities)
+    video, audio = modality_lib.video_and_audio(modalities)
     sound = None
     if audio is not None:
         sound = _even(_last_sound_start(clock, audio, cyclic=sampling == CYCLIC), views)
@@ -108,16 +105,6 @@ def test_windows(
         starts = _even(_last_start(clock, video), views)
         frames = _dense(clock, video, starts, cyclic=sampling == CYCLIC)
     return Windows(frames, sound if sampling == CYCLIC else _aligned(frames, clock, audio, sound))
-
-
-def kinds(
-    modalities: Mapping[str, modality_lib.Modality],
-) -> tuple[modality_lib.Video | None, modality_lib.Audio | None]:
-    """(video, audio), None where a modality is not asked for."""
-    video, audio = modalities.get("video"), modalities.get("audio")
-    assert video is None or isinstance(video, modality_lib.Video)
-    assert audio is None or isinstance(audio, modality_lib.Audio)
-    return video, audio
 
 
 def length(audio: modality_lib.Audio, rate: int) -> int:
@@ -179,18 +166,18 @@ def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) ->
     return order.integer(key, latest, (1,))[:, None] + indices
 
 
-def _uniform_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
-    edges = _segments(clock, video, tf.range(video.frames + 1, dtype=tf.float32))
-    lengths = tf.maximum(edges[1:] - edges[:-1], 1)
+def _segment_random(
+    clock: Clock, video: modality_lib.Video, key: tf.Tensor, *, whole: bool
+) -> tf.Tensor:
+    """A random frame int32 [1, f] of each segment; `whole`: of a whole number of frames each."""
+    if whole:
+        lengths = clock.frames // video.frames
+        first = tf.range(video.frames) * lengths
+    else:
+        edges = _segments(clock, video, tf.range(video.frames + 1, dtype=tf.float32))
+        first, lengths = edges[:-1], edges[1:] - edges[:-1]
     offsets = order.uniform(key, (video.frames,)) * tf.cast(lengths, tf.float32)
-    return (edges[:-1] + tf.minimum(tf.cast(offsets, tf.int32), lengths - 1))[None]
-
-
-def _floor_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
-    length = clock.frames // video.frames
-    offsets = order.uniform(key, (video.frames,)) * tf.cast(length, tf.float32)
-    offsets = tf.minimum(tf.cast(offsets, tf.int32), tf.maximum(length - 1, 0))
-    return (tf.range(video.frames) * length + offsets)[None]
+    return (first + tf.minimum(tf.cast(offsets, tf.int32), tf.maximum(lengths - 1, 0)))[None]
 
 
 def _segments(clock: Clock, video: modality_lib.Video, position: tf.Tensor) -> tf.Tensor:

@@ -20,12 +20,11 @@ SOUND_TIMES = {"waveform": "WAVEFORM/feature/timestamp", "melspec": "melspec/fea
 COLUMNS = 100  # of a spectrogram, a second
 
 _MICROSECONDS = 1e6
-_DEFAULT = schema.MediaSequence()
 # Samples are -1 to 1; rounding and codecs may go a little beyond.
 _LOUDEST = 2.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SequenceMaker(example.Maker):
     """Builds examples from tf.SequenceExamples.
 
@@ -33,12 +32,12 @@ class SequenceMaker(example.Maker):
         sound: `waveform` or `melspec`.
     """
 
-    settings: schema.MediaSequence = _DEFAULT
-    sound: str = "waveform"
+    settings: schema.MediaSequence
+    sound: str
 
     def parse(self, record: tf.Tensor) -> example.Tensors:
         """As `Maker.parse`; `audio` is int16 [s] at 16 kHz, or a spectrogram float32 [t m]."""
-        video, audio = sampling_lib.kinds(self.modalities)
+        video, audio = modality_lib.video_and_audio(self.modalities)
         some = tf.io.VarLenFeature
         context = {LABELS: some(tf.int64), FRAME_RATE: some(tf.float32)}
         lists: dict[str, Any] = {FRAME_TIMES: some(tf.int64)}

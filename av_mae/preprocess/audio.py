@@ -41,8 +41,15 @@ def log_mel(
             f"sound of {wave_bs.shape[1]} samples has fewer than {columns} columns of {HOP}; "
             "pad it with zeros or ask for fewer columns"
         )
+    # Overlapping windows [b, columns, 400], as whole hops side by side (no gather).
+    hops = -(-WINDOW // HOP)
+    wave_bs = wave_bs[:, : (columns + hops - 1) * HOP]
+    missing = (columns + hops - 1) * HOP - wave_bs.shape[1]
+    x = jnp.pad(wave_bs, ((0, 0), (0, missing))).reshape(wave_bs.shape[0], -1, HOP)
+    x = jnp.concatenate([x[:, i : i + columns] for i in range(hops)], axis=-1)[..., :WINDOW]
+
     mel_mk = np.asarray(mel_filters(mels), np.float32)
-    power_btk = _power(_windows(wave_bs, columns))
+    power_btk = _power(x)
     energy_btm = jnp.matmul(power_btk, mel_mk.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.log(jnp.maximum(energy_btm, FLOOR))
 
@@ -102,7 +109,9 @@ def griffin_lim(
     phase_tk = np.exp(2j * np.pi * np.random.default_rng(0).random(magnitude_tk.shape))
     before_tk = np.zeros_like(phase_tk)
     for _ in range(iterations):
-        spectrum_tk = _stft(_overlap_add(magnitude_tk * phase_tk), len(magnitude_tk))
+        wave_s = _overlap_add(magnitude_tk * phase_tk)
+        windows_tw = np.lib.stride_tricks.sliding_window_view(wave_s, WINDOW)[::HOP]
+        spectrum_tk = np.fft.rfft(windows_tw[: len(phase_tk)] * np.hamming(WINDOW), FFT)
         ahead_tk = spectrum_tk + 0.99 * (spectrum_tk - before_tk)
         before_tk = spectrum_tk
         phase_tk = ahead_tk / np.maximum(np.abs(ahead_tk), 1e-12)
@@ -128,15 +137,6 @@ def mel_filters(mels: int) -> np.ndarray:
     return np.maximum(0.0, np.minimum(rising, falling))
 
 
-def _windows(wave_bs: jax.Array, columns: int) -> jax.Array:
-    """Overlapping windows `[b, columns, 400]`, cut as whole hops side by side (no gather)."""
-    hops = -(-WINDOW // HOP)
-    wave_bs = wave_bs[:, : (columns + hops - 1) * HOP]
-    missing = (columns + hops - 1) * HOP - wave_bs.shape[1]
-    x = jnp.pad(wave_bs, ((0, 0), (0, missing))).reshape(wave_bs.shape[0], -1, HOP)
-    return jnp.concatenate([x[:, i : i + columns] for i in range(hops)], axis=-1)[..., :WINDOW]
-
-
 def _power(x_btw: jax.Array) -> jax.Array:
     """Power `[b t 255]` of the windowed DFT at bins 1..255, by two matrix products.
 
@@ -158,10 +158,8 @@ def _dft() -> tuple[np.ndarray, np.ndarray]:
     n = np.arange(WINDOW // 2)[:, None]
     window = 0.54 - 0.46 * np.cos(2 * np.pi * n / (WINDOW - 1))
     angle = 2 * np.pi / FFT * (n - (WINDOW - 1) / 2) * np.arange(1, FFT // 2)
-    return (
-        (window * np.cos(angle)).astype(np.float32),
-        (window * np.sin(angle)).astype(np.float32),
-    )
+    cosines, sines = window * np.cos(angle), window * np.sin(angle)
+    return cosines.astype(np.float32), sines.astype(np.float32)
 
 
 def _spans(key: jax.Array, count: int, largest: int, size: int) -> jax.Array:
@@ -186,13 +184,8 @@ def _invert_mel(energy_tm: np.ndarray, iterations: int = 10) -> np.ndarray:
     return power_tk
 
 
-def _stft(wave_s: np.ndarray, columns: int) -> np.ndarray:
-    windows_tw = np.lib.stride_tricks.sliding_window_view(wave_s, WINDOW)[::HOP][:columns]
-    return np.fft.rfft(windows_tw * np.hamming(WINDOW), FFT)
-
-
 def _overlap_add(spectrum_tk: np.ndarray) -> np.ndarray:
-    """Least-squares inverse of `_stft`, `160 * (t + 2)` samples (Griffin and Lim 1984)."""
+    """Least-squares sound of windows, `160 * (t + 2)` samples (Griffin and Lim 1984)."""
     hamming_w = np.hamming(WINDOW)
     windows_tw = np.fft.irfft(spectrum_tk, FFT)[:, :WINDOW] * hamming_w
     columns, hops = len(windows_tw), -(-WINDOW // HOP)

@@ -93,47 +93,44 @@ def apply(
     would cost as much as all fifteen operations.
     """
     share = strength / STRONGEST
-    warped = _warp(x_hwcf, _matrix(op, sign * share, *x_hwcf.shape[:2]))
+    warped = _warp(x_hwcf, op, sign * share)
     blended = _blend(x_hwcf, op, sign * share)
     looked_up = _look_up(x_hwcf, op, share)
     kinds = [_among(op, GEOMETRIC), _among(op, BLENDS), _among(op, TABLES)]
     return jnp.select(kinds, [warped, blended, looked_up], x_hwcf)
 
 
-def _matrix(op: jax.Array, share: jax.Array, height: int, width: int) -> jax.Array:
-    """Where the pixels of a geometric operation come from; see `_warp`."""
-    cos, sin = jnp.cos(_ANGLE * share), -jnp.sin(_ANGLE * share)
-    x, y = width / 2, height / 2
-    matrices = {
-        "rotate": (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y),
-        "shear_x": (1.0, _SHEAR * share, 0.0, 0.0, 1.0, 0.0),
-        "shear_y": (1.0, 0.0, 0.0, _SHEAR * share, 1.0, 0.0),
-        "translate_x": (1.0, 0.0, _SHIFT * share * width, 0.0, 1.0, 0.0),
-        "translate_y": (1.0, 0.0, 0.0, 0.0, 1.0, _SHIFT * share * height),
-    }
-    return _choose(op, {name: jnp.stack(jnp.broadcast_arrays(*m)) for name, m in matrices.items()})
-
-
-def _warp(x_hwcf: jax.Array, matrix: jax.Array) -> jax.Array:
+def _warp(x_hwcf: jax.Array, op: jax.Array, share: jax.Array) -> jax.Array:
     """Bicubic: pixel (x, y) of the result lies at (m0 x + m1 y + m2, m3 x + m4 y + m5).
 
     Centres of pixels lie at .5. Pillow's kernel for transforms is Keys' with a = -1 (its kernel for
     resizing has -.5); edges are repeated, and what comes from outside is grey.
     """
     h, w, c, f = x_hwcf.shape
-    x = jnp.arange(w) + 0.5
-    y = (jnp.arange(h) + 0.5)[:, None]
+    cos, sin = jnp.cos(_ANGLE * share), -jnp.sin(_ANGLE * share)
+    x, y = w / 2, h / 2
+    matrices = {
+        "rotate": (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y),
+        "shear_x": (1.0, _SHEAR * share, 0.0, 0.0, 1.0, 0.0),
+        "shear_y": (1.0, 0.0, 0.0, _SHEAR * share, 1.0, 0.0),
+        "translate_x": (1.0, 0.0, _SHIFT * share * w, 0.0, 1.0, 0.0),
+        "translate_y": (1.0, 0.0, 0.0, 0.0, 1.0, _SHIFT * share * h),
+    }
+    matrices = {name: jnp.stack(jnp.broadcast_arrays(*m)) for name, m in matrices.items()}
+    matrix = _choose(op, matrices)
+
+    x, y = jnp.arange(w) + 0.5, (jnp.arange(h) + 0.5)[:, None]
     from_x = matrix[0] * x + matrix[1] * y + matrix[2]
     from_y = matrix[3] * x + matrix[4] * y + matrix[5]
     inside = (from_x >= 0) & (from_x < w) & (from_y >= 0) & (from_y < h)
     left, weights_x = _taps(from_x)
     top, weights_y = _taps(from_y)
-    rows = x_hwcf.reshape(h * w, c * f)
+    pixels = x_hwcf.reshape(h * w, c * f)
 
     def add(tap: Any, total: jax.Array) -> jax.Array:
         i, j = tap // _TAPS, tap % _TAPS
         place = jnp.clip(top + i, 0, h - 1) * w + jnp.clip(left + j, 0, w - 1)
-        taken = rows.at[place.reshape(-1)].get(mode="promise_in_bounds")
+        taken = pixels.at[place.reshape(-1)].get(mode="promise_in_bounds")
         return total + (weights_y[i] * weights_x[j]).reshape(-1, 1) * taken.astype(jnp.float32)
 
     total = jax.lax.fori_loop(0, _TAPS * _TAPS, add, jnp.zeros((h * w, c * f), jnp.float32))
@@ -173,17 +170,12 @@ def _blend(x_hwcf: jax.Array, op: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def _look_up(x_hwcf: jax.Array, op: jax.Array, share: jax.Array) -> jax.Array:
-    """Replaces every value by its entry in the table of its channel and frame."""
+    """Replaces every value by its entry in the table `[256]` of its channel and frame."""
     c, f = x_hwcf.shape[2:]
     entries = x_hwcf.astype(jnp.int32) + _LEVELS * jnp.arange(c * f).reshape(c, f)
     counts = jnp.zeros(c * f * _LEVELS, jnp.int32)
     counts = counts.at[entries.reshape(-1)].add(1, mode="promise_in_bounds")
-    table = _table(counts.reshape(c, f, _LEVELS), op, share).reshape(-1).astype(jnp.uint8)
-    return table.at[entries].get(mode="promise_in_bounds")
-
-
-def _table(counts_cfi: jax.Array, op: jax.Array, share: jax.Array) -> jax.Array:
-    """What each value of each channel and frame becomes, `[c f 256]`, given how often it occurs."""
+    counts_cfi = counts.reshape(c, f, _LEVELS)
     levels = jnp.broadcast_to(jnp.arange(_LEVELS), counts_cfi.shape)
     dropped_bits = 8 - _BITS + (share * _BITS).astype(jnp.int32)
     threshold = _LEVELS - (share * _LEVELS).astype(jnp.int32)
@@ -196,7 +188,8 @@ def _table(counts_cfi: jax.Array, op: jax.Array, share: jax.Array) -> jax.Array:
         "solarize": jnp.where(levels < threshold, levels, _LEVELS - 1 - levels),
         "solarize_add": jnp.where(levels < _LEVELS // 2, brighter, levels),
     }
-    return _choose(op, tables)
+    table = _choose(op, tables).reshape(-1).astype(jnp.uint8)
+    return table.at[entries].get(mode="promise_in_bounds")
 
 
 def _stretching(counts_cfi: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Key, Shaped
 
 from av_mae.config import modality, schema
-from av_mae.preprocess import audio, canvas, video
+from av_mae.preprocess import audio, video
 from av_mae.preprocess import augment as augment_lib
 
 
@@ -60,7 +60,7 @@ def unpack(
     if "canvas" not in batch:
         return dict(batch)
     rest = {name: x for name, x in batch.items() if name not in ("canvas", "crops")}
-    cut = canvas.crops(batch["canvas"], batch["crops"], modalities["video"].axes[1])
+    cut = video.crops(batch["canvas"], batch["crops"], modalities["video"].axes[1])
     return {"video": cut} | rest
 
 

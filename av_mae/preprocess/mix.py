@@ -26,11 +26,11 @@ def mix(
     valid_b: Bool[Array, " b"] | None = None,
     present: Mapping[str, Bool[Array, " b"]] | None = None,
 ) -> tuple[dict[str, Float[Array, "b ..."]], dict[str, Float[Array, "b k"]]]:
-    """Mixes every row with its partner, the batch in reverse order.
+    """Mixes every row with its partner: row i with row -1 - i of the batch.
 
-    A row is left as it is where it or its partner is padding. A modality that one of the two lacks
-    is never mixed: with a weight for each modality only that modality stays, otherwise the whole
-    row does, because its modalities share one label.
+    Rows stay unmixed where they or their partners are padding. A modality that only one of the two
+    has stays unmixed: by itself if each modality has its own weight, otherwise with the rest of the
+    row, whose modalities share one label.
 
     Args:
         inputs: normalised model inputs by modality.
@@ -45,10 +45,19 @@ def mix(
         (inputs, labels `{modality: [b k]}`); the labels are equal unless `per_modality`.
     """
     names = list(inputs)
-    rows = labels_bk.shape[0]
-    may_mix = _may_mix(names, rows, valid_b, present or {}, per_modality)
     if not mixup and not cutmix:
         return dict(inputs), dict.fromkeys(names, labels_bk)
+
+    everywhere = jnp.ones((labels_bk.shape[0],), bool)
+    valid_b = everywhere if valid_b is None else valid_b
+    has = {name: (present or {}).get(name, everywhere) & valid_b for name in names}
+    may_mix = {name: x & x[::-1] for name, x in has.items()}
+    if not per_modality:  # only rows that have the same modalities
+        alike = valid_b & valid_b[::-1]
+        for x in has.values():
+            alike &= x == x[::-1]
+        may_mix = dict.fromkeys(names, alike)
+
     shared_key, *own_keys = jax.random.split(key, 1 + len(names))
     mixed: dict[str, jax.Array] = {}
     kept: dict[str, jax.Array] = {}
@@ -65,20 +74,6 @@ def mix(
         share = jnp.where(may_mix[name], kept[name], 1.0)[:, None]
         labels[name] = share * labels_bk + (1.0 - share) * labels_bk[::-1]
     return mixed, labels
-
-
-def _may_mix(names, rows, valid_b, present, per_modality) -> dict[str, jax.Array]:
-    """By modality, True `[b]` where a row and its partner both have what is to be mixed."""
-    everywhere = jnp.ones((rows,), bool)
-    valid_b = everywhere if valid_b is None else valid_b
-    has = {name: present.get(name, everywhere) & valid_b for name in names}
-    both = {name: x & x[::-1] for name, x in has.items()}
-    if per_modality:
-        return both
-    alike = valid_b & valid_b[::-1]
-    for x in has.values():
-        alike &= x == x[::-1]
-    return dict.fromkeys(names, alike)
 
 
 def _draw(key: jax.Array, mixup: float, cutmix: float) -> tuple[jax.Array, jax.Array]:

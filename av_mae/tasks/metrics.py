@@ -9,6 +9,7 @@ import math
 import statistics
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -20,6 +21,15 @@ Valid = Bool[Array, " b"] | Bool[np.ndarray, " b"]
 
 class Diverged(RuntimeError):
     """A loss, gradient or score is not a number any more."""
+
+
+def merge_views(
+    logits_bvk: Float[Array, "b v k"] | Float[np.ndarray, "b v k"], merge: str
+) -> Float[Array, "b k"]:
+    """Scores of clips seen in v views: mean logit, or (`softmax`) log of the mean probability."""
+    logits_bvk = jnp.asarray(logits_bvk)
+    softmax = merge == "softmax"
+    return jnp.log(jax.nn.softmax(logits_bvk).mean(1)) if softmax else logits_bvk.mean(1)
 
 
 @flax.struct.dataclass

@@ -14,7 +14,7 @@ import pytest
 import tiny
 from flax import nnx
 
-from av_mae import api, evaluation
+from av_mae import evaluation
 from av_mae.config import parse, schema
 from av_mae.evaluation import batches, classification, knn
 from av_mae.experiment.run import Run
@@ -163,18 +163,6 @@ def test_merging_gives_videomaes_accuracy(golden):
     assert accuracy["softmax"]["accuracy"] == pytest.approx(stored["top1"] / 100)
     assert accuracy["softmax"]["accuracy_top5"] == pytest.approx(stored["top5"] / 100)
     assert accuracy["logits"]["accuracy"] == pytest.approx(0.25)
-
-
-@pytest.mark.parametrize(
-    ("merge", "multilabel"), [("logits", False), ("softmax", False), ("logits", True)]
-)
-def test_views_are_merged_as_the_api_does(merge, multilabel):
-    logits = np.random.default_rng(0).normal(0.0, 3.0, (4, 3, 5)).astype(np.float32)
-    batch = {"video": logits, "label": np.ones((4, 5)), "valid": np.ones(4, bool)}
-    scores, *_ = _scores(batch, merge)
-    ours = jax.nn.sigmoid(scores) if multilabel else jax.nn.softmax(scores)
-    theirs = [api._merged(views, merge, multilabel) for views in logits]
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_many_labels_are_scored_by_mean_precision(data):

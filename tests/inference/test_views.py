@@ -136,5 +136,5 @@ def test_sound_keeps_its_full_range():
     np.testing.assert_array_equal(found, [-32_768, 32_767, 0, 1])
 
 
-def test_spans_are_the_seconds_of_one_view():
-    assert views.spans(BOTH) == {"video": pytest.approx(0.48), "audio": pytest.approx(0.32)}
+def test_a_view_spans_the_seconds_of_its_modality():
+    assert [m.seconds for m in BOTH.values()] == pytest.approx([0.48, 0.32])

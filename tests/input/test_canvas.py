@@ -15,7 +15,7 @@ from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
 from av_mae.input import pictures, pipeline
 from av_mae.planning import plan
-from av_mae.preprocess import canvas, inputs
+from av_mae.preprocess import inputs, video
 from av_mae.training import loop
 
 HEIGHT, WIDTH = 40, 48  # of tiny's pictures
@@ -56,7 +56,7 @@ def both_ways(frame: bytes, boxes, size: int, shape) -> tuple[np.ndarray, np.nda
     assert drawn.shape == (1, *shape, 3)
     ends = (crops[:, :2] + crops[:, 2:]).numpy()
     assert np.all(crops.numpy() >= 0) and np.all(ends <= np.array(shape) + 1e-3)
-    devices = canvas.crops(jnp.array(drawn[None]), jnp.array(crops[None]), size)
+    devices = video.crops(jnp.array(drawn[None]), jnp.array(crops[None]), size)
     return hosts.astype(int), np.asarray(devices)[:, 0].astype(int)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from av_mae.config import parse, schema
-from av_mae.input import description, offsets, pipeline, records
+from av_mae.input import description, mediasequence, pipeline, records
 from av_mae.planning import synthetic
 
 CLIPS = 7
@@ -274,12 +274,12 @@ def test_offsets_are_found_once_and_kept_beside_the_shard(tmp_path):
     made = [sequence(i, frames=2) for i in range(3)]
     write(tmp_path, "train", made, shards=1)
     shard = tmp_path / "train-00000-of-00001"
-    found = offsets.of_shard(shard)
+    found = mediasequence.offsets(shard)
     assert np.diff(found).tolist() == [len(clip) + 16 for clip in made[:2]]
     kept = records.index_path(shard)
     assert np.array_equal(np.frombuffer(kept.read_bytes(), "<i8"), found)
     write(tmp_path, "train", made[:1], shards=1)  # the index is of the file before
-    assert len(offsets.of_shard(shard)) == 1
+    assert len(mediasequence.offsets(shard)) == 1
 
 
 def test_offsets_are_kept_in_the_cache_where_the_folder_is_not_to_be_written(tmp_path, monkeypatch):
@@ -287,10 +287,10 @@ def test_offsets_are_kept_in_the_cache_where_the_folder_is_not_to_be_written(tmp
     write(tmp_path / "data", "train", [sequence(0, frames=2)], shards=1)
     shard = tmp_path / "data" / "train-00000-of-00001"
     records.index_path(shard).mkdir()  # nothing can be written there, not even by root
-    found = offsets.of_shard(shard)
+    found = mediasequence.offsets(shard)
     (kept,) = (tmp_path / "cache").rglob("*.index")
     assert np.array_equal(np.frombuffer(kept.read_bytes(), "<i8"), found)
-    assert np.array_equal(offsets.of_shard(shard), found)
+    assert np.array_equal(mediasequence.offsets(shard), found)
 
 
 def test_files_that_cannot_be_read_at_random_are_refused_by_name(tmp_path):
@@ -305,4 +305,4 @@ def test_files_that_cannot_be_read_at_random_are_refused_by_name(tmp_path):
     ):
         shard.write_bytes(damaged)
         with pytest.raises(records.DataError, match=f"train-00000-of-00001 .*{says}"):
-            offsets.of_shard(shard)
+            mediasequence.offsets(shard)
