@@ -1,65 +1,32 @@
-"""TensorBoard events: scalars, still pictures, sound and texts, written by clu in a thread."""
+"""TensorBoard events, which clu writes in a thread."""
 
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from av_mae.report import media, pictures
 
-
-class Board:
-    """Writes events into `folder`. TensorFlow is imported here, so only where a Board is made.
+def open_writer(folder: pathlib.Path, hparams: Mapping[str, Any], resume_step: int | None) -> Any:
+    """A `clu.metric_writers` writer into `folder`; TensorFlow is imported only where there is one.
 
     Args:
-        hparams: nested dict of the experiment, for the hyperparameter tab.
+        hparams: of the experiment by dotted key, for the hyperparameter tab.
         resume_step: events of later steps written by an earlier session are dropped.
     """
+    import tensorflow as tf
+    from clu import metric_writers
 
-    def __init__(self, folder: pathlib.Path, hparams: Mapping[str, Any], resume_step: int | None):
-        import tensorflow as tf
-        from clu import metric_writers
-
-        # Events need no accelerator, and TensorFlow would take all of its memory.
-        if tf.config.get_visible_devices("GPU"):
-            tf.config.set_visible_devices([], "GPU")
-        folder.mkdir(parents=True, exist_ok=True)
-        if resume_step is not None:
-            for path in folder.glob("events.out.tfevents.*"):
-                _drop_after(path, resume_step)
-        self._writer = metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
-        self._writer.write_hparams(_flat(hparams))
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One curve point for each name."""
-        self._writer.write_scalars(step, dict(values))
-
-    def example(self, step: int, name: str, example: pictures.Example) -> None:
-        """Film strips, spectrograms (original, masked, predicted from top to bottom) and sound."""
-        images = {}
-        if example.frames:
-            images[f"{name}/frames"] = pictures.films(example.frames)
-        if example.spectrograms:
-            images[f"{name}/spectrogram"] = pictures.spectrograms(example.spectrograms)
-        self._writer.write_images(step, images)
-        sounds = {
-            f"{name}/{kind}": example.waves[kind][None, :, None]
-            for kind in ("original", "predicted")
-            if kind in example.waves
-        }
-        self._writer.write_audios(step, sounds, sample_rate=media.SAMPLE_RATE)
-
-    def text(self, step: int, text: str) -> None:
-        """A sentence in the text tab."""
-        self._writer.write_texts(step, {"notes": text})
-
-    def flush(self) -> None:
-        """Waits until everything is in the file."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Flushes and ends the file."""
-        self._writer.close()
+    # Events need no accelerator, and TensorFlow would take all of its memory.
+    if tf.config.get_visible_devices("GPU"):
+        tf.config.set_visible_devices([], "GPU")
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume_step is not None:
+        for path in folder.glob("events.out.tfevents.*"):
+            _drop_after(path, resume_step)
+    writer = metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
+    plain = (bool, int, float, str)
+    writer.write_hparams({k: v if isinstance(v, plain) else str(v) for k, v in hparams.items()})
+    return writer
 
 
 def _drop_after(path: pathlib.Path, last_step: int) -> None:
@@ -84,14 +51,3 @@ def _drop_after(path: pathlib.Path, last_step: int) -> None:
         os.replace(unfinished, path)
     else:
         unfinished.unlink()
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            plain = isinstance(value, (bool, int, float, str))
-            flat[prefix + key] = value if plain else str(value)
-    return flat

@@ -71,7 +71,13 @@ def write(
     (unfinished / _LIST).write_text(json.dumps(content, indent=1))
     shutil.rmtree(final, ignore_errors=True)
     os.replace(unfinished, final)
-    _thin(workdir, name)
+
+    # The first and the last of a name stay; the one closest to its neighbours goes first.
+    folders = sorted((workdir / FOLDER).glob(f"*/{final.name}"))
+    while len(folders) > KEPT:
+        steps = [int(folder.parent.name) for folder in folders]
+        gaps = [after - before for before, after in zip(steps, steps[2:], strict=False)]
+        shutil.rmtree(folders.pop(gaps.index(min(gaps)) + 1))
     return _load(final)
 
 
@@ -92,9 +98,7 @@ def write_example(
         for kind, frames in example.frames.items():
             (folder / f"{kind}.jpg").write_bytes(media.jpeg(pictures.film(frames)))
     if example.spectrograms:
-        low, high = pictures.value_range(example.spectrograms)
-        for kind, log_mel in example.spectrograms.items():
-            image = pictures.spectrogram(log_mel, low, high)
+        for kind, image in pictures.coloured(example.spectrograms).items():
             (folder / f"{kind}.png").write_bytes(media.png(image))
     for kind, wave in example.waves.items():
         (folder / f"{kind}.wav").write_bytes(media.wav(wave))
@@ -142,14 +146,3 @@ def _load(folder: pathlib.Path) -> Gallery:
     content = json.loads((folder / _LIST).read_bytes())
     stored = [StoredExample(folder / str(n), **e) for n, e in enumerate(content["examples"])]
     return Gallery(content["step"], content["name"], stored)
-
-
-def _thin(workdir: pathlib.Path, name: str) -> None:
-    """Keeps the first and the last of a name; the one closest to its neighbours goes first."""
-    folders = sorted((workdir / FOLDER).glob(f"*/{name.replace('/', '-')}"))
-    steps = [int(folder.parent.name) for folder in folders]
-    while len(folders) > KEPT:
-        gaps = [steps[i + 1] - steps[i - 1] for i in range(1, len(steps) - 1)]
-        drop = gaps.index(min(gaps)) + 1
-        shutil.rmtree(folders[drop])
-        del folders[drop], steps[drop]

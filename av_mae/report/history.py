@@ -10,7 +10,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 METRICS = "metrics.jsonl"
@@ -33,33 +33,22 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One evaluation metric over a run: its last value, its best, and all points that have it."""
+    """One evaluation metric over a run.
+
+    Attributes:
+        name: `<evaluator>/<metric>`, and its two parts.
+        points: all that have it.
+        value, best_value: its last one, and the one at `best`.
+    """
 
     name: str
-    last: Point
-    best: Point
+    evaluator: str
+    metric: str
     points: list[Point]
-
-    @property
-    def value(self) -> float:
-        return self.last.values[self.name]
-
-    @property
-    def best_value(self) -> float:
-        return self.best.values[self.name]
-
-    @property
-    def values(self) -> list[float]:
-        """Of all points."""
-        return [p.values[self.name] for p in self.points]
-
-    @property
-    def evaluator(self) -> str:
-        return self.name.rpartition("/")[0] or "eval"
-
-    @property
-    def metric(self) -> str:
-        return self.name.rpartition("/")[2]
+    values: list[float]
+    value: float
+    best: Point
+    best_value: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,78 +57,34 @@ class RunLog:
 
     Attributes:
         config: the experiment as a nested dict.
-        info: run.json; see `av_mae.report.session`.
+        info: run.json; see `av_mae.report.writer`.
+        session: the last of `sessions` that trained, else the last of any kind.
+        start_point: `from scratch`, or the run or file the parameters came from.
+        step: the last one that was logged.
         train, evaluations: by ascending step, one entry a step.
+        scores: every metric that was ever evaluated, in the order of first appearance.
         notes: (step, text).
+        training_seconds: spent in training steps, over all sessions.
+        elapsed_seconds: from the start of every session to the last thing it wrote, summed.
         problems: what could not be read, as sentences.
     """
 
     workdir: pathlib.Path
+    name: str
     config: dict[str, Any]
     info: dict[str, Any]
+    sessions: list[dict[str, Any]]
+    session: dict[str, Any]
+    modalities: list[str]
+    start_point: str
+    step: int
     train: list[Point]
     evaluations: list[Point]
+    scores: dict[str, Score]
     notes: list[tuple[int, str]]
+    training_seconds: float
+    elapsed_seconds: float
     problems: list[str]
-
-    @property
-    def name(self) -> str:
-        return self.workdir.resolve().name
-
-    @property
-    def step(self) -> int:
-        """The last step that was logged."""
-        return max((p.step for p in (*self.train, *self.evaluations)), default=0)
-
-    @property
-    def sessions(self) -> list[dict[str, Any]]:
-        return self.info.get("sessions", [])
-
-    @property
-    def session(self) -> dict[str, Any]:
-        """The last session that trained (else the last of any kind); empty when none is known."""
-        trained = [s for s in self.sessions if s["resume_step"] is not None]
-        return next(reversed(trained or self.sessions), {})
-
-    @property
-    def modalities(self) -> list[str]:
-        return sorted(self.config.get("modalities", {}))
-
-    @property
-    def start_point(self) -> str:
-        """`from scratch`, or the run or file the parameters came from; empty if not known."""
-        if not self.config:
-            return ""
-        path = self.config.get("init_from", {}).get("path", "")
-        return f"pretrained: {pathlib.PurePath(path).name}" if path else "from scratch"
-
-    def scores(self) -> dict[str, Score]:
-        """Every metric that was ever evaluated, in the order of first appearance."""
-        found = {}
-        for name in dict.fromkeys(name for point in self.evaluations for name in point.values):
-            points = [p for p in self.evaluations if name in p.values]
-            finite = [p for p in points if math.isfinite(p.values[name])] or points
-            pick = min if lower_is_better(name) else max
-            found[name] = Score(
-                name, points[-1], pick(finite, key=lambda p: p.values[name]), points
-            )
-        return found
-
-    def training_seconds(self) -> float:
-        """Time spent in training steps, over all sessions."""
-        return sum(
-            p.values.get("speed/step_seconds", 0.0) * p.values.get("speed/steps", 0.0)
-            for p in self.train
-        )
-
-    def elapsed_seconds(self) -> float:
-        """Time from the start of every session to the last thing it wrote, summed."""
-        times = [p.time for p in (*self.train, *self.evaluations)]
-        starts = [s["time"] for s in self.sessions]
-        return sum(
-            max((t - start for t in times if start <= t < following), default=0.0)
-            for start, following in itertools.pairwise([*starts, math.inf])
-        )
 
 
 def read(workdir: pathlib.Path | str) -> RunLog:
@@ -157,22 +102,61 @@ def read(workdir: pathlib.Path | str) -> RunLog:
     problems: list[str] = []
     lines, broken = read_lines(workdir / METRICS)
     if broken:
-        problems.append(
-            f"{broken} unreadable {'line' if broken == 1 else 'lines'} of {METRICS} left out"
-        )
-    results = _read_json(workdir / RESULTS, problems) or []
+        kind = "line" if broken == 1 else "lines"
+        problems.append(f"{broken} unreadable {kind} of {METRICS} left out")
+    results = read_json(workdir / RESULTS, problems) or []
     results = results if isinstance(results, list) else [results]
-    evaluations = [line for line in lines if line["kind"] == "eval"]
-    evaluations += [{"step": result["step"], **result["results"]} for result in results]
+    scored = [line for line in lines if line["kind"] == "eval"]
+    scored += [{"step": result["step"], **result["results"]} for result in results]
+    train = _points(line for line in lines if line["kind"] == "train")
+    evaluations = _points(scored)
+    points = [*train, *evaluations]
+
+    config = read_json(workdir / CONFIG, problems) or {}
+    origin = config.get("init_from", {}).get("path", "")
+    start_point = f"pretrained: {pathlib.PurePath(origin).name}" if origin else "from scratch"
+    info = read_json(workdir / RUN, problems) or {}
+    sessions = info.get("sessions", [])
+    trained = [s for s in sessions if s["resume_step"] is not None]
+    starts = itertools.pairwise([*(s["time"] for s in sessions), math.inf])
     return RunLog(
         workdir=workdir,
-        config=_read_json(workdir / CONFIG, problems) or {},
-        info=_read_json(workdir / RUN, problems) or {},
-        train=_points(line for line in lines if line["kind"] == "train"),
-        evaluations=_points(evaluations),
+        name=workdir.resolve().name,
+        config=config,
+        info=info,
+        sessions=sessions,
+        session=next(reversed(trained or sessions), {}),
+        modalities=sorted(config.get("modalities", {})),
+        start_point=start_point if config else "",
+        step=max((p.step for p in points), default=0),
+        train=train,
+        evaluations=evaluations,
+        scores=_scores(evaluations),
         notes=[(line["step"], line["text"]) for line in lines if line["kind"] == "note"],
+        training_seconds=sum(
+            p.values.get("speed/step_seconds", 0.0) * p.values.get("speed/steps", 0.0)
+            for p in train
+        ),
+        elapsed_seconds=sum(
+            max((p.time - start for p in points if start <= p.time < following), default=0.0)
+            for start, following in starts
+        ),
         problems=problems,
     )
+
+
+def read_json(path: pathlib.Path, problems: list[str] | None = None) -> Any:
+    """The content of a file; None where there is none, or none that is whole.
+
+    Args:
+        problems: gets a sentence about a file that is not whole.
+    """
+    try:
+        return json.loads(path.read_bytes()) if path.is_file() else None
+    except ValueError as error:
+        if problems is not None:
+            problems.append(f"{path.name} is not whole JSON ({error}) and was left out")
+        return None
 
 
 def lower_is_better(metric: str) -> bool:
@@ -230,16 +214,6 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     os.replace(unfinished, path)
 
 
-def _read_json(path: pathlib.Path, problems: list[str]) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        problems.append(f"{path.name} is not whole JSON ({error}) and was left out")
-        return None
-
-
 def _points(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
     """Lines by step; what was written later for the same step and name wins."""
     merged: dict[int, Point] = {}
@@ -253,3 +227,18 @@ def _points(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
         time = float(line.get("time", old.time))
         merged[line["step"]] = Point(line["step"], time, old.values | values)
     return [merged[step] for step in sorted(merged)]
+
+
+def _scores(evaluations: Sequence[Point]) -> dict[str, Score]:
+    found = {}
+    for name in dict.fromkeys(name for point in evaluations for name in point.values):
+        points = [p for p in evaluations if name in p.values]
+        values = [p.values[name] for p in points]
+        finite = [p for p in points if math.isfinite(p.values[name])] or points
+        pick = min if lower_is_better(name) else max
+        best = pick(finite, key=lambda p: p.values[name])
+        evaluator, _, metric = name.rpartition("/")
+        found[name] = Score(
+            name, evaluator or "eval", metric, points, values, values[-1], best, best.values[name]
+        )
+    return found

@@ -27,6 +27,11 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
     """
     log = history.read(workdir)
     total = log.info.get("total_steps", 0)
+    # The scores that matter most: the one checkpoints are kept by, then what is not a loss.
+    best = log.config.get("checkpoint", {}).get("best", "")
+    by_weight = lambda score: (score.name != best, history.lower_is_better(score.name))  # noqa: E731
+    name = "speed/clips_per_second"
+    rates = sorted(p.values[name] for p in log.train[-20:] if name in p.values)
     return render.page(
         "report.html",
         log.workdir / PAGE,
@@ -35,9 +40,9 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
         total=total,
         done=min(log.step / total, 1.0) if total else 0.0,
         about=_about(log.config),
-        headline=_headline(log),
+        headline=sorted(log.scores.values(), key=by_weight)[: _TILES - 1],
         last_loss=log.train[-1].values.get("loss") if log.train else None,
-        pace=_pace(log),
+        pace=f"{progress.rate(rates[len(rates) // 2])} clips/s" if rates else "",
         curves=_curves(log),
         sparkline=charts.sparkline,
         galleries=galleries(gallery.read(log.workdir)),
@@ -65,21 +70,21 @@ def galleries(every: Sequence[gallery.Gallery]) -> Markup:
 
 def _cards(examples: Sequence[gallery.StoredExample]) -> list[Markup]:
     """The examples in their order, as many as are within the budget, at least one."""
+
+    def playable(path: pathlib.Path) -> str:
+        """A wav as address; as mp3, a fifth of its size, where that can be encoded."""
+        data = path.read_bytes()
+        if not media.encoders():
+            return render.data_uri(data, path.name)
+        return render.data_uri(media.mp3(media.read_wav(data)), "sound.mp3")
+
     cards: list[Markup] = []
     for example in examples:
-        card = render.part("example.html", example=example, playable=_playable)
+        card = render.part("example.html", example=example, playable=playable)
         if cards and sum(map(len, cards)) + len(card) > BUDGET:
             break
         cards.append(card)
     return cards
-
-
-def _playable(path: pathlib.Path) -> str:
-    """A wav as address; as mp3, a fifth of its size, where that can be encoded."""
-    data = path.read_bytes()
-    if not media.encoders():
-        return render.data_uri(data, path.name)
-    return render.data_uri(media.mp3(media.read_wav(data)), "sound.mp3")
 
 
 def _about(c: Mapping[str, Any]) -> list[str]:
@@ -98,25 +103,9 @@ def _about(c: Mapping[str, Any]) -> list[str]:
     return [part for part in (dataset, ", ".join(parts)) if part]
 
 
-def _headline(log: history.RunLog) -> list[history.Score]:
-    """The scores that matter most: the one checkpoints are kept by, then what is not a loss."""
-    best = log.config.get("checkpoint", {}).get("best", "")
-    found = sorted(
-        log.scores().values(),
-        key=lambda score: (score.name != best, history.lower_is_better(score.name)),
-    )
-    return found[: _TILES - 1]
-
-
-def _pace(log: history.RunLog) -> str:
-    name = "speed/clips_per_second"
-    rates = sorted(p.values[name] for p in log.train[-20:] if name in p.values)
-    return f"{progress.rate(rates[len(rates) // 2])} clips/s" if rates else ""
-
-
 def _curves(log: history.RunLog) -> list[Markup]:
     """One chart for each metric name, with training and all evaluators in it; loss first."""
-    scores = log.scores().values()
+    scores = log.scores.values()
     labels = dict.fromkeys(["train", *(score.evaluator for score in scores)])
     colours = {label: i for i, label in enumerate(labels)}
     series: dict[str, list[charts.Series]] = {"loss": []}

@@ -70,33 +70,32 @@ def films(
     return _join([film(frames[kind], columns) for kind in KINDS if kind in frames], axis=0)
 
 
-def value_range(spectrograms: Mapping[str, Float[np.ndarray, "t m"]]) -> tuple[float, float]:
-    """Common (low, high) for a comparable colour scale, from the original where there is one."""
-    reference = spectrograms.get("original", next(iter(spectrograms.values())))
+def coloured(
+    by_kind: Mapping[str, Float[np.ndarray, "t m"]],
+) -> dict[str, UInt8[np.ndarray, "m t 3"]]:
+    """Spectrograms on one colour scale, that of the original where there is one.
+
+    Time runs to the right, low frequencies are at the bottom; values that are not finite are grey.
+    """
+    reference = by_kind.get("original", next(iter(by_kind.values())))
     finite = reference[np.isfinite(reference)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = np.percentile(finite, (1.0, 99.8))
-    return float(low), float(max(high, low + 1e-6))
-
-
-def spectrogram(
-    log_mel_tm: Float[np.ndarray, "t m"], low: float, high: float
-) -> UInt8[np.ndarray, "m t 3"]:
-    """Time to the right, low frequencies at the bottom, `low` dark and `high` bright."""
-    unit = np.clip((log_mel_tm - low) / (high - low), 0.0, 1.0)
-    rgb = matplotlib.colormaps["magma"](np.nan_to_num(unit), bytes=True)[..., :3]
-    rgb = np.where(np.isfinite(log_mel_tm)[..., None], rgb, np.uint8(_UNKNOWN))
-    return np.ascontiguousarray(rgb.transpose(1, 0, 2)[::-1], dtype=np.uint8)
+    low, high = np.percentile(finite, (1.0, 99.8)) if finite.size else (0.0, 1.0)
+    low, high = float(low), float(max(high, low + 1e-6))
+    images = {}
+    for kind, log_mel_tm in by_kind.items():
+        unit = np.clip((log_mel_tm - low) / (high - low), 0.0, 1.0)
+        rgb = matplotlib.colormaps["magma"](np.nan_to_num(unit), bytes=True)[..., :3]
+        rgb = np.where(np.isfinite(log_mel_tm)[..., None], rgb, np.uint8(_UNKNOWN))
+        images[kind] = np.ascontiguousarray(rgb.transpose(1, 0, 2)[::-1], dtype=np.uint8)
+    return images
 
 
 def spectrograms(
     by_kind: Mapping[str, Float[np.ndarray, "t m"]],
 ) -> UInt8[np.ndarray, "rows_m t 3"]:
     """The spectrograms of all kinds on one colour scale, one below the other."""
-    low, high = value_range(by_kind)
-    images = [spectrogram(by_kind[kind], low, high) for kind in KINDS if kind in by_kind]
-    return _join(images, axis=0)
+    images = coloured(by_kind)
+    return _join([images[kind] for kind in KINDS if kind in images], axis=0)
 
 
 def _join(images: list[np.ndarray], axis: int) -> np.ndarray:

@@ -1,37 +1,43 @@
 """The one line a training run prints now and then, and how durations and numbers are written."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
 # Logged and plotted like every metric, but not worth a place in the line.
 _NOT_IN_LINE = ("lr", "grad_norm")
 
+# Seconds of a unit, its letter, and the same of the next smaller one.
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
+# (from, below, format) of sizes of numbers; others get an exponent.
+_DIGITS = ((1e-3, 1, ".3f"), (1, 100, ".2f"), (100, 1000, ".0f"), (1000, 1e6, ",.0f"))
+
 
 def line(
     step: int,
     total_steps: int,
     metrics: Mapping[str, float],
-    *,
-    steps_per_second: float,
-    clips_per_second: float,
-    mfu: float | None,
-    input_wait: float,
-    eta: float | None,
+    speed: Mapping[str, float],
+    eta: float,
 ) -> str:
     """`step 1200/50000  loss 0.412  1.31 it/s  2,680 clips/s  MFU 41%  input wait 3%  eta 10h12m`.
 
     Args:
-        mfu: share (0..1) of the devices' peak FLOP/s; None leaves it out.
-        input_wait: share (0..1) of the time in which devices waited for data.
-        eta: seconds to the last step; None leaves it out.
+        speed: `speed/step_seconds`, `speed/clips_per_second`, `speed/input_wait` (share of the
+            time, 0..1) and, where the devices' peak is known, `speed/mfu` (share of it).
+        eta: seconds to the last step.
     """
-    parts = [f"step {step}/{total_steps}"]
     shown = sorted(metrics.keys() - set(_NOT_IN_LINE), key=lambda name: (name != "loss", name))
-    parts += [f"{name} {short(metrics[name])}" for name in shown]
-    parts += [f"{rate(steps_per_second)} it/s", f"{rate(clips_per_second)} clips/s"]
-    parts += [f"MFU {percent(mfu)}"] if mfu is not None else []
-    parts += [f"input wait {percent(input_wait)}"]
-    parts += [f"eta {duration(eta)}"] if eta is not None else []
+    mfu = [f"MFU {percent(speed['speed/mfu'])}"] if "speed/mfu" in speed else []
+    parts = [
+        f"step {step}/{total_steps}",
+        *(f"{name} {short(metrics[name])}" for name in shown),
+        f"{rate(1 / speed['speed/step_seconds'])} it/s",
+        f"{rate(speed['speed/clips_per_second'])} clips/s",
+        *mfu,
+        f"input wait {percent(speed['speed/input_wait'])}",
+        f"eta {duration(eta)}",
+    ]
     return "  ".join(parts)
 
 
@@ -50,16 +56,10 @@ def evaluation_line(step: int, total_steps: int, results: Mapping[str, float]) -
 def duration(seconds: float) -> str:
     """The two largest units that matter: `42s`, `3m05s`, `10h12m`, `2d04h`."""
     whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    minutes, secs = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}m{secs:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}h{minutes:02d}m"
-    days, hours = divmod(hours, 24)
-    return f"{days}d{hours:02d}h"
+    for size, unit, smaller, its_unit in _UNITS:
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // smaller:02d}{its_unit}"
+    return f"{whole}s"
 
 
 def short(value: float) -> str:
@@ -67,14 +67,9 @@ def short(value: float) -> str:
     if not math.isfinite(value):
         return str(value)
     size = abs(value)
-    if 1e-3 <= size < 1:
-        return f"{value:.3f}"
-    if 1 <= size < 100:
-        return f"{value:.2f}"
-    if 100 <= size < 1000:
-        return f"{value:.0f}"
-    if 1000 <= size < 1e6:
-        return f"{value:,.0f}"
+    for least, below, digits in _DIGITS:
+        if least <= size < below:
+            return format(value, digits)
     return f"{value:.2g}"
 
 
@@ -96,21 +91,24 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 or share < 0.0005 else f"{share:.1%}"
 
 
+@dataclasses.dataclass
 class Eta:
     """Time to the last step by the wall clock since the first report.
 
     Evaluations and checkpoints in between count; start-up and compilation do not.
+
+    Attributes:
+        first: step and time of the first report.
     """
 
-    def __init__(self, total_steps: int):
-        self._total = total_steps
-        self._first: tuple[int, float] | None = None
+    total_steps: int
+    first: tuple[int, float] | None = None
 
     def update(self, step: int, now: float, step_seconds: float) -> float:
         """Seconds left; `step_seconds` alone decides until a second report has come."""
-        if self._first is None:
-            self._first = (step, now)
-        first_step, began = self._first
+        if self.first is None:
+            self.first = (step, now)
+        first_step, began = self.first
         if step > first_step:
             step_seconds = (now - began) / (step - first_step)
-        return max(self._total - step, 0) * step_seconds
+        return max(self.total_steps - step, 0) * step_seconds

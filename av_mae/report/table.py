@@ -21,7 +21,7 @@ class Row:
     @property
     def source(self) -> str:
         """Config digest, steps, time and devices, as far as the workdir knows them."""
-        log, spent = self.log, self.log.training_seconds()
+        log, spent = self.log, self.log.training_seconds
         parts = [f"config {log.info['digest']}"] if "digest" in log.info else []
         parts += [f"{log.step:,} of {log.info['total_steps']:,} steps"] if log.info else []
         parts += [f"{progress.duration(spent)} in training steps"] if spent else []
@@ -71,7 +71,7 @@ def read(workdirs: Sequence[pathlib.Path | str], metrics: Sequence[str] = ()) ->
     for log, name in zip(logs, names, strict=True):
         if names.count(name) > 1:
             name = f"{log.workdir.resolve().parent.name}/{name}"
-        rows.append(Row(name, log, {m: score.value for m, score in log.scores().items()}))
+        rows.append(Row(name, log, {m: score.value for m, score in log.scores.items()}))
     known = list(dict.fromkeys(metric for row in rows for metric in row.values))
     best = {}
     for metric in known:

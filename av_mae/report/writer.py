@@ -1,16 +1,32 @@
-"""Writes what a run logs: progress lines, metrics.jsonl, TensorBoard and galleries."""
+"""Writes what a run logs: progress lines, metrics.jsonl, run.json, TensorBoard and galleries."""
 
+import datetime
+import importlib.metadata
+import json
+import os
 import pathlib
+import platform
+import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import jax
 from absl import logging
+from flax import traverse_util
 
+from av_mae import version
 from av_mae.config import schema
-from av_mae.report import board, history, media, pictures, progress, session
+from av_mae.report import board, history, media, pictures, progress
 from av_mae.report import gallery as gallery_lib
+
+Numbers = Mapping[str, float]  # by name
+
+_PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy", "tensorflow-cpu",
+    "tensorflow", "av",
+)  # fmt: skip
 
 
 class Reporter:
@@ -48,34 +64,43 @@ class Reporter:
         metrics = self._workdir / history.METRICS
         history.restart(metrics, resume_step)
         gallery_lib.restart(self._workdir, resume_step)
+
         training = {
             "digest": experiment.digest(),
             "total_steps": total_steps,
             "flops_per_step": flops_per_step,
             "peak_flops": peak_flops,
         }
-        session.record(self._workdir, training, resume_step)
+        found = None if resume_step == 0 else history.read_json(self._workdir / history.RUN)
+        before: dict[str, Any] = found if isinstance(found, dict) else {}
+        if resume_step is None:  # what describes the training stays as it is
+            training |= {key: before[key] for key in training if key in before}
+        sessions = [*before.get("sessions", []), _session(resume_step)]
+        self._info = {**training, "sessions": sessions}
+        self._write_info()
+
         self._metrics = metrics.open("a", encoding="utf-8")
-        self._board = board.Board(self._workdir / "tensorboard", experiment.to_dict(), resume_step)
+        hparams = traverse_util.flatten_dict(experiment.to_dict(), sep=".")
+        self._board = board.open_writer(self._workdir / "tensorboard", hparams, resume_step)
         if not media.encoders():
             self.note("PyAV is not installed: galleries hold WebP animations instead of mp4")
 
-    def started(self, seconds: Mapping[str, float]) -> None:
+    def started(self, seconds: Numbers) -> None:
         """Logs what the time from the command to the end of the first step was spent on.
 
         Args:
             seconds: of each stage, in their order.
         """
-        if not self._primary:
-            return
-        print(f"started in {progress.stages(seconds)}", flush=True)
-        rounded = {name: round(value, 3) for name, value in seconds.items()}
-        session.amend(self._workdir, {"start_up": rounded})
+        if self._primary:
+            print(f"started in {progress.stages(seconds)}", flush=True)
+            rounded = {name: round(value, 3) for name, value in seconds.items()}
+            self._info["sessions"][-1]["start_up"] = rounded
+            self._write_info()
 
     def train(
         self,
         step: int,
-        metrics: Mapping[str, float],
+        metrics: Numbers,
         *,
         step_seconds: float,
         input_wait: float,
@@ -89,9 +114,6 @@ class Reporter:
             input_wait: share (0..1) of that time in which devices waited for data.
             steps_since: number of steps since the last report.
         """
-        if not self._primary:
-            return
-        plain = _plain(metrics)
         speed = {
             "speed/step_seconds": step_seconds,
             "speed/steps": steps_since,
@@ -100,47 +122,46 @@ class Reporter:
         }
         if self._peak:
             speed["speed/mfu"] = self._flops / step_seconds / self._peak
-        line = progress.line(
-            step,
-            self._total,
-            plain,
-            steps_per_second=1 / step_seconds,
-            clips_per_second=speed["speed/clips_per_second"],
-            mfu=speed.get("speed/mfu"),
-            input_wait=input_wait,
-            eta=self._eta.update(step, time.monotonic(), step_seconds),
-        )
-        print(line, flush=True)
-        self._append(step, "train", plain | speed)
-        self._board.scalars(step, {f"train/{k}": v for k, v in plain.items()} | speed)
+        eta = self._eta.update(step, time.monotonic(), step_seconds)
+        line = progress.line(step, self._total, metrics, speed, eta)
+        curves = {f"train/{k}": v for k, v in metrics.items()} | speed
+        self._log(step, "train", line, {**metrics, **speed}, curves)
 
-    def evaluation(self, step: int, results: Mapping[str, float]) -> None:
+    def evaluation(self, step: int, results: Numbers) -> None:
         """Logs the results of evaluators, named `<evaluator>/<metric>`."""
-        if not self._primary:
-            return
-        print(progress.evaluation_line(step, self._total, results), flush=True)
-        self._append(step, "eval", _plain(results))
-        self._board.scalars(step, _plain(results))
+        line = progress.evaluation_line(step, self._total, results)
+        self._log(step, "eval", line, results, results)
 
     def gallery(self, step: int, name: str, examples: Sequence[pictures.Example]) -> None:
         """Keeps reconstructions for the page, and shows them in TensorBoard.
 
-        TensorBoard gets still pictures and sound; the moving pictures lie in `media/`.
+        TensorBoard gets film strips, spectrograms (original, masked, predicted from top to bottom)
+        and sound; the moving pictures lie in `media/`.
         """
         if not self._primary:
             return
         gallery_lib.write(self._workdir, step, name, examples)
         for number, example in enumerate(examples):
-            self._board.example(step, f"{name}/{number}", example)
+            tag, images = f"{name}/{number}", {}
+            if example.frames:
+                images[f"{tag}/frames"] = pictures.films(example.frames)
+            if example.spectrograms:
+                images[f"{tag}/spectrogram"] = pictures.spectrograms(example.spectrograms)
+            self._board.write_images(step, images)
+            sounds = {
+                f"{tag}/{kind}": example.waves[kind][None, :, None]
+                for kind in ("original", "predicted")
+                if kind in example.waves
+            }
+            self._board.write_audios(step, sounds, sample_rate=media.SAMPLE_RATE)
         self._board.flush()
 
     def note(self, text: str) -> None:
         """Keeps a sentence about the run (a fallback, a restart) for the page and TensorBoard."""
-        if not self._primary:
-            return
-        logging.info("%s", text)
-        self._append(self._step, "note", {"text": text})
-        self._board.text(self._step, text)
+        if self._primary:
+            logging.info("%s", text)
+            self._append(self._step, "note", {"text": text})
+            self._board.write_texts(self._step, {"notes": text})
 
     def close(self) -> None:
         """Finishes all files; the page is written by `page.write`."""
@@ -148,13 +169,43 @@ class Reporter:
             self._board.close()
             self._metrics.close()
 
+    def _log(self, step: int, kind: str, line: str, values: Numbers, curves: Numbers) -> None:
+        if self._primary:
+            print(line, flush=True)
+            self._append(step, kind, values)
+            self._board.write_scalars(step, dict(curves))
+
     def _append(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
         self._step = step
         line = {"step": step, "kind": kind, "time": round(time.time(), 3), **values}
         self._metrics.write(history.encode(line))
         self._metrics.flush()
 
+    def _write_info(self) -> None:
+        text = json.dumps(self._info, indent=1) + "\n"
+        history.write_whole(self._workdir / history.RUN, text)
 
-def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Python floats, whatever array type they came as."""
-    return {name: float(np.asarray(value)) for name, value in metrics.items()}
+
+def _session(resume_step: int | None) -> dict[str, Any]:
+    """What runs: on which machine, with which versions, since when and by which command."""
+    now = datetime.datetime.now(datetime.UTC)
+    versions = {"av_mae": version.__version__}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an optional one
+    return {
+        "start": now.isoformat(timespec="seconds"),
+        "time": now.timestamp(),
+        "resume_step": resume_step,
+        # As typed: `python -m av_mae.main ...`, whatever folder the interpreter lies in.
+        "command": shlex.join([pathlib.Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "device_kind": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "packages": versions,
+    }

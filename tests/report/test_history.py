@@ -101,7 +101,7 @@ def test_best_is_the_lowest_loss_and_the_highest_accuracy(tmp_path):
         {"step": s, "kind": "eval", "val/loss": loss, "val/accuracy": a} for s, loss, a in rows
     ]
     write(tmp_path / history.METRICS, lines)
-    scores = history.read(tmp_path).scores()
+    scores = history.read(tmp_path).scores
     assert (scores["val/loss"].best.step, scores["val/loss"].best_value) == (2, 1.0)
     assert (scores["val/accuracy"].best.step, scores["val/accuracy"].value) == (2, 0.1)
     assert math.isnan(scores["val/loss"].value)

@@ -34,22 +34,21 @@ def test_film_runs_from_the_first_frame_to_the_last():
 def test_spectrogram_has_low_frequencies_at_the_bottom_and_time_to_the_right():
     log_mel = np.full((10, 4), -8.0, np.float32)
     log_mel[7, 0] = 4.0
-    image = pictures.spectrogram(log_mel, -8.0, 4.0)
+    image = pictures.coloured({"original": log_mel})["original"]
     assert image.shape == (4, 10, 3)
     brightness = image.astype(int).sum(-1)
     assert np.unravel_index(brightness.argmax(), brightness.shape) == (3, 7)
 
 
 def test_hidden_values_are_grey_and_the_scale_is_the_originals(example):
-    low, high = pictures.value_range(example.spectrograms)
-    assert -8 <= low < high <= 4
-    masked = pictures.spectrogram(example.spectrograms["masked"], low, high)
-    assert (masked[:, :64] == 128).all()
-    assert (masked[:, 64:] != 128).any(-1).all()
+    images = pictures.coloured(example.spectrograms)
+    assert (images["masked"][:, :64] == 128).all()
+    assert (images["masked"][:, 64:] != 128).any(-1).all()
     # The prediction is the original made quieter: on the common scale its peak is darker.
-    original = pictures.spectrogram(example.spectrograms["original"], low, high)
-    predicted = pictures.spectrogram(example.spectrograms["predicted"], low, high)
-    assert predicted[0, -1].sum() < original[0, -1].sum()
+    assert images["predicted"][0, -1].sum() < images["original"][0, -1].sum()
+    # On its own it is as bright as the original.
+    (alone,) = pictures.coloured({"predicted": example.spectrograms["predicted"]}).values()
+    assert (alone[0, -1] == images["original"][0, -1]).all()
 
 
 def test_a_spectrogram_without_values_still_has_a_picture():

@@ -5,16 +5,16 @@ import pytest
 from av_mae.report import progress
 
 SPEED = {
-    "steps_per_second": 1.31,
-    "clips_per_second": 2680.4,
-    "input_wait": 0.03,
-    "eta": 36_720.0,
+    "speed/step_seconds": 1 / 1.31,
+    "speed/clips_per_second": 2680.4,
+    "speed/input_wait": 0.03,
 }
+ETA = 36_720.0
 
 
 def test_line_is_the_documented_one():
     metrics = {"loss": 0.4119, "lr": 1e-4, "grad_norm": 3.0}
-    line = progress.line(1200, 50_000, metrics, mfu=0.41, **SPEED)
+    line = progress.line(1200, 50_000, metrics, SPEED | {"speed/mfu": 0.41}, ETA)
     assert line == (
         "step 1200/50000  loss 0.412  1.31 it/s  2,680 clips/s  MFU 41%  input wait 3%  eta 10h12m"
     )
@@ -22,18 +22,18 @@ def test_line_is_the_documented_one():
 
 def test_the_loss_comes_first():
     metrics = {"accuracy": 0.5, "loss": 1.0, "accuracy_top5": 0.75}
-    line = progress.line(1, 2, metrics, mfu=None, **SPEED)
+    line = progress.line(1, 2, metrics, SPEED, ETA)
     assert line.startswith("step 1/2  loss 1.00  accuracy 0.500  accuracy_top5 0.750  1.31 it/s")
 
 
 def test_unknown_peak_leaves_the_mfu_out():
-    line = progress.line(1, 2, {"loss": 1.0}, mfu=None, **SPEED)
+    line = progress.line(1, 2, {"loss": 1.0}, SPEED, ETA)
     assert "MFU" not in line
     assert "input wait 3%" in line
 
 
 def test_a_loss_that_is_not_a_number_is_said():
-    assert "loss nan" in progress.line(1, 2, {"loss": float("nan")}, mfu=None, **SPEED)
+    assert "loss nan" in progress.line(1, 2, {"loss": float("nan")}, SPEED, ETA)
 
 
 def test_evaluation_line():
