@@ -22,7 +22,7 @@ from multiprocessing import forkserver
 
 _PRELOADED = (
     "av_mae.api",
-    "av_mae.convert.write",
+    "av_mae.convert.read",
     "av_mae.evaluation.evaluate",
     "av_mae.input.pipeline",
     "av_mae.prepare.shards.build",

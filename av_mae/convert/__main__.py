@@ -5,7 +5,7 @@ import pathlib
 from absl import app, flags, logging
 
 from av_mae.config import command_line, parse, schema
-from av_mae.convert import read, write
+from av_mae.convert import huggingface, read, videomae
 from av_mae.experiment import checkpoint
 
 _CONFIG = command_line.define_config(
@@ -20,8 +20,8 @@ _LABELS = flags.DEFINE_string(
 )
 _WRITERS = {
     "workdir": checkpoint.write,
-    "huggingface": write.to_huggingface,
-    "videomae": write.to_videomae,
+    "huggingface": huggingface.write,
+    "videomae": videomae.write,
 }
 
 

@@ -13,7 +13,6 @@ from flax import traverse_util
 
 from av_mae.config import parse, schema
 from av_mae.convert import table
-from av_mae.convert.foreign import Arrays, ForeignFileError
 
 # Width -> heads of the published encoders and decoders.
 _HEADS = {width: heads for width, _, heads, _ in schema.VARIANTS.values()} | {512: 8, 640: 8}
@@ -40,7 +39,7 @@ class Description:
     """
 
     family: str
-    arrays: Arrays
+    arrays: table.Arrays
     facts: Mapping[str, Any]
     usual: Mapping[str, Any]
     rules: Callable[[schema.Experiment], list[table.Rule]]
@@ -66,7 +65,7 @@ def experiment(
         answers: values of keys that would be asked for otherwise.
 
     Raises:
-        ForeignFileError: a key is neither shown nor known; all such keys are named.
+        ConfigError: a key is neither shown nor known; all such keys are named.
     """
     modalities = {key.split(".")[1] for key in found.facts if key.startswith("modalities.")}
     known = {
@@ -86,7 +85,7 @@ def experiment(
     asked = {k: why for k, why in open_keys.items() if k not in known}
     if asked:
         reasons = "; ".join(f"{key} ({why})" for key, why in asked.items())
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{source} ({found.family}) does not show {reasons}. Say so: python -m av_mae.convert "
             f"{source} --out=DIR --config=configs/..., or known={{key: value}} in Python"
         )

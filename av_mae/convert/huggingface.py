@@ -4,22 +4,26 @@ Names, and which norms follow `layer_norm_eps` (`decoder.norm` and `fc_norm` do 
 transformers 4.46 and 5.
 """
 
-import dataclasses
 import json
+import os
 import pathlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from av_mae import tasks
 from av_mae.config import modality, schema
 from av_mae.convert import describe, videomae
-from av_mae.convert.foreign import Arrays, ForeignFileError
+from av_mae.convert.table import Arrays
+from av_mae.experiment import checkpoint
 
 _CONFIG = "config.json"
-OUTER_EPS = 1e-5  # of decoder.norm and fc_norm, whatever layer_norm_eps says
+_OUTER_EPS = 1e-5  # of decoder.norm and fc_norm, whatever layer_norm_eps says
+
+Pairs = Sequence[tuple[str, str]]
 
 # (theirs, the official program's), at the start of a name and inside one.
 _STARTS = (
@@ -37,7 +41,6 @@ _INSIDE = (
     (".output.dense.", ".mlp.fc2."),
     (".attention.attention.", ".attn."),
 )
-_KINDS = {"VideoMAEForPreTraining": "pretrain", "VideoMAEForVideoClassification": "classify"}
 _GELU = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _FACTS = {
     "num_attention_heads": "model.heads",
@@ -48,36 +51,34 @@ _FACTS = {
 }
 
 
-def find(source: pathlib.Path) -> pathlib.Path | None:
-    """The folder, if it is one of Hugging Face's (or the folder of a file in it)."""
+def describe_file(source: pathlib.Path) -> describe.Description | None:
+    """A folder written by `save_pretrained`, or the folder of a file in it."""
     folder = source if source.is_dir() else source.parent
     if source.is_file() and not source.name.endswith((".safetensors", ".bin", _CONFIG)):
         return None
-    return folder if (folder / _CONFIG).is_file() and _weights(folder) else None
-
-
-def describe_file(folder: pathlib.Path) -> describe.Description:
-    """A folder written by `save_pretrained`."""
+    files = _weights(folder) if (folder / _CONFIG).is_file() else []
+    if not files:
+        return None
     settings = _json(folder / _CONFIG)
     kind = settings.get("model_type")
     if kind != "videomae":
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{folder / _CONFIG} describes a model of type {kind!r}, expected 'videomae'"
         )
     activation = settings.get("hidden_act", "gelu")
     if activation not in _GELU:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{folder / _CONFIG}: hidden_act is {activation!r}, expected one of {', '.join(_GELU)}"
         )
     arrays: Arrays = {}
-    for file in _weights(folder):
+    for file in files:
         arrays |= _read(file)
     state = to_official(arrays)
     facts = {ours: settings[theirs] for theirs, ours in _FACTS.items() if theirs in settings}
     targets = "patch_channel" if settings.get("norm_pix_loss", True) else "raw"
     facts |= {
         "model.gelu": _GELU[activation],
-        "model.outer_norm_eps": OUTER_EPS,
+        "model.outer_norm_eps": _OUTER_EPS,
         "model.normalise_targets": targets,
     }
     if "decoder.head.weight" not in state:
@@ -86,11 +87,10 @@ def describe_file(folder: pathlib.Path) -> describe.Description:
     statistics = _json(pixels) if pixels.is_file() else {}
     names = (("image_mean", "mean"), ("image_std", "std"))
     usual = {f"modalities.video.{b}": tuple(statistics[a]) for a, b in names if a in statistics}
-    found = videomae.of_state("Hugging Face", state, facts=facts, usual=usual)
-    labels = settings.get("id2label", {})
-    if not found.labels or not labels:
-        return found
-    return dataclasses.replace(found, labels=tuple(labels[str(i)] for i in range(len(labels))))
+    classes, more = settings.get("id2label", {}), {}
+    if "head.weight" in state and classes:
+        more["labels"] = tuple(classes[str(i)] for i in range(len(classes)))
+    return videomae.of_state("Hugging Face", state, facts=facts, usual=usual, **more)
 
 
 def to_official(arrays: Arrays) -> Arrays:
@@ -128,7 +128,45 @@ def from_official(state: Arrays) -> Arrays:
     return result
 
 
-def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
+def write(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes the folder that `from_pretrained` of transformers takes.
+
+    Raises:
+        ConfigError: the model has what Hugging Face's VideoMAE has not, or the folder holds one.
+    """
+    import safetensors.numpy
+
+    e = saved.experiment
+    videomae.check(e, "Hugging Face's VideoMAE", {"layer_scale": (0.0,), "positions": ("sincos",)})
+    arrays = from_official(videomae.official(saved))
+    settings = _settings(e, saved.labels)
+    eps = e.model.outer_norm_eps or e.model.norm_eps
+    if eps != _OUTER_EPS:
+        logging.warning(
+            "Hugging Face's last norms add %g to the variance, this model adds %g: outputs differ "
+            "in the fifth digit", _OUTER_EPS, eps,
+        )  # fmt: skip
+    file = videomae.new_file(folder, "model.safetensors")
+    safetensors.numpy.save_file(arrays, file, metadata={"format": "pt"})
+    video: Any = e.modalities["video"]
+    preprocessing = {
+        "image_processor_type": "VideoMAEImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": video.size},
+        "do_center_crop": True,
+        "crop_size": {"height": video.size, "width": video.size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(video.mean),
+        "image_std": list(video.std),
+    }
+    for name, values in (("config", settings), ("preprocessor_config", preprocessing)):
+        (file.parent / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
+    return file.parent
+
+
+def _settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
     """The config.json of a video model of ours.
 
     Raises:
@@ -146,7 +184,7 @@ def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
             "norm if and only if they take the first token"
         )
     made: dict[str, Any] = {
-        "architectures": [next(k for k, task in _KINDS.items() if task == e.task)],
+        "architectures": [f"VideoMAEFor{'VideoClassification' if labelled else 'PreTraining'}"],
         "model_type": "videomae",
         "hidden_act": "gelu" if m.gelu == "erf" else "gelu_pytorch_tanh",
         "hidden_size": m.width,
@@ -176,18 +214,11 @@ def settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _renamed(
-    name: str, starts: Sequence[tuple[str, str]], inside: Sequence[tuple[str, str]]
-) -> str:
-    for old, new in starts:
-        if name.startswith(old):
-            name = new + name.removeprefix(old)
-            break
-    if re.search(r"\.\d+\.", name):
-        for old, new in inside:
-            if old in name:
-                return name.replace(old, new, 1)
-    return name
+def _renamed(name: str, starts: Pairs, inside: Pairs) -> str:
+    name = next((new + name.removeprefix(old) for old, new in starts if name.startswith(old)), name)
+    if not re.search(r"\.\d+\.", name):
+        return name
+    return next((name.replace(old, new, 1) for old, new in inside if old in name), name)
 
 
 def _weights(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -209,7 +240,7 @@ def _read(file: pathlib.Path) -> Arrays:
     try:
         return safetensors.numpy.load_file(file)
     except Exception as error:  # its own error is not exported by name
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{file} is not a whole safetensors file ({error}); copy or download it again"
         ) from error
 
@@ -218,7 +249,7 @@ def _json(file: pathlib.Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
     except (ValueError, OSError) as error:
-        raise ForeignFileError(f"{file} cannot be read: {error}") from error
+        raise schema.ConfigError(f"{file} cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise ForeignFileError(f"{file} holds a {type(found).__name__}, expected an object")
+        raise schema.ConfigError(f"{file} holds a {type(found).__name__}, expected an object")
     return found

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from av_mae.convert import describe, videomae
-from av_mae.convert.foreign import Arrays, ForeignFileError
+from av_mae.config import schema
+from av_mae.convert import describe, table, videomae
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -37,27 +37,24 @@ _LAYERS = {
 _LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
 
 
-def find(source: pathlib.Path) -> pathlib.Path | None:
-    """The file, if it is one of HDF5."""
+def describe_file(source: pathlib.Path) -> describe.Description | None:
+    """A file of weights of the Keras port, or another one of HDF5."""
     if not source.is_file():
         return None
     with source.open("rb") as file:
-        return source if file.read(len(_SIGNATURE)) == _SIGNATURE else None
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            return None
+    return videomae.of_state("Keras", to_official(source))
 
 
-def describe_file(path: pathlib.Path) -> describe.Description:
-    """A file of weights of the Keras port."""
-    return videomae.of_state("Keras", to_official(path))
-
-
-def to_official(path: pathlib.Path) -> Arrays:
+def to_official(path: pathlib.Path) -> table.Arrays:
     """The arrays under the names and in the layouts of the official program.
 
     Raises:
-        ForeignFileError: damaged, or no weights file of Keras 2.
+        ConfigError: damaged, or no weights file of Keras 2.
     """
     blocks: dict[str, list[tuple[str, np.ndarray]]] = {}
-    state: Arrays = {}
+    state: table.Arrays = {}
     here = ""
     for name, x in _weights(path):
         # Kernels `[in, out]` and `[t, h, w, in, out]` get their output first.
@@ -73,14 +70,14 @@ def to_official(path: pathlib.Path) -> Arrays:
             parts = name.removesuffix(":0").split("/")
             layer = next((part for part in parts if part in _LAYERS), None)
             if layer is None or parts[-1] not in _LEAVES:
-                raise ForeignFileError(f"{path}: {name} is no array of VideoMAE's Keras port")
+                raise schema.ConfigError(f"{path}: {name} is no array of VideoMAE's Keras port")
             state[f"{_LAYERS[layer]}.{_LEAVES[parts[-1]]}"] = x
     for block, entries in blocks.items():
         biases = any(name.startswith("q_bias") for name, _ in entries)
         gammas = any(name.startswith("gamma_1") for name, _ in entries)
         names = (*_ATTENTION, *(_BIASES if biases else ()), *_MLP, *(_GAMMAS if gammas else ()))
         if len(names) != len(entries):
-            raise ForeignFileError(
+            raise schema.ConfigError(
                 f"{path}: {block} has {len(entries)} arrays, expected {len(names)}: "
                 f"{', '.join(names)}"
             )
@@ -95,7 +92,7 @@ def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
     try:
         with h5py.File(path) as file:
             if "layer_names" not in file.attrs:
-                raise ForeignFileError(
+                raise schema.ConfigError(
                     f"{path} has no attribute layer_names: it is no weights file of Keras 2. "
                     "Write one with model.save_weights('FILE.h5') under Keras 2"
                 )
@@ -107,7 +104,7 @@ def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
                 for name in _names(file[group].attrs["weight_names"])
             ]
     except (OSError, KeyError, RuntimeError) as error:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{path} is not a whole HDF5 file ({error}); copy or download it again"
         ) from error
 

@@ -3,14 +3,12 @@
 A detector's backbone is read as an encoder alone, its box head left behind with a warning.
 """
 
-import dataclasses
 import pathlib
 from typing import Any
 
 from absl import logging
 
-from av_mae.convert import describe, videomae
-from av_mae.convert.foreign import Arrays
+from av_mae.convert import describe, table, videomae
 
 # (theirs, the official program's); other names are the same.
 _NAMES = (
@@ -22,20 +20,16 @@ _NAMES = (
 )
 
 
-def find(source: pathlib.Path) -> pathlib.Path | None:
-    """The file, if its tensors have mmaction2's names."""
-    file = videomae.find(source)
-    mark = "backbone.patch_embed.projection.weight"
-    return file if file and mark in videomae.read(file)[0] else None
-
-
-def describe_file(path: pathlib.Path) -> describe.Description:
+def describe_file(source: pathlib.Path) -> describe.Description | None:
     """A checkpoint of mmaction2's recogniser or detector."""
-    tensors, rest = videomae.read(path)
+    path = videomae.find(source)
+    tensors, rest = videomae.read(path) if path else ({}, {})
+    if "backbone.patch_embed.projection.weight" not in tensors:
+        return None
     heads = tuple(name for name in tensors if name.startswith("roi_head."))
     if heads:
         logging.warning("%s: %s are left behind; this is the encoder alone", path, ", ".join(heads))
-    state: Arrays = {}
+    state: table.Arrays = {}
     for name, tensor in tensors.items():
         if name not in heads:
             for theirs, official in _NAMES:
@@ -44,4 +38,4 @@ def describe_file(path: pathlib.Path) -> describe.Description:
     meta: Any = rest.get("meta")
     epoch = meta.get("epoch") if isinstance(meta, dict) else None
     step = epoch if isinstance(epoch, int) else 0
-    return dataclasses.replace(videomae.of_state("mmaction2", state), step=step, dropped=heads)
+    return videomae.of_state("mmaction2", state, step=step, dropped=heads)

@@ -11,7 +11,6 @@ from flax import nnx, traverse_util
 from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import describe, huggingface, keras, mmaction2, scenic, table, videomae
-from av_mae.convert.foreign import ForeignFileError
 from av_mae.experiment import checkpoint
 from av_mae.experiment.step import split
 
@@ -40,29 +39,26 @@ def read(
         ConfigError: nothing there, damaged, of no known family, or a foreign file that does not
             show enough of its model; says what to do.
     """
-    path = pathlib.Path(source)
-    for family in FAMILIES if path.exists() else ():
-        file = family.find(path)
-        if file:
-            break
-    else:
+    path, found = pathlib.Path(source), None
+    try:
+        for family in FAMILIES if path.exists() else ():
+            found = found or family.describe_file(path)
+    except ImportError as error:
+        raise schema.ConfigError(
+            f"reading {path} needs {error.name}: pip install 'av_mae[convert]'"
+        ) from error
+    if not found:
         if path.is_file():
-            raise ForeignFileError(
+            raise schema.ConfigError(
                 f"{path} is a file of no known kind; expected a workdir of ours, PyTorch's .pth, a "
                 "folder of Hugging Face, .h5 of Keras or a checkpoint of Scenic"
             )
         return checkpoint.read(path, step)
-    try:
-        found = family.describe_file(file)
-    except ImportError as error:
-        raise ForeignFileError(
-            f"reading {path} needs {error.name}: pip install 'av_mae[convert]'"
-        ) from error
     if isinstance(known, schema.Experiment):
         known = describe.flatten(known)
     experiment = describe.experiment(found, known, str(path), answers=answers)
     if experiment.model.linear_probe:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{path}: the running statistics of a linear probe are not read from foreign files; "
             "leave model.linear_probe at False and train the probe here"
         )
@@ -75,7 +71,7 @@ def assemble(
     """The parameters of a foreign model in a model of `experiment`.
 
     Raises:
-        ForeignFileError: they do not fit it.
+        ConfigError: they do not fit it.
     """
     labels = tuple(name or f"class {i}" for i, name in enumerate(found.labels))
     task = tasks.make(experiment, labels)
@@ -83,9 +79,8 @@ def assemble(
     flat: Any = traverse_util.flatten_dict(params, sep="/")
     shapes = {name: x.shape for name, x in flat.items()}
     rules = found.rules(experiment)
-    values = table.read(rules, found.arrays, shapes, source, spare=found.spare)
-    used = {name for rule in rules for name in rule.theirs}
-    left = (*sorted(found.arrays.keys() - used), *found.dropped)
+    values, unused = table.read(rules, found.arrays, shapes, source, spare=found.spare)
+    left = (*unused, *found.dropped)
     if left:
         logging.info("%s holds what this model has no use for: %s", source, ", ".join(left))
     params = traverse_util.unflatten_dict(values, sep="/")

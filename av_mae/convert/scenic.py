@@ -14,9 +14,10 @@ from typing import Any, cast
 
 from flax import serialization, traverse_util
 
+from av_mae.config import schema
 from av_mae.convert import describe, scenic_rules
-from av_mae.convert.foreign import Arrays, ForeignFileError
 from av_mae.convert.scenic_rules import HEAD
+from av_mae.convert.table import Arrays
 
 _PLACES = ("optimizer/target/params", "optimizer/target", "params")
 _STATE = (b"optimizer", b"opt_state", b"params", b"global_step", b"model_state", b"rng")
@@ -56,12 +57,12 @@ def read(path: pathlib.Path) -> Arrays:
     """Parameters by path, as in `Transformer/encoderblock_0/LayerNorm_0/scale`.
 
     Raises:
-        ForeignFileError: truncated, not msgpack, or without parameters.
+        ConfigError: truncated, not msgpack, or without parameters.
     """
     try:
         state = serialization.msgpack_restore(path.read_bytes())
     except Exception as error:  # msgpack's own, and numpy's for arrays of a wrong size
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{path} is not a whole flax checkpoint ({type(error).__name__}: {error}); "
             "copy or download it again"
         ) from error
@@ -72,11 +73,14 @@ def read(path: pathlib.Path) -> Arrays:
         if isinstance(tree, dict) and tree:
             return cast(Arrays, traverse_util.flatten_dict(tree, sep="/"))
     keys = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
-    raise ForeignFileError(f"{path} has no parameters at {' or '.join(_PLACES)}; it holds {keys}")
+    raise schema.ConfigError(f"{path} has no parameters at {' or '.join(_PLACES)}; it holds {keys}")
 
 
-def describe_file(path: pathlib.Path) -> describe.Description:
+def describe_file(source: pathlib.Path) -> describe.Description | None:
     """A checkpoint of either of its trainers."""
+    path = find(source)
+    if not path:
+        return None
     step = re.fullmatch(r"checkpoint_(\d+)", path.name)
     return of_params(read(path), str(path), step=int(step[1]) if step else 0)
 
@@ -85,14 +89,17 @@ def of_params(arrays: Arrays, source: str, step: int = 0) -> describe.Descriptio
     """Describes the parameters of a model of Scenic by their names.
 
     Raises:
-        ForeignFileError: they belong to another model.
+        ConfigError: they belong to another model.
     """
+    head = next((h for h in (HEAD, "") if f"{h}output_projection/kernel" in arrays), None)
     if any(name.startswith("decoder_projection") for name in arrays):
+        classes = 0
         facts, usual = _autoencoder(arrays, source)
-    elif "output_projection/kernel" in arrays or f"{HEAD}output_projection/kernel" in arrays:
-        facts, usual = _classifier(arrays)
+    elif head is not None:
+        classes = arrays[f"{head}output_projection/kernel"].shape[1]
+        facts, usual = _classifier(arrays, head, classes)
     else:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{source} has neither decoder_projection* nor output_projection, so it is no model of "
             f"av_mae; it begins with {', '.join(list(arrays)[:3])}"
         )
@@ -107,17 +114,16 @@ def of_params(arrays: Arrays, source: str, step: int = 0) -> describe.Descriptio
         elif kind in (("video", 5), ("audio", 4)):
             facts[f"modalities.{name}.patch"] = shape[:-2]
         else:
-            raise ForeignFileError(f"{source}: a {name} embedding of shape {list(shape)}")
+            raise schema.ConfigError(f"{source}: a {name} embedding of shape {list(shape)}")
     for key in ("model.positions", "model.decoder_positions"):
         usual[key] = "sincos3d" if image else "sincos"
-    kernels = [x for k, x in arrays.items() if k.endswith("output_projection/kernel")]
     return describe.Description(
         "Scenic",
         arrays,
         facts=facts | _FACTS,
         usual={k: v for k, v in usual.items() if k not in facts},
         rules=lambda e: scenic_rules.rules(e, arrays),
-        labels=("",) * kernels[0].shape[1] if facts["task"] == "classify" else (),
+        labels=("",) * classes,
         step=step,
         spare=("bottleneck",) if len(names) == 1 else (),
     )
@@ -125,13 +131,10 @@ def of_params(arrays: Arrays, source: str, step: int = 0) -> describe.Descriptio
 
 def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(facts, usual values) of a pretrained model."""
-    names, encoder, decoders = (
-        scenic_rules.modalities(p),
-        scenic_rules.stack_names(p),
-        scenic_rules.stack_names(p, "Decoder"),
-    )
+    names, encoder = scenic_rules.modalities(p), scenic_rules.stack_names(p)
+    decoders = scenic_rules.stack_names(p, "Decoder")
     if not encoder or not decoders:
-        raise ForeignFileError(f"{source} lacks the layers of its encoder or of its decoder")
+        raise schema.ConfigError(f"{source} lacks the layers of its encoder or of its decoder")
     sizes = _sizes(p, encoder[0])
     decoder = {k.replace(".", ".decoder_"): v for k, v in _sizes(p, decoders[0]).items()}
     upper = scenic_rules.depth(p, "Transformer_concat")
@@ -174,12 +177,9 @@ def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]
     return facts, usual | _inputs(p, frames=16, stride=4)
 
 
-def _classifier(p: Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(facts, usual values) of a finetuned model."""
-    mbt = f"{HEAD}output_projection/kernel" in p
-    head = HEAD if mbt else ""
-    sizes = _sizes(p, "Transformer")
-    classes = p[f"{head}output_projection/kernel"].shape[1]
+def _classifier(p: Arrays, head: str, classes: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(facts, usual values) of a finetuned model, an MBT if it has its `head`."""
+    mbt, sizes = head == HEAD, _sizes(p, "Transformer")
     hidden = p.get(f"{head}pre_logits/kernel")
     facts: dict[str, Any] = {
         "task": "classify",

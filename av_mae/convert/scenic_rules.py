@@ -1,5 +1,6 @@
 """Where the parameters of Scenic's models belong in ours."""
 
+import functools
 import re
 
 import numpy as np
@@ -7,19 +8,20 @@ import numpy as np
 from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import table
-from av_mae.convert.foreign import Arrays
 from av_mae.models import inherit, positions
 
 NAMES = {"video": "rgb", "audio": "spectrogram"}
 HEAD = "ProjectionHeadAndClassifier_0/"
 ATTENTION = "MultiHeadDotProductAttention_0"
+_norm = functools.partial(table.layer, names={"scale": "/scale", "bias": "/bias"})
+_dense = functools.partial(table.layer, names={"kernel": "/kernel", "bias": "/bias"})
 _EMBEDDINGS = {
     "video": ("embedding_rgb", "embedding"),
     "audio": ("embedding_spectrogram", "embedding_spec"),
 }
 
 
-def rules(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
+def rules(e: schema.Experiment, p: table.Arrays) -> list[table.Rule]:
     """Where the parameters `p` belong in a model whose experiment was read off them."""
     found: dict[str, list[table.Rule]] = {}
     for name in e.modalities:
@@ -31,13 +33,26 @@ def rules(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
             if ours:
                 found[ours] = _norm(ours, f"{_stack(e, p, name, layer)}/encoder_norm")
     made = [rule for group in found.values() for rule in group]
+    m = e.model
     for name in e.modalities:
-        made += _dense(f"embed/{name}", embedding(p, name), layout=_EMBEDDING)
-        made += _tokens_and_positions(e, p, name)
+        theirs, first = NAMES[name], name == next(iter(e.modalities))
+        made += _dense(f"embed/{name}", embedding(p, name), kernel=_EMBEDDING)
+        if m.modality_tokens:
+            made.append(table.rule(f"modality_token/{name}", f"Encoder_modality_token_{theirs}"))
+        if m.pool == "token" and m.fusion == "bottleneck":
+            # MBT numbers positions from the class token on, which is outside our grid.
+            cls = "cls" if first else f"cls{theirs}"
+            made.append(table.rule(f"class_token/{name}", cls, layout=_CLASS_AT_0))
+            made.append(table.rule(f"positions/{name}", layout=_FROM_1))
+            continue
+        if m.pool == "token":
+            made.append(table.rule(f"class_token/{name}", "cls"))
+        if m.positions == "learned":
+            made.append(_positions(f"positions/{name}", p, "input", theirs))
     return made + (_head(e, p) if tasks.find(e.task).labelled else _decoding(e, p))
 
 
-def stack_names(p: Arrays, kind: str = "Transformer") -> list[str]:
+def stack_names(p: table.Arrays, kind: str = "Transformer") -> list[str]:
     """Stacks of blocks, Transformer_concat last."""
     return sorted(
         {k.split("/")[0] for k in p if re.match(rf"{kind}(_\w+)?/encoderblock_", k)},
@@ -45,24 +60,24 @@ def stack_names(p: Arrays, kind: str = "Transformer") -> list[str]:
     )
 
 
-def depth(p: Arrays, stack: str) -> int:
+def depth(p: table.Arrays, stack: str) -> int:
     """Blocks of a stack."""
     found = (re.match(rf"{stack}/encoderblock_(\d+)/", name) for name in p)
     return max((int(m[1]) + 1 for m in found if m), default=0)
 
 
-def modalities(p: Arrays) -> list[str]:
+def modalities(p: table.Arrays) -> list[str]:
     """Our names of the modalities that a model embeds."""
     return [name for name in NAMES if f"{embedding(p, name)}/kernel" in p]
 
 
-def embedding(p: Arrays, name: str) -> str:
+def embedding(p: table.Arrays, name: str) -> str:
     """The embedding layer of a modality, which has one of two names."""
     usual, other = _EMBEDDINGS[name]
     return usual if f"{usual}/kernel" in p else other
 
 
-def _stack(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
+def _stack(e: schema.Experiment, p: table.Arrays, name: str, layer: int) -> str:
     """Which stack of theirs holds a layer of a modality."""
     if depth(p, "Transformer_concat") and layer >= e.model.depth - e.model.fusion_layers:
         return "Transformer_concat"
@@ -70,7 +85,7 @@ def _stack(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
     return own if depth(p, own) else "Transformer"
 
 
-def _block(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
+def _block(e: schema.Experiment, p: table.Arrays, name: str, layer: int) -> str:
     """Prefix of a layer's arrays; in MBT the second modality's are marked unless it shares them."""
     stack = _stack(e, p, name, layer)
     lower = e.model.depth - e.model.fusion_layers if stack == "Transformer_concat" else 0
@@ -79,24 +94,7 @@ def _block(e: schema.Experiment, p: Arrays, name: str, layer: int) -> str:
     return f"{block}_spec/" if second and f"{block}_spec/LayerNorm_0/scale" in p else f"{block}/"
 
 
-def _tokens_and_positions(e: schema.Experiment, p: Arrays, name: str) -> list[table.Rule]:
-    m, theirs = e.model, NAMES[name]
-    made = []
-    if m.modality_tokens:
-        made.append(table.rule(f"modality_token/{name}", f"Encoder_modality_token_{theirs}"))
-    if m.pool == "token" and m.fusion == "bottleneck":
-        # MBT numbers positions from the class token on, which is outside our grid.
-        cls = "cls" if name == next(iter(e.modalities)) else f"cls{theirs}"
-        made.append(table.rule(f"class_token/{name}", cls, layout=_CLASS_AT_0))
-        return [*made, table.rule(f"positions/{name}", layout=_FROM_1)]
-    if m.pool == "token":
-        made.append(table.rule(f"class_token/{name}", "cls"))
-    if m.positions == "learned":
-        made.append(_positions(f"positions/{name}", p, "input", theirs))
-    return made
-
-
-def _decoding(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
+def _decoding(e: schema.Experiment, p: table.Arrays) -> list[table.Rule]:
     m, made = e.model, []
     alone = "decoder_projection/kernel" in p
     for name in e.modalities if m.decoder == "separate" else (m.decoder,):
@@ -121,7 +119,7 @@ def _decoding(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     return made
 
 
-def _head(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
+def _head(e: schema.Experiment, p: table.Arrays) -> list[table.Rule]:
     prefix = HEAD if f"{HEAD}output_projection/kernel" in p else ""
     made = _dense("head", f"{prefix}output_projection")
     if e.model.head_width:
@@ -133,7 +131,7 @@ def _head(e: schema.Experiment, p: Arrays) -> list[table.Rule]:
     return made
 
 
-def _positions(ours: str, p: Arrays, place: str, theirs: str) -> table.Rule:
+def _positions(ours: str, p: table.Arrays, place: str, theirs: str) -> table.Rule:
     """A table over all tokens, or the sum of one over space and one over time."""
     names = (f"posembed_{place}_{theirs}", f"posembed_{place}")
     layer = next((n for n in names if any(k.startswith(f"{n}/") for k in p)), names[1])
@@ -141,15 +139,6 @@ def _positions(ours: str, p: Arrays, place: str, theirs: str) -> table.Rule:
         return table.rule(ours, f"{layer}/pos_embedding")
     parts = (f"{layer}/pos_embedding_space", f"{layer}/pos_embedding_time")
     return table.rule(ours, *parts, layout=_SUM)
-
-
-def _dense(ours: str, theirs: str, layout: table.Layout = table.SAME) -> list[table.Rule]:
-    kernel = table.rule(f"{ours}/kernel", f"{theirs}/kernel", layout=layout)
-    return [kernel, table.rule(f"{ours}/bias", f"{theirs}/bias")]
-
-
-def _norm(ours: str, theirs: str) -> list[table.Rule]:
-    return [table.rule(f"{ours}/{leaf}", f"{theirs}/{leaf}") for leaf in ("scale", "bias")]
 
 
 def _qkv(kind: str, axis: int) -> table.Rule:

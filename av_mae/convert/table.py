@@ -6,12 +6,13 @@ of one block into those of a stack.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from av_mae.convert.foreign import Arrays, ForeignFileError
+from av_mae.config import schema
 
+Arrays = dict[str, np.ndarray]
 Shape = tuple[int, ...]
 
 
@@ -42,6 +43,19 @@ class Rule:
 
 def rule(ours: str, *theirs: str, layout: Layout = SAME) -> Rule:
     return Rule(ours, theirs, layout)
+
+
+def layer(ours: str, theirs: str, names: Mapping[str, str], kernel: Layout = SAME) -> list[Rule]:
+    """Rules of a layer's parameters, such as `kernel` and `bias`.
+
+    Args:
+        names: what stands after `theirs` for each parameter of ours.
+        kernel: the layout of the kernel; others are the same in both.
+    """
+    return [
+        Rule(f"{ours}/{own}", (f"{theirs}{end}",), kernel if own == "kernel" else SAME)
+        for own, end in names.items()
+    ]
 
 
 def leading(axes: int) -> Layout:
@@ -84,27 +98,27 @@ def joined(axis: int) -> Layout:
 
 def stack(ours: str, blocks: Sequence[str], rules: Iterable[Rule]) -> list[Rule]:
     """Rules of one block for a stack: `ours` is our encoder, `blocks` are their prefixes."""
+
+    def stacked(layout: Layout, size: int) -> Layout:
+        """`layout` for each layer of the stack, whose layers have `size` arrays each."""
+
+        def join(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
+            layers = [arrays[i : i + size] for i in range(0, len(arrays), size)]
+            return np.stack([layout.ours(layer, shape[1:]) for layer in layers])
+
+        theirs = layout.theirs
+        if theirs is None:
+            return Layout(join)
+        return Layout(join, lambda x: [array for layer in x for array in theirs(layer)])
+
     return [
         Rule(
             f"{ours}/blocks/{rule.ours}",
             tuple(block + name for block in blocks for name in rule.theirs),
-            _stacked(rule.layout, len(rule.theirs)),
+            stacked(rule.layout, len(rule.theirs)),
         )
         for rule in rules
     ]
-
-
-def _stacked(layout: Layout, size: int) -> Layout:
-    """`layout` for each layer of a stack, whose layers have `size` arrays each."""
-
-    def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-        layers = [arrays[i : i + size] for i in range(0, len(arrays), size)]
-        return np.stack([layout.ours(layer, shape[1:]) for layer in layers])
-
-    theirs = layout.theirs
-    if theirs is None:
-        return Layout(ours)
-    return Layout(ours, lambda x: [array for layer in x for array in theirs(layer)])
 
 
 def read(
@@ -113,9 +127,9 @@ def read(
     shapes: Mapping[str, Shape],
     source: str,
     *,
-    spare: Iterable[str] = (),
-) -> Arrays:
-    """Our parameters from theirs.
+    spare: Collection[str] = (),
+) -> tuple[Arrays, list[str]]:
+    """(our parameters from theirs, names of the arrays of theirs that were not used).
 
     Args:
         shapes: of all our parameters; each must have a rule.
@@ -123,34 +137,37 @@ def read(
         spare: arrays of theirs that need not be used.
 
     Raises:
-        ForeignFileError: a parameter is missing, has another size, or has no place in our model.
+        ConfigError: a parameter is missing, has another size, or has no place in our model.
     """
     by_name = {rule.ours: rule for rule in rules}
     if set(by_name) != set(shapes):
         odd = sorted(set(by_name) ^ set(shapes))
-        raise ForeignFileError(f"{source}: this kind of model has, or lacks, {', '.join(odd)}")
+        raise schema.ConfigError(f"{source}: this kind of model has, or lacks, {', '.join(odd)}")
     result, used = {}, set()
     for name, shape in shapes.items():
         rule = by_name[name]
         missing = [x for x in rule.theirs if x not in theirs]
         if missing:
-            raise ForeignFileError(f"{source} lacks {missing[0]} (our {name}); is the file whole?")
+            raise schema.ConfigError(
+                f"{source} lacks {missing[0]} (our {name}); is the file whole?"
+            )
         used.update(rule.theirs)
         arrays = [np.asarray(theirs[x], np.float32) for x in rule.theirs]
         try:
             result[name] = np.ascontiguousarray(rule.layout.ours(arrays, shape))
         except ValueError as error:
             sizes = (f"{n} {list(x.shape)}" for n, x in zip(rule.theirs, arrays, strict=True))
-            raise ForeignFileError(
+            raise schema.ConfigError(
                 f"{source}: {', '.join(sizes)[:200]} do not make up our {name} {list(shape)}"
             ) from error
-    left = sorted(set(theirs) - used - set(spare))
+    unused = sorted(set(theirs) - used)
+    left = [name for name in unused if name not in spare]
     if left:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{source} holds {len(left)} arrays that have no place in the model that its other "
             f"arrays describe: {', '.join(left[:5])}"
         )
-    return result
+    return result, unused
 
 
 def write(rules: Iterable[Rule], ours: Mapping[str, np.ndarray]) -> Arrays:

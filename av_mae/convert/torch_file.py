@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from av_mae.convert.foreign import ForeignFileError
+from av_mae.config import schema
 
 _DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -55,7 +55,7 @@ class Tensor:
         """The values, row-major.
 
         Raises:
-            ForeignFileError: they lie outside the file, or their checksum is wrong.
+            ConfigError: they lie outside the file, or their checksum is wrong.
         """
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
@@ -64,7 +64,7 @@ class Tensor:
         last = self._offset + sum((size - 1) * stride for size, stride in steps)
         least = min((self._offset, *self.shape, *self._stride))
         if least < 0 or last >= len(flat) or math.prod(self.shape) > len(flat):
-            raise ForeignFileError(
+            raise schema.ConfigError(
                 f"{self._storage.where}: a tensor of shape {self.shape} reaches over its "
                 f"{len(flat)} stored values; the file is damaged"
             )
@@ -79,14 +79,14 @@ def read(path: pathlib.Path) -> Any:
     Objects of known programs, as the `argparse.Namespace` of training options, are `Placeholder`s.
 
     Raises:
-        ForeignFileError: not a PyTorch file, truncated, damaged, or one that asks for code to run.
+        ConfigError: not a PyTorch file, truncated, damaged, or one that asks for code to run.
     """
     try:
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except ForeignFileError:
+    except schema.ConfigError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{path} is not a whole PyTorch file ({type(error).__name__}: {error}); "
             "copy or download it again"
         ) from error
@@ -112,12 +112,10 @@ class Placeholder:
 
     name = ""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Placeholder":
-        del args, kwargs
+    def __new__(cls, *_: Any, **__: Any) -> "Placeholder":
         return super().__new__(cls)
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        del args, kwargs
+    def __init__(self, *_: Any, **__: Any): ...
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -155,7 +153,7 @@ class _Unpickler(pickle.Unpickler):
             return name
         if module.split(".")[0] in _PLACEHOLDERS:
             return type(name, (Placeholder,), {"name": f"{module}.{name}"})
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{self._path} asks for {module}.{name}, which no checkpoint needs; it was not run. "
             "Do not load this file elsewhere unless you trust where it comes from"
         )
@@ -192,9 +190,9 @@ def _read_zip(path: pathlib.Path) -> Any:
         root = data.removesuffix(_DATA)
         order = f"{root}byteorder"
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ForeignFileError(f"{path} is compressed, which PyTorch's files never are")
+            raise schema.ConfigError(f"{path} is compressed, which PyTorch's files never are")
         if order in archive.namelist() and archive.read(order) != b"little":
-            raise ForeignFileError(f"{path} is big-endian; only little-endian files can be read")
+            raise schema.ConfigError(f"{path} is big-endian; only little-endian files can be read")
 
         def storage(pid: Any) -> _Storage:
             kind, values, key, _, count = pid
@@ -202,18 +200,19 @@ def _read_zip(path: pathlib.Path) -> Any:
             size = count * dtype.itemsize
             if kind != "storage" or archive.getinfo(where).file_size != size:
                 raise ValueError(f"{where} does not hold {count} values of {dtype}")
-            return _Storage(f"{path}, {where}", dtype, lambda: _member(path, where))
+
+            def read() -> bytes:
+                try:
+                    with zipfile.ZipFile(path) as archive:
+                        return archive.read(where)  # and verifies its checksum
+                except zipfile.BadZipFile as error:
+                    raise schema.ConfigError(
+                        f"{path} is damaged: {error}; copy it again"
+                    ) from error
+
+            return _Storage(f"{path}, {where}", dtype, read)
 
         return _Unpickler(io.BytesIO(archive.read(data)), path, storage).load()
-
-
-def _member(path: pathlib.Path, name: str) -> bytes:
-    """A storage of a zip archive, whose checksum is verified on the way."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    except zipfile.BadZipFile as error:
-        raise ForeignFileError(f"{path} is damaged: {error}; copy it again") from error
 
 
 def _read_legacy(path: pathlib.Path) -> Any:
@@ -225,8 +224,7 @@ def _read_legacy(path: pathlib.Path) -> Any:
         dtype = _DTYPES[values]
         if kind != "storage" or (view and view[0] is not None):
             raise ValueError("a storage that is a view of another")
-        sizes[key] = dtype.itemsize
-        size = count * dtype.itemsize
+        sizes[key], size = dtype.itemsize, count * dtype.itemsize
 
         def read() -> bytes:
             with path.open("rb") as file:
@@ -234,7 +232,7 @@ def _read_legacy(path: pathlib.Path) -> Any:
                 found = file.read(size)
             if len(found) != size:
                 missing = size - len(found)
-                raise ForeignFileError(f"{path} is truncated: {missing:,} bytes are missing")
+                raise schema.ConfigError(f"{path} is truncated: {missing:,} bytes are missing")
             return found
 
         return _Storage(f"{path}, storage {key}", dtype, read)
@@ -242,9 +240,9 @@ def _read_legacy(path: pathlib.Path) -> Any:
     with path.open("rb") as file:
         start = file.read(_START)
         if _is_beginning(start):
-            raise ForeignFileError(f"{path} is truncated: the end of its zip archive is missing")
+            raise schema.ConfigError(f"{path} is truncated: the end of its zip archive is missing")
         if not start.startswith(_LEGACY_START):
-            raise ForeignFileError(
+            raise schema.ConfigError(
                 f"{path} is not a PyTorch file: neither a zip archive with a {_DATA} "
                 "nor of the format before 1.6"
             )

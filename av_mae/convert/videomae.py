@@ -4,18 +4,20 @@ Pretraining: `encoder.*`, `encoder_to_decoder`, `mask_token`, `decoder.*`; finet
 `fc_norm` or `norm`, `head`. Files of Hugging Face, mmaction2 and Keras are renamed to these first.
 """
 
-import dataclasses
+import functools
+import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from av_mae import tasks
 from av_mae.config import schema
 from av_mae.convert import describe, table, torch_file
-from av_mae.convert.foreign import Arrays, ForeignFileError
+from av_mae.experiment import checkpoint
 from av_mae.models import inherit, positions
 
 _FACTS = {
@@ -54,6 +56,24 @@ _OF_FINETUNING = {
     "evaluators.test.spatial_views": 3,
     "evaluators.test.merge": "softmax",
 }
+
+# What its program has, by key of the model; whatever else would be lost.
+_NEEDS: dict[str, tuple[Any, ...]] = {
+    "qkv_bias": ("qv", "none"),
+    "positions": ("sincos", "learned"),
+    "modality_tokens": (False,),
+    "linear_probe": (False,),
+}
+_NEEDS_OF_PRETRAINING = {
+    "project_bias": (False,),
+    "decoder": ("shared", "joint", "separate"),
+    "decoder_norm": (True,),
+    "decoder_positions": ("sincos",),
+    "normalise_targets": ("patch_channel", "raw"),
+    "positions": ("sincos",),
+}
+_NEEDS_OF_FINETUNING = {"head_width": (0,), "pool": ("mean", "first")}
+
 # Where a file keeps its tensors, and what may stand before the name of each.
 _WRAPPERS = ("model", "module", "state_dict")
 _PREFIXES = ("module.", "backbone.", "encoder.")
@@ -64,6 +84,10 @@ _OPTIONS = {
     "mask_ratio": "modalities.video.mask_ratio",
 }
 _LINEAR = table.linear()
+_norm = functools.partial(table.layer, names={"scale": ".weight", "bias": ".bias"})
+_dense = functools.partial(
+    table.layer, names={"kernel": ".weight", "bias": ".bias"}, kernel=_LINEAR
+)
 
 
 def find(source: pathlib.Path) -> pathlib.Path | None:
@@ -78,18 +102,17 @@ def read(path: pathlib.Path) -> tuple[dict[str, torch_file.Tensor], dict[str, An
     """(tensors by name, what else stands in the file).
 
     Raises:
-        ForeignFileError: not a PyTorch file, or one without tensors.
+        ConfigError: not a PyTorch file, or one without tensors.
     """
     content = torch_file.read(path)
     if not isinstance(content, dict):
-        raise ForeignFileError(
-            f"{path} holds a {type(content).__name__}, expected a dict of tensors"
-        )
+        kind = type(content).__name__
+        raise schema.ConfigError(f"{path} holds a {kind}, expected a dict of tensors")
     wrapper = next((k for k in _WRAPPERS if isinstance(content.get(k), dict)), None)
     state = content[wrapper] if wrapper else content
     tensors = {k: v for k, v in state.items() if isinstance(v, torch_file.Tensor)}
     if not tensors:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{path} holds no tensors, neither itself nor under {', '.join(_WRAPPERS)}; "
             f"it has {', '.join(map(str, list(content)[:8]))}"
         )
@@ -97,15 +120,18 @@ def read(path: pathlib.Path) -> tuple[dict[str, torch_file.Tensor], dict[str, An
     return tensors, rest
 
 
-def describe_file(path: pathlib.Path) -> describe.Description:
+def describe_file(source: pathlib.Path) -> describe.Description | None:
     """A checkpoint of the official program."""
+    path = find(source)
+    if not path:
+        return None
     tensors, rest = read(path)
     state = {name: x.numpy() for name, x in tensors.items()}
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): x for name, x in state.items()}
     if "patch_embed.proj.weight" not in state and "encoder.patch_embed.proj.weight" not in state:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"{path} has no patch_embed.proj.weight, so it is no VideoMAE; it begins with "
             f"{', '.join(list(state)[:3])}"
         )
@@ -116,27 +142,28 @@ def describe_file(path: pathlib.Path) -> describe.Description:
     if "normlize_target" in options:
         usual["model.normalise_targets"] = "patch_channel" if options["normlize_target"] else "raw"
     epoch = rest.get("epoch")
-    step = epoch if isinstance(epoch, int) else 0
-    return dataclasses.replace(of_state("VideoMAE", state, usual=usual), step=step)
+    return of_state("VideoMAE", state, usual=usual, step=epoch if isinstance(epoch, int) else 0)
 
 
 def of_state(
     family: str,
-    state: Arrays,
+    state: table.Arrays,
     *,
     facts: Mapping[str, Any] | None = None,
     usual: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> describe.Description:
-    """Describes arrays under the official names; `facts` and `usual` are what else is known.
+    """Describes arrays under the official names; an encoder alone is a classifier of no classes.
 
-    An encoder alone becomes a classifier of no classes.
+    Args:
+        facts, usual, more: what else is known, as in `describe.Description`.
     """
     pretrained = "decoder.head.weight" in state
     alone = "head.weight" not in state  # without a classifier
     encoder = "encoder." if pretrained else ""
     kernel = state[f"{encoder}patch_embed.proj.weight"]
     if kernel.ndim != 5 or kernel.shape[1] != 3:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"a {family} patch embedding of shape {list(kernel.shape)}; expected "
             "[width, 3, frames, height, width] of RGB video"
         )
@@ -151,8 +178,8 @@ def of_state(
     assumed: dict[str, Any] = _USUAL | {"model.heads": describe.heads(shown["model.width"])}
     if pretrained:
         decoder = _sizes(state, "decoder.blocks.")
-        sizes = ("model.width", "model.depth", "model.mlp")
-        shown |= {k.replace("model.", "model.decoder_"): decoder[k] for k in sizes}
+        for size in ("width", "depth", "mlp"):
+            shown[f"model.decoder_{size}"] = decoder[f"model.{size}"]
         assumed["model.decoder_heads"] = describe.heads(shown["model.decoder_width"])
         assumed |= _OF_PRETRAINING
     else:
@@ -161,34 +188,87 @@ def of_state(
             state = state | {"head.weight": np.zeros((0, width)), "head.bias": np.zeros(0)}
         shown["model.head_scale"] = 0.001
         assumed |= _OF_FINETUNING
+        more = {"labels": ("",) * len(state["head.weight"])} | more
 
     # A stored table of positions may be the formula's own. At another size it is not: mmaction2
     # interpolates it, as `learned` does.
-    stored_1nd = state.get("pos_embed")
-    formula = stored_1nd is not None and np.allclose(
-        stored_1nd[0], positions.sincos(*stored_1nd.shape[1:]), atol=1e-5
-    )
-    if formula:
+    table_1nd = state.get("pos_embed")
+    if table_1nd is None:
+        shown["model.positions"] = "sincos"
+    elif np.allclose(table_1nd[0], positions.sincos(*table_1nd.shape[1:]), atol=1e-5):
         assumed["model.positions"] = "sincos"
+        more["spare"] = ("pos_embed",)
     else:
-        shown["model.positions"] = "sincos" if stored_1nd is None else "learned"
+        shown["model.positions"] = "learned"
     shown |= facts or {}
-    return describe.Description(
-        family,
-        state,
-        facts=shown,
-        usual={k: v for k, v in (assumed | dict(usual or {})).items() if k not in shown},
-        rules=rules,
-        labels=() if pretrained else ("",) * len(state["head.weight"]),
-        spare=("pos_embed",) if formula else (),
-    )
+    unseen = {k: v for k, v in {**assumed, **(usual or {})}.items() if k not in shown}
+    return describe.Description(family, state, facts=shown, usual=unseen, rules=rules, **more)
 
 
-def _sizes(state: Arrays, prefix: str) -> dict[str, Any]:
+def official(saved: checkpoint.Saved) -> table.Arrays:
+    """A video model's arrays under the official names.
+
+    Raises:
+        ConfigError: it has what VideoMAE has not; names the key.
+    """
+    labelled = tasks.find(saved.experiment.task).labelled
+    needs = _NEEDS | (_NEEDS_OF_FINETUNING if labelled else _NEEDS_OF_PRETRAINING)
+    check(saved.experiment, "VideoMAE", needs)
+    flat: Any = traverse_util.flatten_dict(saved.params, sep="/")
+    return table.write(rules(saved.experiment), flat)
+
+
+def write(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes `checkpoint.pth` with the arrays under `model`; needs PyTorch.
+
+    Raises:
+        ConfigError: the model has what VideoMAE has not, or the file is there already.
+    """
+    import torch  # pyright: ignore[reportMissingImports]  (as large as all the rest)
+
+    arrays = official(saved)
+    check(saved.experiment, "VideoMAE", {"gelu": ("erf",), "norm_eps": (1e-6,)})
+    file = new_file(folder, "checkpoint.pth")
+    torch.save({"model": {k: torch.tensor(x) for k, x in arrays.items()}}, file)
+    return file
+
+
+def check(e: schema.Experiment, program: str, needs: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raises ConfigError if a model has what another program of VideoMAE has not.
+
+    Args:
+        needs: the values that it has, by key of the model.
+    """
+    if list(e.modalities) != ["video"]:
+        raise schema.ConfigError(
+            f"{program} has video alone, this model {' and '.join(e.modalities)}; "
+            "export one trained with modalities=video"
+        )
+    for key, values in needs.items():
+        value = getattr(e.model, key)
+        if value not in values:
+            expected = " or ".join(map(repr, values))
+            raise schema.ConfigError(f"model.{key} is {value!r}; {program} has {expected}")
+    if inherit.route(e.model, "video").inner_norm:
+        raise schema.ConfigError(
+            f"model.fusion_norm puts a LayerNorm inside the encoder, which {program} has not"
+        )
+
+
+def new_file(folder: str | os.PathLike[str], name: str) -> pathlib.Path:
+    """A file to write, in a folder that is there then; raises ConfigError if it exists."""
+    file = pathlib.Path(folder) / name
+    if file.exists():
+        raise schema.ConfigError(f"{file} exists; write to another folder")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def _sizes(state: table.Arrays, prefix: str) -> dict[str, Any]:
     """Widths and depth of a stack of blocks, and what its blocks have."""
     numbers = {int(m[1]) for k in state if (m := re.match(re.escape(prefix) + r"(\d+)\.", k))}
     if numbers != set(range(len(numbers))) or not numbers:
-        raise ForeignFileError(
+        raise schema.ConfigError(
             f"blocks {prefix}* are numbered {sorted(numbers)}, expected 0, 1, ..."
         )
     mlp, width = state[f"{prefix}0.mlp.fc1.weight"].shape
@@ -212,7 +292,7 @@ def rules(e: schema.Experiment) -> list[table.Rule]:
 
     video = e.modalities["video"]
     embedding = table.convolution(video.patch, video.channels)
-    made = _dense("embed/video", f"{prefix}patch_embed.proj", embedding)
+    made = _dense("embed/video", f"{prefix}patch_embed.proj", kernel=embedding)
     route = inherit.route(m, "video")
     for stack in route.stacks:
         blocks = [f"{prefix}blocks.{i}." for i in range(stack.first, stack.last)]
@@ -234,36 +314,25 @@ def rules(e: schema.Experiment) -> list[table.Rule]:
     if m.head_norm:
         made += _norm("head_norm", "fc_norm")
     if m.positions == "learned":
-        resized = table.Layout(
-            lambda arrays, shape: _resized(arrays[0][0], shape, video.grid), table.leading(1).theirs
-        )
-        made.append(table.rule("positions/video", "pos_embed", layout=resized))
+
+        def resized(arrays: Sequence[np.ndarray], shape: table.Shape) -> np.ndarray:
+            """A stored table of positions, interpolated where it is of another picture size."""
+            stored_nd, (frames, *_) = arrays[0][0], video.grid
+            side = round((len(stored_nd) / frames) ** 0.5)
+            if len(stored_nd) == shape[0] or frames * side**2 != len(stored_nd):
+                return stored_nd.reshape(shape)
+            return positions.resize(stored_nd, (frames, side, side), video.grid)
+
+        layout = table.Layout(resized, table.leading(1).theirs)
+        made.append(table.rule("positions/video", "pos_embed", layout=layout))
     return made
-
-
-def _resized(stored_nd: np.ndarray, shape: table.Shape, grid: tuple[int, ...]) -> np.ndarray:
-    """A stored table of positions, interpolated where it is of another picture size."""
-    side = round((len(stored_nd) / grid[0]) ** 0.5)
-    if len(stored_nd) == shape[0] or grid[0] * side**2 != len(stored_nd):
-        return stored_nd.reshape(shape)
-    return positions.resize(stored_nd, (grid[0], side, side), grid)
-
-
-def _norm(ours: str, theirs: str) -> list[table.Rule]:
-    names = (("scale", "weight"), ("bias", "bias"))
-    return [table.rule(f"{ours}/{a}", f"{theirs}.{b}") for a, b in names]
-
-
-def _dense(ours: str, theirs: str, layout: table.Layout = _LINEAR) -> list[table.Rule]:
-    kernel = table.rule(f"{ours}/kernel", f"{theirs}.weight", layout=layout)
-    return [kernel, table.rule(f"{ours}/bias", f"{theirs}.bias")]
 
 
 _BLOCK = [
     *_norm("norm1", "norm1"),
     table.rule("attention/qkv/kernel", "attn.qkv.weight", layout=_LINEAR),
     table.rule("attention/qkv/bias", "attn.q_bias", "attn.v_bias", layout=table.joined(0)),
-    *_dense("attention/out", "attn.proj", table.linear(inputs=2)),
+    *_dense("attention/out", "attn.proj", kernel=table.linear(inputs=2)),
     table.rule("gamma1", "gamma_1"),
     *_norm("norm2", "norm2"),
     *_dense("mlp/up", "mlp.fc1"),

@@ -24,13 +24,19 @@ _COLUMNS = 24  # of a histogram; fewer where there are fewer different values
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One curve; `dots` marks every point (for few points, as evaluations are)."""
+    """One curve.
+
+    Attributes:
+        dots: whether every point is marked (for few points, as evaluations are).
+        factor: what values are drawn times.
+    """
 
     label: str
     steps: Sequence[float]
     values: Sequence[float]
     colour: int = 0
     dots: bool = False
+    factor: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +70,10 @@ def lines(title: str, series: Sequence[Series], *, from_zero: bool = False) -> M
     )
 
 
-def of_points(
-    label: str,
-    points: Sequence[history.Point],
-    name: str,
-    colour: int = 0,
-    *,
-    dots: bool = False,
-    factor: float = 1.0,
-) -> Series:
-    """The curve of a metric, over the points that have it."""
+def of_points(label: str, points: Sequence[history.Point], name: str, **style: Any) -> Series:
+    """The curve of a metric, over the points that have it; `style` as of `Series`."""
     own = [p for p in points if name in p.values]
-    values = [p.values[name] * factor for p in own]
-    return Series(label, [p.step for p in own], values, colour, dots)
+    return Series(label, [p.step for p in own], [p.values[name] for p in own], **style)
 
 
 def histogram(title: str, values: Mapping[str, np.ndarray]) -> Markup:
@@ -132,7 +129,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _group(series: Series) -> _Groups:
-    step, value = np.asarray(series.steps, float), np.asarray(series.values, float)
+    step, value = np.asarray(series.steps, float), np.asarray(series.values, float) * series.factor
     step, value = step[np.isfinite(value)], value[np.isfinite(value)]
     bounds = np.linspace(0, len(step), min(_POINTS, len(step)) + 1).astype(int)
     first, last = bounds[:-1], bounds[1:] - 1

@@ -105,14 +105,12 @@ def _about(c: Mapping[str, Any]) -> list[str]:
 
 def _curves(log: history.RunLog) -> list[Markup]:
     """One chart for each metric name, with training and all evaluators in it; loss first."""
-    scores = log.scores.values()
-    labels = dict.fromkeys(["train", *(score.evaluator for score in scores)])
+    labels = dict.fromkeys(["train", *(score.evaluator for score in log.scores.values())])
     colours = {label: i for i, label in enumerate(labels)}
     series: dict[str, list[charts.Series]] = {"loss": []}
-    for score in scores:
-        drawn = charts.of_points(
-            score.evaluator, score.points, score.name, colours[score.evaluator], dots=True
-        )
+    for score in log.scores.values():
+        steps, colour = [p.step for p in score.points], colours[score.evaluator]
+        drawn = charts.Series(score.evaluator, steps, score.values, colour, dots=True)
         series.setdefault(score.metric, []).append(drawn)
     for name in dict.fromkeys(n for p in log.train for n in p.values):
         if not name.startswith("speed/"):

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 KINDS = ("original", "masked", "predicted")
+Frames = Mapping[str, UInt8[np.ndarray, "f h w 3"]]  # by kind
+Spectrograms = Mapping[str, Float[np.ndarray, "t m"]]
 
 _GAP = 4  # pixels between pictures
 _BACKGROUND = 24
@@ -26,9 +28,9 @@ class Example:
     """
 
     title: str
-    frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]]
+    frames: Frames
     fps: float
-    spectrograms: Mapping[str, Float[np.ndarray, "t m"]]
+    spectrograms: Spectrograms
     waves: Mapping[str, Float[np.ndarray, " s"]]
     seconds: float
 
@@ -43,9 +45,7 @@ class Example:
             raise ValueError(f"Example.fps is {self.fps}, expected frames a second above 0")
 
 
-def side_by_side(
-    frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]],
-) -> UInt8[np.ndarray, "f h w3 3"]:
+def side_by_side(frames: Frames) -> UInt8[np.ndarray, "f h w3 3"]:
     """The kinds next to each other, left to right, as one video."""
     videos = [frames[kind] for kind in KINDS if kind in frames]
     shapes = {v.shape for v in videos}
@@ -63,16 +63,12 @@ def film(
     return _join([frames_fhwc[i] for i in chosen], axis=1)
 
 
-def films(
-    frames: Mapping[str, UInt8[np.ndarray, "f h w 3"]], columns: int = 8
-) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
+def films(frames: Frames, columns: int = 8) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
     """The film strips of all kinds, one below the other."""
     return _join([film(frames[kind], columns) for kind in KINDS if kind in frames], axis=0)
 
 
-def coloured(
-    by_kind: Mapping[str, Float[np.ndarray, "t m"]],
-) -> dict[str, UInt8[np.ndarray, "m t 3"]]:
+def coloured(by_kind: Spectrograms) -> dict[str, UInt8[np.ndarray, "m t 3"]]:
     """Spectrograms on one colour scale, that of the original where there is one.
 
     Time runs to the right, low frequencies are at the bottom; values that are not finite are grey.
@@ -90,9 +86,7 @@ def coloured(
     return images
 
 
-def spectrograms(
-    by_kind: Mapping[str, Float[np.ndarray, "t m"]],
-) -> UInt8[np.ndarray, "rows_m t 3"]:
+def spectrograms(by_kind: Spectrograms) -> UInt8[np.ndarray, "rows_m t 3"]:
     """The spectrograms of all kinds on one colour scale, one below the other."""
     images = coloured(by_kind)
     return _join([images[kind] for kind in KINDS if kind in images], axis=0)

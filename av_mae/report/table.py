@@ -118,7 +118,7 @@ def write_page(table: Table, path: pathlib.Path | str) -> pathlib.Path:
     curves = []
     for metric in table.metrics:
         series = [
-            charts.of_points(row.name, row.log.evaluations, metric, number, dots=True)
+            charts.of_points(row.name, row.log.evaluations, metric, colour=number, dots=True)
             for number, row in enumerate(table.rows)
         ]
         if max(len(one.steps) for one in series) > 1:

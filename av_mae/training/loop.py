@@ -61,6 +61,8 @@ def train(
         (workdir / history.CONFIG).write_text(text)
     with Loop(run, saved, workdir, begin, stages) as loop:
         finished = loop.run(state, batches(run, begin))
+    if jax.process_index() == 0:
+        page.write(workdir)
     return 0 if finished else PREEMPTED
 
 
@@ -211,7 +213,8 @@ class Loop:
             if jax.process_index() == 0:
                 if step == self._run.total:
                     evaluate.write(self._workdir, step, results)
-                page.write(self._workdir)
+                else:
+                    page.write(self._workdir)
 
 
 class StopSignal:

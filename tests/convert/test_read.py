@@ -9,7 +9,7 @@ import pytest
 
 import av_mae
 from av_mae.config import schema
-from av_mae.convert import read, write
+from av_mae.convert import huggingface, read
 
 DATA = pathlib.Path(__file__).parents[1] / "golden" / "data"
 PTH = DATA / "videomae/official/finetune_meanpool_f16/checkpoint-99.pth"
@@ -141,15 +141,15 @@ def test_a_foreign_file_is_a_model_at_once():
 def test_what_another_program_has_not_is_refused_by_its_key(tmp_path):
     saved = read.read(SCENIC, {"model.fusion_layers": 2, "modalities.audio.seconds": 0.4})
     with pytest.raises(schema.ConfigError, match="this model video and audio"):
-        write.to_huggingface(saved, tmp_path)
+        huggingface.write(saved, tmp_path)
     with pytest.raises(schema.ConfigError, match="layer_scale is 0.1"):
-        write.to_huggingface(read.read(KERAS, KNOWN), tmp_path)
+        huggingface.write(read.read(KERAS, KNOWN), tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path):
     saved = read.read(FACE)
-    write.to_huggingface(saved, tmp_path)
+    huggingface.write(saved, tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     with pytest.raises(schema.ConfigError, match="exists; write to another folder"):
-        write.to_huggingface(saved, tmp_path)
+        huggingface.write(saved, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before

@@ -126,7 +126,7 @@ def test_what_is_left_in_a_file_is_named(golden):
 def test_official_models_give_the_same_outputs_in_transformers(golden, place, tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs transformers and PyTorch")
     torch = pytest.importorskip("torch", reason="needs PyTorch")
-    from av_mae.convert import write
+    from av_mae.convert import huggingface
 
     folder = golden / "videomae/official" / place
     settings, io = (
@@ -136,7 +136,7 @@ def test_official_models_give_the_same_outputs_in_transformers(golden, place, tm
     masked = "bool_masked_pos" in io
     known = {"model.heads": 4, "model.decoder_heads": 2, "modalities.video.size": 32}
     known |= {"modalities.video.frames": settings.get("all_frames", 16)}
-    write.to_huggingface(read.read(next(folder.glob("*.pth")), known), tmp_path)
+    huggingface.write(read.read(next(folder.glob("*.pth")), known), tmp_path)
     kind = "VideoMAEForPreTraining" if masked else "VideoMAEForVideoClassification"
     model = getattr(transformers, kind).from_pretrained(tmp_path).eval()
     (model.decoder.norm if masked else model.fc_norm).eps = 1e-6  # whatever the config says: 1e-5

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from av_mae.convert import foreign, scenic
+from av_mae.config import schema
+from av_mae.convert import scenic
 
 KINDS = ("legacy_pretrain", "optax_finetune")
 PARAMS = {"Transformer": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
@@ -60,11 +61,11 @@ def test_truncated_and_other_files_are_told(tmp_path):
     whole = path.read_bytes()
     for content in (b"", b"hello", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(content)
-        with pytest.raises(foreign.ForeignFileError, match="checkpoint is not a whole flax"):
+        with pytest.raises(schema.ConfigError, match="checkpoint is not a whole flax"):
             scenic.read(path)
     write(path, {"weights": PARAMS, "epoch": 3})
     assert scenic.find(path) is None
-    with pytest.raises(foreign.ForeignFileError, match="no parameters .* holds epoch, weights"):
+    with pytest.raises(schema.ConfigError, match="no parameters .* holds epoch, weights"):
         scenic.read(path)
 
 

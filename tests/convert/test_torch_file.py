@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from av_mae.convert import foreign, torch_file
+from av_mae.config import schema
+from av_mae.convert import torch_file
 
 
 class Call:
@@ -72,7 +73,7 @@ def test_a_file_that_asks_for_code_is_refused_and_nothing_runs(tmp_path, legacy,
     command = {os.system: f"rm {victim}", os.remove: str(victim), open: str(tmp_path / "made")}
     call = Call(function, command.get(function, f"__import__('os').remove({str(victim)!r})"))
     path = write(tmp_path / "x.pth", call, np.zeros(3, np.float32), legacy=legacy)
-    with pytest.raises(foreign.ForeignFileError, match=r"x\.pth asks for \w+\.\w+, .* not run"):
+    with pytest.raises(schema.ConfigError, match=r"x\.pth asks for \w+\.\w+, .* not run"):
         torch_file.read(path)
     assert {p.name for p in tmp_path.iterdir()} == {"victim", "x.pth"}
 
@@ -83,7 +84,7 @@ def test_truncated_files_are_told(tmp_path, legacy):
     whole = path.read_bytes()
     for length in (0, 1, 10, 30, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(foreign.ForeignFileError, match=r"x\.pth"):
+        with pytest.raises(schema.ConfigError, match=r"x\.pth"):
             torch_file.read(path)["w"].numpy()
 
 
@@ -92,7 +93,7 @@ def test_flipped_bits_of_the_weights_are_told(tmp_path):
     content = path.read_bytes()
     place = content.index(np.full(1000, 3.0, np.float32).tobytes())
     path.write_bytes(content[: place + 99] + b"\x7f" + content[place + 100 :])
-    with pytest.raises(foreign.ForeignFileError, match=r"x\.pth is damaged"):
+    with pytest.raises(schema.ConfigError, match=r"x\.pth is damaged"):
         torch_file.read(path)["w"].numpy()
 
 
@@ -102,7 +103,7 @@ def test_flipped_bits_of_the_weights_are_told(tmp_path):
 def test_a_tensor_beyond_its_storage_is_told(tmp_path, shape, stride):
     weights = np.zeros(5, np.float32)
     path = write(tmp_path / "x.pth", None, weights, shape=shape, stride=stride)
-    with pytest.raises(foreign.ForeignFileError, match="reaches over its 5 stored values"):
+    with pytest.raises(schema.ConfigError, match="reaches over its 5 stored values"):
         torch_file.read(path)["w"].numpy()
 
 
@@ -110,7 +111,7 @@ def test_a_compressed_file_is_not_unpacked(tmp_path):
     path = tmp_path / "x.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10**7))
-    with pytest.raises(foreign.ForeignFileError, match=r"x\.pth is compressed"):
+    with pytest.raises(schema.ConfigError, match=r"x\.pth is compressed"):
         torch_file.read(path)
 
 
@@ -119,7 +120,7 @@ def test_other_files_are_none_of_pytorchs(tmp_path, content):
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     assert not torch_file.is_torch(path)
-    with pytest.raises(foreign.ForeignFileError, match=r"x\.pth is not"):
+    with pytest.raises(schema.ConfigError, match=r"x\.pth is not"):
         torch_file.read(path)
 
 

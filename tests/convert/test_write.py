@@ -13,7 +13,7 @@ from test_read import FACE, KNOWN, PTH, SCENIC
 import av_mae
 from av_mae import recipes, tasks
 from av_mae.config import parse, schema
-from av_mae.convert import read, videomae, write
+from av_mae.convert import huggingface, read, videomae
 from av_mae.experiment import checkpoint
 from av_mae.experiment.step import split
 
@@ -28,7 +28,7 @@ def _equal(ours, theirs):
 
 def test_official_names_come_back_bit_for_bit():
     stored = {name: x.numpy() for name, x in videomae.read(PTH)[0].items()}
-    arrays = write.official(read.read(PTH, KNOWN))
+    arrays = videomae.official(read.read(PTH, KNOWN))
     assert arrays.keys() == stored.keys()
     for name, x in arrays.items():
         assert np.array_equal(x, stored[name]), name
@@ -36,7 +36,7 @@ def test_official_names_come_back_bit_for_bit():
 
 def test_hugging_face_comes_back_bit_for_bit(tmp_path):
     before = read.read(FACE)
-    write.to_huggingface(before, tmp_path)
+    huggingface.write(before, tmp_path)
     after = read.read(tmp_path)
     _equal(after.params, before.params)
     assert after.labels == before.labels
@@ -70,9 +70,9 @@ def test_a_model_of_ours_goes_out_whatever_its_fusion(tmp_path):
     e = parse.experiment(c)
     _, params, rest = split(tasks.make(e, ()).init(nnx.Rngs(3)))
     saved = checkpoint.Saved(jax.device_get(params), rest, e, (), 5)
-    write.to_huggingface(saved, tmp_path)
-    back = write.official(read.read(tmp_path))
-    for name, x in write.official(saved).items():
+    huggingface.write(saved, tmp_path)
+    back = videomae.official(read.read(tmp_path))
+    for name, x in videomae.official(saved).items():
         assert np.array_equal(back[name], x), name
 
 
@@ -84,7 +84,7 @@ def test_transformers_gives_the_same_outputs(golden, place, tmp_path):
         pytest.skip(f"{place} is not among the golden files")
     with np.load(golden / place / "io.npz") as io:
         arrays = dict(io)
-    write.to_huggingface(read.read(golden / place), tmp_path)
+    huggingface.write(read.read(golden / place), tmp_path)
     masked = "bool_masked_pos" in arrays
     kind = "VideoMAEForPreTraining" if masked else "VideoMAEForVideoClassification"
     model = getattr(transformers, kind).from_pretrained(tmp_path).eval()
@@ -98,7 +98,7 @@ def test_transformers_gives_the_same_outputs(golden, place, tmp_path):
 
 def test_official_checkpoints_are_written_for_pytorch(tmp_path):
     torch = pytest.importorskip("torch", reason="needs PyTorch")
-    file = write.to_videomae(read.read(PTH, KNOWN), tmp_path)
+    file = videomae.write(read.read(PTH, KNOWN), tmp_path)
     loaded = torch.load(file, weights_only=True)["model"]
     stored = {name: x.numpy() for name, x in videomae.read(PTH)[0].items()}
     assert {k: x.shape for k, x in loaded.items()} == {k: x.shape for k, x in stored.items()}

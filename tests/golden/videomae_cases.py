@@ -58,6 +58,7 @@ def load(source: pathlib.Path, more: dict[str, Any], masks: np.ndarray | None = 
 def resized(file: pathlib.Path, more: dict[str, Any], size: tuple[int, ...]) -> checkpoint.Saved:
     """A file of mmaction2 at a picture size that may be another one, and need not be square."""
     found = mmaction2.describe_file(file)
+    assert found
     height, width = size
     if size != (more["modalities.video.size"],) * 2:
         more = more | {"modalities.video.size": height, "model.positions": "learned"}

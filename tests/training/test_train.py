@@ -70,6 +70,8 @@ def test_learns(data, tmp_path):
     loop.train(parse.experiment(longer), tmp_path)
     losses = [e["loss"] for e in _entries(tmp_path, "train")]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    # Runs without evaluators have a report, too.
+    assert "finished 80 steps" in (tmp_path / "report.html").read_text()
 
 
 def test_evaluate_repeats_the_numbers_of_the_end_of_training(data, pretrained):
