@@ -11,7 +11,7 @@ import tiny
 from PIL import Image
 
 from av_mae.input import record, records
-from av_mae.prepare.check import result, text
+from av_mae.prepare.check import result
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def found(folder, **options):
 def test_clean_records_pass_without_a_warning(clean):
     outcome = result.check(clean)
     assert outcome.ok and outcome.findings.kinds == {}
-    lines = list(text.lines(outcome))
+    lines = list(result.lines(outcome))
     assert lines[-1].startswith("16 clips in 4 shards read")
     assert lines[-1].endswith("nothing is wrong")
     written = result.plain(outcome)
@@ -142,7 +142,8 @@ def with_frame(number, alter):
         (changed(3, duration=0.0), "impossible clip", "'train3': 0.0 seconds"),
         (changed(3, id="train4"), "id twice", "'train4' (train) and 'train4' (train)"),
         (with_frame(3, lambda c: c.frames[7][:-40]), "broken picture", "frame 7: it has no end"),
-        (with_frame(3, lambda c: b"<html>"), "broken picture", "frame 7: not a picture"),
+        (with_frame(3, lambda c: b"<html>"), "broken picture", "'train3', frame 7: not a picture"),
+        (with_frame(3, lambda c: b""), "broken picture", "train.tfrecord-00001-of-00002: clip 'tr"),
         (changed(3, fps=25.0), "other frame rate", "'train3' (25 a second)"),
         (changed(3, labels=()), "no label", "train: 1 clips"),
         (changed(3, audio=np.zeros(9, np.int16)), "digital silence", "train: 'train3'"),
@@ -153,6 +154,7 @@ def with_frame(number, alter):
 )  # fmt: skip
 def test_what_is_wrong_with_a_clip_is_found_by_name(tmp_path, change, kind, says):
     kinds, ok = found(write(tmp_path, {"train": range(6)}, change))
+    assert not any(" object at 0x" in line for line in kinds[kind].examples)
     assert says in kinds[kind].examples[0] and kinds[kind].count >= 1
     assert ok == (kind in ("other frame rate", "no label") or "sound" in kind or "silence" in kind
                   or "quiet" in kind)  # fmt: skip

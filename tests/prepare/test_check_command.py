@@ -1,6 +1,7 @@
 """The check as a user meets it: exit codes, the page, the file for machines, counts."""
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import pytest
 from test_check import write
 
 from av_mae.input import records
-from av_mae.prepare.check import page, result, text
+from av_mae.prepare.check import page, result
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -74,7 +75,7 @@ def test_counts_are_held_against_what_the_authors_and_the_preparation_say(folder
     assert kinds["fewer than published"].examples == ["train: 6 of 8 listed, 25.0% missing"]
     assert kinds["other lists"].examples == ["10 clips listed, 12 published"]
     assert kinds["not as counted"].examples == ["rejected: 2 found, av_mae.json says 1"]
-    lines = "\n".join(text.lines(outcome))
+    lines = "\n".join(result.lines(outcome))
     assert re.search(r"^train +6 +8 ", lines, re.M)
     assert "1 x file not found, 1 x not a media file" in lines
     page.write(outcome, tmp_path / "page.html")
@@ -97,8 +98,33 @@ def test_a_data_set_without_a_clip_is_reported_too(folder, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": {}}))
     outcome = result.check(folder)
     assert outcome.findings.kinds.keys() >= {"empty split", "strange file"}
-    assert "0 clips in 0 shards" in list(text.lines(outcome))[-1]
+    assert "0 clips in 0 shards" in list(result.lines(outcome))[-1]
     page.write(outcome, tmp_path / "page.html")
+
+
+def test_names_that_are_no_utf_8_are_readable_in_text_and_page(tmp_path):
+    odd = os.fsdecode(b"\xff\xfe")
+
+    def change(clip):  # one source in two splits, so that its clips are named
+        start = float(clip.id.removeprefix("train")) if clip.id.startswith("train") else 9.0
+        return dataclasses.replace(clip, source=f"{odd}.mp4", start=start)
+
+    made = write(tmp_path / "made", {"train": range(2), "val": range(20, 22)}, change)
+    folder = made.rename(tmp_path / odd)  # TensorFlow cannot write into such a folder
+    (folder / f"{odd}.tfrecord-00000-of-00001").touch()
+    rows = b"id,path,reason\n\xff\xfe.mp4,\xff\xfe.mp4,no sound: in \xff\xfe.mp4\n"
+    (folder / "rejected.csv").write_bytes(rows)
+    outcome = result.check(folder)
+    lines = "\n".join(result.lines(outcome))
+    lines.encode()
+    assert f"{tmp_path}/\\xff\\xfe: tiny" in lines
+    assert "\\xff\\xfe.tfrecord-00000-of-00001 is not listed" in lines
+    page.write(outcome, folder / page.FILE)
+    shown = (folder / page.FILE).read_text()
+    assert "<bdi>\\xff\\xfe.mp4</bdi>" in shown and "no sound: in \\xff\\xfe.mp4" in shown
+    run = command(folder)
+    assert run.returncode == 0, run.stderr
+    assert f"page: {tmp_path}/\\xff\\xfe/check.html" in run.stdout
 
 
 def test_only_one_record_is_in_memory_at_a_time(folder, tmp_path):

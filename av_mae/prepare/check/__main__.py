@@ -11,17 +11,18 @@ import sys
 
 from absl import app, flags
 
+from av_mae.config import command_line
 from av_mae.input import cores
+from av_mae.prepare.check import page, result
+from av_mae.prepare.lists.listing import readable
 
 _DECODE = flags.DEFINE_enum(
     "decode", "sample", ["sample", "all"], "Pictures that are decoded: three a clip, or all."
 )
 _HTML = flags.DEFINE_string("html", None, "File of the page; default: check.html in the folder.")
 _JSON = flags.DEFINE_string("json", None, "File to write everything to for machines.")
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes; default: one a core.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes; default: one a core.", 1)
 
-# EX_CONFIG: a request that cannot be met.
-_BAD_REQUEST = 78
 _WRONG = 1
 
 
@@ -38,28 +39,20 @@ def _main(arguments: list[str]) -> None:
             raise ValueError(
                 "name the folder of one data set: python -m av_mae.prepare.check records/mine"
             )
-        sys.exit(0 if _check(pathlib.Path(arguments[1])) else _WRONG)
+        folder = pathlib.Path(arguments[1])
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is not a folder; name one with records")
+        workers = _WORKERS.value or cores.count()
+        outcome = result.check(folder, every_frame=_DECODE.value == "all", workers=workers)
+        print("\n".join(result.lines(outcome)))
+        if _JSON.value:
+            pathlib.Path(_JSON.value).write_text(json.dumps(result.plain(outcome), indent=1))
+        file = pathlib.Path(_HTML.value or folder / page.FILE)
+        page.write(outcome, file)
+        print(f"page: {readable(str(file))}")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(_BAD_REQUEST)
-
-
-def _check(folder: pathlib.Path) -> bool:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder; name one with records")
-    # These load JAX.
-    from av_mae.prepare.check import page, result, text
-
-    outcome = result.check(
-        folder, every_frame=_DECODE.value == "all", workers=_WORKERS.value or cores.count()
-    )
-    print("\n".join(text.lines(outcome)))
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(result.plain(outcome), indent=1))
-    file = pathlib.Path(_HTML.value or folder / page.FILE)
-    page.write(outcome, file)
-    print(f"page: {file}")
-    return outcome.ok
+        command_line.leave(command_line.BAD_CONFIG, error)
+    sys.exit(0 if outcome.ok else _WRONG)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What is wrong with records: kinds of findings by name, with what to do, and their counts."""
 
 import dataclasses
-from collections.abc import Iterator
+
+from av_mae.prepare.lists.listing import readable
 
 _AGAIN = "delete these files and run the same preparation again, or copy them again"
 
@@ -68,22 +69,21 @@ class Findings:
     def __init__(self) -> None:
         self.kinds: dict[str, Finding] = {}
 
-    def add(self, kind: str, example: str, count: int = 1) -> None:
+    def add(self, kind: str, *examples: str, count: int = 1) -> None:
         assert kind in PROBLEMS or kind in WARNINGS, kind
-        self._add(kind, count, [example])
+        found = self.kinds.setdefault(kind, Finding())
+        found.count += count
+        found.examples += map(readable, examples[: _MOST - len(found.examples)])
 
     def merge(self, other: "Findings") -> None:
         for kind, more in other.kinds.items():
-            self._add(kind, more.count, more.examples)
+            self.add(kind, *more.examples, count=more.count)
 
-    def _add(self, kind: str, count: int, examples: list[str]) -> None:
-        found = self.kinds.setdefault(kind, Finding())
-        found.count += count
-        found.examples += examples[: _MOST - len(found.examples)]
+    @property
+    def problems(self) -> dict[str, Finding]:
+        """What fails the check, in the order of PROBLEMS."""
+        return {kind: self.kinds[kind] for kind in PROBLEMS if kind in self.kinds}
 
-    def problems(self) -> Iterator[tuple[str, Finding]]:
-        """(kind, finding) of what fails the check, in the order of PROBLEMS."""
-        return ((kind, self.kinds[kind]) for kind in PROBLEMS if kind in self.kinds)
-
-    def warnings(self) -> Iterator[tuple[str, Finding]]:
-        return ((kind, self.kinds[kind]) for kind in WARNINGS if kind in self.kinds)
+    @property
+    def warnings(self) -> dict[str, Finding]:
+        return {kind: self.kinds[kind] for kind in WARNINGS if kind in self.kinds}

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from av_mae.input import records
-from av_mae.prepare.check import findings as findings_lib
 from av_mae.prepare.check import measure, read
+from av_mae.prepare.check.findings import Findings
 
 # Seconds that sound and pictures may end, or begin, apart.
 _APART = 0.5
@@ -24,7 +24,7 @@ def judge(
     info: records.Info,
     splits: Sequence[read.Contents],
     rejections: Mapping[str, int | None],
-    found: findings_lib.Findings,
+    found: Findings,
 ) -> None:
     """Adds to `found` what may be wrong.
 
@@ -38,7 +38,8 @@ def judge(
         if not len(split.rows) and not split.listed:
             found.add("empty split", split.name)
         if info.labels and split.unlabelled:
-            found.add("no label", f"{split.name}: {split.unlabelled:,} clips", split.unlabelled)
+            what = f"{split.name}: {split.unlabelled:,} clips"
+            found.add("no label", what, count=split.unlabelled)
 
     trained = next((split.labels for split in splits if split.name == "train"), None)
     counts = sum((split.labels for split in splits), np.zeros(len(info.labels), np.int64))
@@ -48,12 +49,31 @@ def judge(
         elif trained is not None and trained.any() and not trained[index]:
             found.add("label without training clips", f"{name!r}, {counts[index]:,} in others")
 
-    _check_counts(info, splits, rejections, found)
+    # The official lists, and what the preparation counted.
+    rows = {split.name: split.rows for split in splits}
+    lists = info.counts.get("listed", {})
+    for name, expected in lists.items():
+        missing = expected - len(rows.get(name, ()))
+        if missing > 0:
+            what = f"{name}: {expected - missing:,} of {expected:,} listed"
+            found.add("fewer than published", f"{what}, {missing / expected:.1%} missing")
+    published, in_lists = info.counts.get("published"), sum(lists.values())
+    if published is not None and in_lists != published:
+        found.add("other lists", f"{in_lists:,} clips listed, {published:,} published")
+    without_sound = sum(int((of["samples"] == 0).sum()) for of in rows.values())
+    for name, value in {**rejections, "without_sound": without_sound}.items():
+        counted = info.counts.get(name)
+        if counted is not None and value is None:
+            found.add("not as counted", f"{name}.csv is missing")
+        elif counted is not None and value != counted:
+            what = f"{name}: {value:,} found, {records.INFO_FILE} says {counted:,}"
+            found.add("not as counted", what)
+
     if splits:
-        _find_duplicates(_Clips(splits), found)
+        _find_duplicates(splits, found)
 
 
-def _check_clips(info: records.Info, split: read.Contents, found: findings_lib.Findings) -> None:
+def _check_clips(info: records.Info, split: read.Contents, found: Findings) -> None:
     rows = split.rows
     heard, moving = rows["samples"] > 0, rows["frames"] > 1
     longer = np.where(heard & moving, measure.sound_excess(rows), 0)
@@ -82,71 +102,30 @@ def _check_clips(info: records.Info, split: read.Contents, found: findings_lib.F
         if len(places):
             named = ", ".join(f"{split.ids[i]!r}{amount(i)}" for i in places[:_NAMED])
             more = f" and {len(places) - _NAMED:,} more" if len(places) > _NAMED else ""
-            found.add(kind, f"{split.name}: {named}{more}", len(places))
+            found.add(kind, f"{split.name}: {named}{more}", count=len(places))
 
 
-def _check_counts(
-    info: records.Info,
-    splits: Sequence[read.Contents],
-    rejections: Mapping[str, int | None],
-    found: findings_lib.Findings,
-) -> None:
-    """Compares with the official lists, and with what the preparation counted."""
-    rows = {split.name: split.rows for split in splits}
-    lists = info.counts.get("listed", {})
-    for name, expected in lists.items():
-        missing = expected - len(rows.get(name, ()))
-        if missing > 0:
-            what = f"{name}: {expected - missing:,} of {expected:,} listed"
-            found.add("fewer than published", f"{what}, {missing / expected:.1%} missing")
-    published, in_lists = info.counts.get("published"), sum(lists.values())
-    if published is not None and in_lists != published:
-        found.add("other lists", f"{in_lists:,} clips listed, {published:,} published")
+def _find_duplicates(splits: Sequence[read.Contents], found: Findings) -> None:
+    """Clips that occur twice by id, by content, by source, and by looks."""
+    rows = np.concatenate([split.rows for split in splits])
+    ids = [id for split in splits for id in split.ids]
+    split_of = np.repeat(np.arange(len(splits)), [len(split.rows) for split in splits])
+    names = [split.name for split in splits]
 
-    without_sound = sum(int((of["samples"] == 0).sum()) for of in rows.values())
-    for name, value in {**rejections, "without_sound": without_sound}.items():
-        counted = info.counts.get(name)
-        if counted is not None and value is None:
-            found.add("not as counted", f"{name}.csv is missing")
-        elif counted is not None and value != counted:
-            what = f"{name}: {value:,} found, {records.INFO_FILE} says {counted:,}"
-            found.add("not as counted", what)
+    def in_two_splits(group: np.ndarray) -> bool:
+        return len(set(split_of[group].tolist())) > 1
 
-
-class _Clips:
-    """The clips of all splits in one table.
-
-    Attributes:
-        rows: `[clips]` of `measure.COLUMNS`.
-        content: digest of pictures and sound `[clips]`.
-        split: index of the split `[clips]`.
-    """
-
-    def __init__(self, splits: Sequence[read.Contents]) -> None:
-        self.rows = np.concatenate([split.rows for split in splits])
-        self.content = self.rows["pictures"] * _MIX + self.rows["sound"]
-        self.split = np.repeat(np.arange(len(splits)), [len(split.rows) for split in splits])
-        self._ids = [id for split in splits for id in split.ids]
-        self._names = [split.name for split in splits]
-
-    def in_two_splits(self, group: np.ndarray) -> bool:
-        return len(set(self.split[group].tolist())) > 1
-
-    def named(self, group: np.ndarray) -> str:
+    def named(group: np.ndarray) -> str:
         """Ids with their splits, one of each split first."""
-        first = _first_of_each(group, self.split)
-        order = [*first.tolist(), *(i for i in group.tolist() if i not in set(first.tolist()))]
-        shown = [f"{self._ids[i]!r} ({self._names[self.split[i]]})" for i in order[:_NAMED]]
+        order = list(dict.fromkeys([*_first_of_each(group, split_of).tolist(), *group.tolist()]))
+        shown = [f"{ids[i]!r} ({names[split_of[i]]})" for i in order[:_NAMED]]
         more = [f"{len(order) - len(shown):,} more"] if len(order) > len(shown) else []
         return " and ".join([*shown, *more])
 
-
-def _find_duplicates(clips: _Clips, found: findings_lib.Findings) -> None:
-    """Clips that occur twice by id, by content, by source, and by looks."""
-    rows, content = clips.rows, clips.content
     for group in _equal(rows["id"]):
-        found.add("id twice", clips.named(group), len(group) - 1)
+        found.add("id twice", named(group), count=len(group) - 1)
     pictures, sound = rows["pictures"], rows["sound"]
+    content = pictures * _MIX + sound
     for across, within, key, other in (
         ("clip in two splits", "same clip twice in a split", content, np.arange(len(rows))),
         ("same pictures in two splits", "same pictures twice in a split", pictures, content),
@@ -156,26 +135,21 @@ def _find_duplicates(clips: _Clips, found: findings_lib.Findings) -> None:
         for group in _equal(key):
             several = _first_of_each(group, other)  # the others are reported already
             if len(several) > 1:
-                kind = across if clips.in_two_splits(several) else within
-                found.add(kind, clips.named(several), len(several) - 1)
-    for group in _equal(rows["source"]):
-        if clips.in_two_splits(group):
-            _check_same_source(clips, group, found)
+                kind = across if in_two_splits(several) else within
+                found.add(kind, named(several), count=len(several) - 1)
 
-
-def _check_same_source(clips: _Clips, group: np.ndarray, found: findings_lib.Findings) -> None:
-    """Parts of one file in several splits: overlapping parts are one clip, others are not."""
-    rows, content = clips.rows, clips.content
-    group = group[np.argsort(rows["start"][group], kind="stable")]
-    starts, lengths = rows["start"][group], rows["duration"][group]
-    shared = np.minimum(starts[:-1] + lengths[:-1], starts[1:] + lengths[1:]) - starts[1:]
-    same = shared > _OVERLAP * np.minimum(lengths[:-1], lengths[1:])
-    same &= clips.split[group[:-1]] != clips.split[group[1:]]
-    same &= content[group[:-1]] != content[group[1:]]
-    for i in np.flatnonzero(same):
-        found.add("clip in two splits", clips.named(group[i : i + 2]))
-    if not same.any() and len(set(content[group].tolist())) > 1:
-        found.add("source in two splits", clips.named(group))
+    # Parts of one file in several splits: overlapping parts are one clip, others are not.
+    for group in filter(in_two_splits, _equal(rows["source"])):
+        group = group[np.argsort(rows["start"][group], kind="stable")]
+        starts, lengths = rows["start"][group], rows["duration"][group]
+        shared = np.minimum(starts[:-1] + lengths[:-1], starts[1:] + lengths[1:]) - starts[1:]
+        same = shared > _OVERLAP * np.minimum(lengths[:-1], lengths[1:])
+        same &= split_of[group[:-1]] != split_of[group[1:]]
+        same &= content[group[:-1]] != content[group[1:]]
+        for i in np.flatnonzero(same):
+            found.add("clip in two splits", named(group[i : i + 2]))
+        if not same.any() and len(set(content[group].tolist())) > 1:
+            found.add("source in two splits", named(group))
 
 
 def _equal(keys: np.ndarray) -> Iterator[np.ndarray]:

@@ -3,12 +3,13 @@
 import hashlib
 import io
 import os
+import pathlib
 
 import numpy as np
 from PIL import Image
 
 from av_mae.input import record, records
-from av_mae.prepare.check import findings as findings_lib
+from av_mae.prepare.check.findings import Findings
 
 # One row a clip, about 90 bytes: what is kept of all clips at once.
 COLUMNS = np.dtype(
@@ -42,23 +43,25 @@ _FULL_SCALE = 32767
 
 
 def row(
-    clip: record.Clip, labels: int, every_frame: bool, found: findings_lib.Findings
+    clip: record.Clip, file: pathlib.Path, labels: int, every_frame: bool, found: Findings
 ) -> np.ndarray:
     """A row of `COLUMNS`; what is wrong with the clip is added to `found`.
 
     Args:
+        file: the shard that the clip is in, for messages.
         labels: number of label names of the data set.
         every_frame: decode all pictures, not three.
     """
+    where = f"{file}: clip {clip.id!r}"
     named = (*clip.labels, *(box.label for box in clip.boxes))
     unknown = [label for label in named if not 0 <= label < labels]
     if unknown:
-        found.add("unknown label", f"clip {clip.id!r}: label {unknown[0]}, there are {labels}")
+        found.add("unknown label", f"{where}: label {unknown[0]}, there are {labels}")
     if not clip.frames and not record.has_sound(clip):
-        found.add("impossible clip", f"clip {clip.id!r} has neither pictures nor sound")
+        found.add("impossible clip", f"{where} has neither pictures nor sound")
     for value, unit in ((clip.fps, "frames a second"), (clip.duration, "seconds long")):
         if not (value > 0 and np.isfinite(value)):
-            found.add("impossible clip", f"clip {clip.id!r}: {value} {unit}")
+            found.add("impossible clip", f"{where}: {value} {unit}")
 
     values = np.zeros((), COLUMNS)
     values["id"], values["source"] = _digest(clip.id.encode()), _digest(os.fsencode(clip.source))
@@ -68,8 +71,7 @@ def row(
     _sound(values, clip.audio)
     if clip.frames:
         values["still"] = len(clip.frames) > 1 and len(set(clip.frames)) == 1
-        _check_headers(clip, found)
-        values["look"] = _look(clip, every_frame, found)
+        values["look"] = _look(clip, where, every_frame, found)
         # Black pictures are equal by nature.
         values["pictures"] = _digest(*clip.frames) if values["look"] else 0
     return values
@@ -103,45 +105,42 @@ def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
     values["before"] = (loud[0] if len(loud) else len(wave_s)) / records.SAMPLE_RATE
 
 
-def _check_headers(clip: record.Clip, found: findings_lib.Findings) -> None:
-    """Every picture is a complete JPEG of the size that the record says."""
-    for number, frame in enumerate(clip.frames):
-        where = f"clip {clip.id!r}, frame {number}"
-        try:
-            picture = Image.open(io.BytesIO(frame))
-        except OSError:
-            found.add("broken picture", f"{where}: not a picture")
-            continue
-        if picture.format != "JPEG":
-            found.add("broken picture", f"{where}: {picture.format}, expected JPEG")
-        elif picture.size != (clip.width, clip.height):
-            wide, high = picture.size
-            expected = f"the record says {clip.width} x {clip.height}"
-            found.add("broken picture", f"{where}: {wide} x {high} pixels, {expected}")
-        elif not frame.endswith(b"\xff\xd9"):
-            found.add("broken picture", f"{where}: it has no end")
+def _look(clip: record.Clip, where: str, every_frame: bool, found: Findings) -> int:
+    """Digest of difference hashes at three moments and of the length; 0 if nearly flat.
 
-
-def _look(clip: record.Clip, every_frame: bool, found: findings_lib.Findings) -> int:
-    """Digest of difference hashes at three moments and of the length; 0 if nearly flat."""
-    moments = [min(int(m * len(clip.frames)), len(clip.frames) - 1) for m in _MOMENTS]
+    Every picture should be a complete JPEG of the size that the record says.
+    """
+    moments = {min(int(m * len(clip.frames)), len(clip.frames) - 1) for m in _MOMENTS}
     hashes = []
     for number, frame in enumerate(clip.frames):
-        if not every_frame and number not in moments:
-            continue
+        wrong = ""
         try:
             picture = Image.open(io.BytesIO(frame))
-            if not every_frame:
+        except OSError:  # its message would show an address in memory
+            found.add("broken picture", f"{where}, frame {number}: not a picture")
+            continue
+        if picture.format != "JPEG":
+            wrong = f"{picture.format}, expected JPEG"
+        elif picture.size != (clip.width, clip.height):
+            wide, high = picture.size
+            wrong = f"{wide} x {high} pixels, the record says {clip.width} x {clip.height}"
+        elif not frame.endswith(b"\xff\xd9"):
+            wrong = "it has no end"
+        try:
+            if number in moments and not every_frame:
                 picture.draft("L", (64, 64))
-            picture.load()
+            if number in moments or every_frame:
+                picture.load()
+            if number in moments:
+                # Whether brightness rises from each cell of an 8 x 9 grid to its right neighbour.
+                grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
+                hashes.append(np.diff(np.asarray(grid, np.int16), axis=1) > 0)
         except (OSError, SyntaxError) as error:
-            found.add("broken picture", f"clip {clip.id!r}, frame {number}: {error}")
-            return 0
-        if number in moments:
-            # Whether brightness rises from each cell of an 8 x 9 grid to its right neighbour.
-            grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
-            hashes.append(np.diff(np.asarray(grid, np.int16), axis=1) > 0)
+            wrong = wrong or str(error)
+        if wrong:
+            found.add("broken picture", f"{where}, frame {number}: {wrong}")
     rising = [np.count_nonzero(bits_88) for bits_88 in hashes]
-    if any(min(count, 64 - count) < _LEAST_CHANGES for count in rising):
+    flat = any(min(count, 64 - count) < _LEAST_CHANGES for count in rising)
+    if flat or len(hashes) < len(moments):
         return 0
     return _digest(np.packbits(hashes).tobytes(), len(clip.frames).to_bytes(4, "little"))

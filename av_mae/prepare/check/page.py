@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
 
 from av_mae.prepare.check import findings as findings_lib
 from av_mae.prepare.check import result
@@ -26,6 +25,12 @@ def write(outcome: result.Result, path: pathlib.Path) -> None:
     info, rows, splits = outcome.info, outcome.rows, outcome.splits
     counts = np.stack([np.zeros(len(info.labels), int), *(s.labels for s in splits)], axis=1)[:, 1:]
     sound = ""
+    by_split = {split.name: result.measures(split.rows) for split in splits}
+    names = next(iter(by_split.values()), {})
+    histograms = [
+        charts.histogram(name, {split: of[name] for split, of in by_split.items()})
+        for name in names
+    ]
     if info.audio_mean is not None:
         sound = f"{info.audio_mean:.3f}, deviation {info.audio_std:.3f}"
     render.page(
@@ -33,8 +38,8 @@ def write(outcome: result.Result, path: pathlib.Path) -> None:
         path,
         outcome=outcome,
         info=info,
-        problems=list(outcome.findings.problems()),
-        warnings=list(outcome.findings.warnings()),
+        problems=outcome.findings.problems.items(),
+        warnings=outcome.findings.warnings.items(),
         meaning=findings_lib.PROBLEMS | findings_lib.WARNINGS,
         splits=result.plain(outcome)["splits"],
         seconds=float(rows["duration"].sum(dtype=np.float64)),
@@ -44,7 +49,7 @@ def write(outcome: result.Result, path: pathlib.Path) -> None:
         label_parts=_label_parts(info.labels, counts) if splits else [],
         label_most=int(counts.sum(axis=1).max(initial=1)),
         outline=_outline,
-        histograms=_histograms(outcome),
+        histograms=list(filter(None, histograms)),
         sizes=result.sizes(rows),
         lists=[
             ("Not in the records", "rejected.csv", outcome.rejected),
@@ -62,13 +67,6 @@ def _outline(sound: np.ndarray) -> str:
     above = [f"{x},{50 - 49 * value:.1f}" for x, value in enumerate(sound)]
     below = [f"{x},{50 + 49 * value:.1f}" for x, value in enumerate(sound)]
     return " ".join([*above, *reversed(below)])
-
-
-def _histograms(outcome: result.Result) -> list[Markup]:
-    by_split = {split.name: result.measures(split.rows) for split in outcome.splits}
-    names = next(iter(by_split.values()), {})
-    made = [charts.histogram(name, {s: of[name] for s, of in by_split.items()}) for name in names]
-    return list(filter(None, made))
 
 
 def _label_parts(names: Sequence[str], counts: np.ndarray) -> list[list[tuple[str, list[int]]]]:

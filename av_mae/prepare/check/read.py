@@ -15,8 +15,8 @@ from PIL import Image
 
 from av_mae.input import record, records
 from av_mae.prepare import pool
-from av_mae.prepare.check import findings as findings_lib
 from av_mae.prepare.check import measure
+from av_mae.prepare.check.findings import Findings
 
 # Seconds that one shard may take before its process is killed.
 _TIMEOUT = 3600.0
@@ -65,12 +65,7 @@ class Contents:
 
 
 def read(
-    folder: pathlib.Path,
-    info: records.Info,
-    found: findings_lib.Findings,
-    *,
-    every_frame: bool,
-    workers: int,
+    folder: pathlib.Path, info: records.Info, found: Findings, *, every_frame: bool, workers: int
 ) -> list[Contents]:
     """Reads every shard once and returns the splits; what is wrong is added to `found`.
 
@@ -79,7 +74,7 @@ def read(
     Args:
         every_frame: decode all pictures, not three a clip.
     """
-    jobs = []
+    labels, jobs = len(info.labels), []
     for split in info.splits.values():
         count = min(_SHOWN, split.clips)
         chosen = {i * split.clips // count for i in range(count)}
@@ -88,7 +83,7 @@ def read(
             own = range(first, first + shard.clips)
             jobs.append((shard, {i - first for i in chosen if i in own}))
             first += shard.clips
-    work = functools.partial(_read_shard, folder, len(info.labels), every_frame)
+    work = functools.partial(_read_shard, folder, labels, every_frame)
     workers = min(workers, len(jobs))
     if workers > 1:
         results = pool.ordered(work, jobs, workers=workers, patience=_TIMEOUT)
@@ -103,7 +98,7 @@ def read(
     splits = []
     with bar, contextlib.closing(results):
         for split in info.splits.values():
-            parts = []
+            parts: list[Contents] = []
             for shard in split.shards:
                 result = next(results)
                 bar.update(shard.clips)
@@ -112,7 +107,17 @@ def read(
                 else:
                     parts.append(result[0])
                     found.merge(result[1])
-            splits.append(_joined(split, parts, len(info.labels)))
+            whole = Contents(
+                name=split.name,
+                listed=split.clips,
+                shards=len(split.shards),
+                rows=np.concatenate([np.zeros(0, measure.COLUMNS), *(part.rows for part in parts)]),
+                ids=tuple(id for part in parts for id in part.ids),
+                labels=sum((part.labels for part in parts), np.zeros(labels, np.int64)),
+                unlabelled=sum(part.unlabelled for part in parts),
+                shown=tuple(clip for part in parts for clip in part.shown),
+            )
+            splits.append(whole)
 
     known = {shard.file for split in info.splits.values() for shard in split.shards}
     for path in sorted(folder.glob("*.tfrecord-*")):
@@ -121,22 +126,9 @@ def read(
     return splits
 
 
-def _joined(split: records.Split, parts: list[Contents], labels: int) -> Contents:
-    return Contents(
-        name=split.name,
-        listed=split.clips,
-        shards=len(split.shards),
-        rows=np.concatenate([np.zeros(0, measure.COLUMNS), *(part.rows for part in parts)]),
-        ids=tuple(id for part in parts for id in part.ids),
-        labels=sum((part.labels for part in parts), np.zeros(labels, np.int64)),
-        unlabelled=sum(part.unlabelled for part in parts),
-        shown=tuple(clip for part in parts for clip in part.shown),
-    )
-
-
 def _read_shard(
     folder: pathlib.Path, labels: int, every_frame: bool, job: tuple[records.Shard, set[int]]
-) -> tuple[Contents, findings_lib.Findings] | pool.Lost:
+) -> tuple[Contents, Findings] | pool.Lost:
     """What a worker does: one shard, one record in memory at a time.
 
     Args:
@@ -144,7 +136,7 @@ def _read_shard(
         job: the shard, and the positions of clips whose pictures are wanted.
     """
     shard, chosen = job
-    path, found = folder / shard.file, findings_lib.Findings()
+    path, found = folder / shard.file, Findings()
     rows, ids, shown, unlabelled = [], [], [], 0
     counts = np.zeros(labels, np.int64)
     try:
@@ -154,7 +146,7 @@ def _read_shard(
             except ValueError as error:
                 found.add("unreadable record", f"{path}, byte {position:,}: {error}")
                 continue
-            rows.append(measure.row(clip, labels, every_frame, found))
+            rows.append(measure.row(clip, path, labels, every_frame, found))
             ids.append(clip.id)
             unlabelled += not clip.labels
             np.add.at(counts, [i for i in set(clip.labels) if 0 <= i < labels], 1)
@@ -164,7 +156,7 @@ def _read_shard(
         return pool.Lost(error.strerror or str(error))
     if len(rows) < shard.clips:
         what = f"{path}: {len(rows)} clips can be read, {records.INFO_FILE} says {shard.clips}"
-        found.add("missing clips", what, shard.clips - len(rows))
+        found.add("missing clips", what, count=shard.clips - len(rows))
     table = np.array(rows, measure.COLUMNS)
     contents = Contents(
         shard.file, shard.clips, 1, table, tuple(ids), counts, unlabelled, tuple(shown)
@@ -173,7 +165,7 @@ def _read_shard(
 
 
 def _payloads(
-    path: pathlib.Path, shard: records.Shard, found: findings_lib.Findings
+    path: pathlib.Path, shard: records.Shard, found: Findings
 ) -> Iterator[tuple[int, bytes]]:
     """(position, payload) of every record; size, checksum and index are checked on the way."""
     index = records.index_path(path)
@@ -212,34 +204,24 @@ def _payloads(
 
 
 def _show(clip: record.Clip) -> Shown:
+    pictures = []
     chosen = np.linspace(0, len(clip.frames) - 1, min(_PICTURES, len(clip.frames))).round()
-    small = [_small(clip.frames[int(i)]) for i in chosen]
-    return Shown(
-        id=clip.id,
-        labels=clip.labels,
-        seconds=clip.duration,
-        pictures=tuple(picture for picture in small if picture),
-        sound=_envelope(clip) if record.has_sound(clip) else None,
-    )
+    for i in chosen.astype(int):
+        try:
+            picture = Image.open(io.BytesIO(clip.frames[i])).convert("RGB")
+        except (OSError, SyntaxError):  # a broken one is reported elsewhere
+            continue
+        size = (max(1, round(picture.width * _HEIGHT / picture.height)), _HEIGHT)
+        stream = io.BytesIO()
+        picture.resize(size).save(stream, "JPEG", quality=80)
+        pictures.append(stream.getvalue())
 
-
-def _small(frame: bytes) -> bytes:
-    """A JPEG of small height; empty for a broken one, which is reported elsewhere."""
-    try:
-        picture = Image.open(io.BytesIO(frame))
-        picture.load()
-    except (OSError, SyntaxError):
-        return b""
-    size = (max(1, round(picture.width * _HEIGHT / picture.height)), _HEIGHT)
-    stream = io.BytesIO()
-    picture.convert("RGB").resize(size).save(stream, "JPEG", quality=80)
-    return stream.getvalue()
-
-
-def _envelope(clip: record.Clip) -> np.ndarray:
-    """Loudness `[columns]` on the clip's clock: zeros after the end of its sound."""
-    assert clip.audio is not None
-    wave_s = np.zeros(max(round(clip.duration * records.SAMPLE_RATE), len(clip.audio)), np.float32)
-    wave_s[: len(clip.audio)] = np.abs(clip.audio.astype(np.float32)) / 32768
-    edges = np.linspace(0, len(wave_s), min(_COLUMNS, len(wave_s)) + 1).astype(int)
-    return np.maximum.reduceat(wave_s, edges[:-1])
+    sound = None
+    if clip.audio is not None and len(clip.audio):
+        # The largest values in equal pieces of the clip's clock: zeros after the end of its sound.
+        length = max(round(clip.duration * records.SAMPLE_RATE), len(clip.audio))
+        wave_s = np.zeros(length, np.float32)
+        wave_s[: len(clip.audio)] = np.abs(clip.audio.astype(np.float32)) / 32768
+        edges = np.linspace(0, len(wave_s), min(_COLUMNS, len(wave_s)) + 1).astype(int)
+        sound = np.maximum.reduceat(wave_s, edges[:-1])
+    return Shown(clip.id, clip.labels, clip.duration, tuple(pictures), sound)

@@ -1,11 +1,11 @@
-"""The outcome of a check: what is in a data set, in numbers, and what is wrong with it."""
+"""The outcome of a check: what is in a data set and what is wrong with it, in numbers and words."""
 
 import collections
 import csv
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,14 @@ import numpy as np
 from av_mae.input import records
 from av_mae.prepare.check import findings as findings_lib
 from av_mae.prepare.check import judge, measure, read
-
-Rows = list[tuple[str, str, str]]
+from av_mae.prepare.lists.listing import readable
+from av_mae.prepare.shards import report
 
 # The most frequent picture sizes are counted one by one, the others together.
 _SIZES = 5
+# Labels named at either end of the histogram, and examples of a finding, in the lines.
+_LABELS, _EXAMPLES = 3, 3
+_TITLES = ("split", "clips", "expected", "hours", "no pictures", "no sound", "silent", "no label")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +28,22 @@ class Result:
     """What a check found.
 
     Attributes:
+        folder: its path as readable text.
         rejected, partial: rows of the csv files; None without the file.
         seconds: that the check took.
     """
 
-    folder: pathlib.Path
+    folder: str
     info: records.Info
     splits: Sequence[read.Contents]
     findings: findings_lib.Findings
-    rejected: Rows | None
-    partial: Rows | None
+    rejected: list[report.Row] | None
+    partial: list[report.Row] | None
     seconds: float
 
     @property
     def ok(self) -> bool:
-        return not any(self.findings.problems())
+        return not self.findings.problems
 
     @property
     def rows(self) -> np.ndarray:
@@ -62,17 +66,18 @@ def check(folder: pathlib.Path, *, every_frame: bool = False, workers: int = 1) 
     info = records.Info.load(folder)
     found = findings_lib.Findings()
     splits = read.read(folder, info, found, every_frame=every_frame, workers=workers)
-    lists = {name: _csv(folder / f"{name}.csv") for name in ("rejected", "partial")}
+    lists: dict[str, list[report.Row] | None] = {"rejected": None, "partial": None}
+    for name in lists:
+        path = folder / f"{name}.csv"
+        if path.is_file():
+            # Names of files need not be text in any encoding.
+            with open(path, newline="", encoding="utf-8", errors="backslashreplace") as file:
+                rows = [row for row in list(csv.reader(file))[1:] if len(row) >= 3]
+            lists[name] = [(id, source, reason) for id, source, reason, *_ in rows]
     counts = {name: None if rows is None else len(rows) for name, rows in lists.items()}
     judge.judge(info, splits, counts, found)
-    return Result(folder, info, splits, found, **lists, seconds=time.monotonic() - begin)
-
-
-def _csv(path: pathlib.Path) -> Rows | None:
-    if not path.is_file():
-        return None
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [(row[0], row[1], row[2]) for row in list(csv.reader(file))[1:] if len(row) >= 3]
+    seconds = time.monotonic() - begin
+    return Result(readable(str(folder)), info, splits, found, **lists, seconds=seconds)
 
 
 def quantiles(values: np.ndarray) -> dict[str, float]:
@@ -100,7 +105,7 @@ def sizes(rows: np.ndarray) -> dict[str, int]:
     return named
 
 
-def reasons(rows: Rows) -> dict[str, int]:
+def reasons(rows: Sequence[report.Row]) -> dict[str, int]:
     """Number of rejected clips by the kind of reason, the most frequent first."""
     kinds = collections.Counter(reason.partition(":")[0] for _, _, reason in rows)
     return dict(kinds.most_common())
@@ -124,10 +129,6 @@ def measures(rows: np.ndarray) -> Mapping[str, np.ndarray]:
 
 def plain(result: Result) -> dict[str, Any]:
     """Everything but pictures, as JSON takes it."""
-
-    def described(found: Iterable[tuple[str, findings_lib.Finding]]) -> dict[str, Any]:
-        return {kind: dataclasses.asdict(finding) for kind, finding in found}
-
     expected = result.info.counts.get("listed", {})
     splits = {}
     for split in result.splits:
@@ -145,12 +146,13 @@ def plain(result: Result) -> dict[str, Any]:
             "sizes": sizes(rows),
             **{name: quantiles(values) for name, values in measures(rows).items()},
         }
+    problems, warnings = result.findings.problems, result.findings.warnings
     return {
-        "folder": str(result.folder),
+        "folder": result.folder,
         "name": result.info.name,
         "ok": result.ok,
-        "problems": described(result.findings.problems()),
-        "warnings": described(result.findings.warnings()),
+        "problems": {kind: dataclasses.asdict(found) for kind, found in problems.items()},
+        "warnings": {kind: dataclasses.asdict(found) for kind, found in warnings.items()},
         "splits": splits,
         "labels": {
             name: {split.name: int(split.labels[i]) for split in result.splits}
@@ -161,3 +163,56 @@ def plain(result: Result) -> dict[str, Any]:
         "bytes": result.bytes,
         "seconds": round(result.seconds, 1),
     }
+
+
+def lines(result: Result) -> Iterator[str]:
+    """For a terminal: what is in the data set, then warnings, then problems."""
+    info = result.info
+    yield (
+        f"{result.folder}: {info.name}, {len(info.labels):,} labels, {info.fps:g} frames a second, "
+        f"{result.bytes / 1e6:,.1f} MB"
+    )
+    yield ""
+    table: list[tuple[str, ...]] = [_TITLES]
+    for name, of in plain(result)["splits"].items():
+        clips = f"{of['clips']:,}"
+        if of["clips"] != of["in_av_mae_json"]:
+            clips += f" of {of['in_av_mae_json']:,}"
+        expected = "-" if of["expected"] is None else f"{of['expected']:,}"
+        counts = [f"{of[key]:,}" for key in ("without_pictures", "without_sound", "silent")]
+        unlabelled = f"{of['unlabelled']:,}" if info.labels else "-"
+        table.append((name, clips, expected, f"{of['hours']:.2f}", *counts, unlabelled))
+    yield from report.aligned(table)
+    yield ""
+    yield from (f"{title + ':':<32} {shown}" for title, shown in _facts(result) if shown)
+    for title, found, meaning in (
+        ("warnings", result.findings.warnings, findings_lib.WARNINGS),
+        ("problems", result.findings.problems, findings_lib.PROBLEMS),
+    ):
+        yield ""
+        yield f"{title}:" if found else f"{title}: none"
+        for kind, finding in found.items():
+            yield f"  {finding.count:,} x {kind} ({meaning[kind]})"
+            yield from (f"      {example}" for example in finding.examples[:_EXAMPLES])
+    shards = sum(split.shards for split in result.splits)
+    verdict = "nothing is wrong" if result.ok else "not as it should be: see the problems above"
+    clips = f"{len(result.rows):,} clips in {shards:,} shards"
+    yield f"{clips} read in {result.seconds:.1f} s: {verdict}"
+
+
+def _facts(result: Result) -> Iterator[tuple[str, str]]:
+    """(title, text) of what is measured, of the labels, and of the csv files."""
+    for name, values in measures(result.rows).items():
+        found = quantiles(values).items()
+        yield name, ", ".join(f"{key} {value:,.4g}" for key, value in found)
+    found = sizes(result.rows).items()
+    yield "pictures", ", ".join(f"{size}: {count:,}" for size, count in found)
+    for split in result.splits:
+        if split.labels.any():
+            counted = sorted(zip(-split.labels, result.info.labels, strict=True))
+            named = [f"{name} {-count:,}" for count, name in counted]
+            least = named[max(_LABELS, len(named) - _LABELS) :]
+            rest = f"; least: {', '.join(least)}" if least else ""
+            yield f"labels of {split.name}", f"most: {', '.join(named[:_LABELS])}{rest}"
+    for name, rows in (("rejected", result.rejected), ("partial", result.partial)):
+        yield name, ", ".join(f"{n:,} x {kind}" for kind, n in reasons(rows or []).items())
