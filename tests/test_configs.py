@@ -13,7 +13,7 @@ from av_mae import recipes, tasks
 from av_mae.config import parse, published, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run
-from av_mae.input import pipeline
+from av_mae.input import description, pipeline
 
 FILES = sorted((tiny.ROOT / "configs").glob("*/*.py"))
 NAMES = [f"{file.parent.name}/{file.stem}" for file in FILES]
@@ -201,7 +201,7 @@ def records(tmp_path_factory) -> pathlib.Path:
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_a_shrunk_config_takes_a_step(file, records):
     e = parse.experiment(shrink(load(file), records))
-    run = Run.build(e)
+    run = Run.assemble(e, description.of(e.dataset), jax.devices()[:1])  # layouts: test_parallel
     rows = next(
         pipeline.train_batches(
             records, e.modalities, e.dataset, e.augment, batch_size=e.batch_size, seed=e.seed

@@ -19,9 +19,8 @@ LAYOUTS = [(f, t) for f in (1, 2, 4, 8) for t in (1, 2, 4, 8) if f * t <= 8]
 
 def experiment(fsdp, tensor, task="pretrain", heads=8):
     """Sound alone through one layer, of as many heads as there are devices."""
-    values = tiny.experiment("nowhere", task)
-    del values["modalities"]["video"]
-    values["model"] |= {"fusion": "early", "depth": 1, "heads": heads, "decoder_heads": heads}
+    values = tiny.alone("nowhere", task)
+    values["model"] |= {"heads": heads, "decoder_heads": heads}
     values["compute"] |= {"fsdp": fsdp, "tensor": tensor}
     return parse.experiment(values)
 

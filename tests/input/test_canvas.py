@@ -1,5 +1,6 @@
 """Devices crop what hosts would have cropped: the same pictures, the same batches, the same run."""
 
+import dataclasses
 import itertools
 
 import input_clips
@@ -31,6 +32,13 @@ def experiment(data, shape=(0, 0), repeat=2, **changes):
     values["dataset"] |= {"canvas": shape, "repeat": repeat}
     values["augment"] = {"crop": "random_resized", "crop_area": (0.3, 1.0)}
     return parse.experiment(values)
+
+
+def seeing(data, shape, **changes) -> schema.Experiment:
+    """The experiment on pictures alone, through one layer: it compiles in half the time."""
+    e = experiment(data, shape, **changes)
+    model = dataclasses.replace(e.model, depth=1, fusion="early")
+    return dataclasses.replace(e, modalities={"video": e.modalities["video"]}, model=model)
 
 
 def batches(e: schema.Experiment, count: int, **kwargs):
@@ -107,7 +115,7 @@ def test_a_run_learns_the_same(data, accumulate):
     """Over eight devices, which hold two clips of two copies each."""
     losses = []
     for shape in ((0, 0), (HEIGHT, WIDTH)):
-        made = Run.build(experiment(data, shape, optim={"accumulate": accumulate}))
+        made = Run.build(seeing(data, shape, optim={"accumulate": accumulate}))
         step, current = made.train_step(), made.init()
         rows = itertools.islice(loop.batches(made, 0), 3)
         found = []
@@ -139,7 +147,7 @@ def test_a_plan_counts_the_canvas(data, accumulate):
     """
     optim, compute = {"accumulate": accumulate}, {"scan": False}
     plain, drawn = (
-        plan.make(experiment(data, shape, optim=optim, compute=compute), "here", 32, 2, costs=False)
+        plan.make(seeing(data, shape, optim=optim, compute=compute), "here", 32, 2, costs=False)
         for shape in ((0, 0), (48, 32))
     )
     pixels = 4 * 4 * 32 * 32 * 3  # of the four rows on a device

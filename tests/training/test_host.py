@@ -19,8 +19,8 @@ def page_faults():
 def test_a_step_finds_the_memory_that_the_step_before_gave_back():
     if not host.keep_memory():
         pytest.skip("this C library has no mallopt")
-    step = jax.jit(lambda x: (jnp.outer(x, x) @ jnp.outer(x, x)).sum())
-    x = jnp.ones(2000)  # 16 MB for each of the matrices
+    step = jax.jit(lambda x: (jnp.outer(x, x) @ jnp.outer(x, x[:8])).sum())
+    x = jnp.ones(2000)  # 16 MB for the larger of the matrices
     step(x).block_until_ready()
     before = page_faults()
     for _ in range(_STEPS):

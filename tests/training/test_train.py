@@ -65,7 +65,7 @@ def test_a_finished_run_says_there_is_nothing_to_do(data, pretrained, caplog):
 
 
 def test_learns(data, tmp_path):
-    longer = tiny.experiment(data, total="80 steps", evaluators={}, lr=5e-3)
+    longer = tiny.alone(data, total="80 steps", evaluators={}, lr=5e-3)
     longer |= {"checkpoint": {"every": "80 steps"}, "log_every": "4 steps"}
     loop.train(parse.experiment(longer), tmp_path)
     losses = [e["loss"] for e in _entries(tmp_path, "train")]
@@ -93,7 +93,7 @@ def test_finetunes_from_a_pretraining_run(data, pretrained, tmp_path, modalities
 
 
 def test_diverging_run_names_the_step_and_the_last_good_checkpoint(data, tmp_path):
-    values = tiny.experiment(data, lr=1e30, checkpoint={"every": "1 steps"}, evaluators={})
+    values = tiny.alone(data, lr=1e30, checkpoint={"every": "1 steps"}, evaluators={})
     values["optim"] = {"name": "sgd", "schedule": "constant"}
     with pytest.raises(loop.Diverged, match=r"step \d+: loss .*last good checkpoint is step \d+"):
         loop.train(parse.experiment(values), tmp_path)
@@ -102,7 +102,7 @@ def test_diverging_run_names_the_step_and_the_last_good_checkpoint(data, tmp_pat
 
 
 def test_what_a_diverged_run_is_advised_to_change_can_be_changed(data, tmp_path):
-    values = tiny.experiment(data, evaluators={}, total="2 steps")
+    values = tiny.alone(data, evaluators={}, total="2 steps")
     assert loop.train(parse.experiment(values), tmp_path) == 0
     values |= {"total": "4 steps", "lr": 1e-4, "optim": {"clip": 1.0, "warmup": "3 steps"}}
     assert loop.train(parse.experiment(values), tmp_path) == 0
@@ -110,7 +110,7 @@ def test_what_a_diverged_run_is_advised_to_change_can_be_changed(data, tmp_path)
 
 
 def test_best_checkpoint_is_kept_apart(data, tmp_path):
-    values = tiny.experiment(data, "classify")
+    values = tiny.alone(data, "classify")
     values["checkpoint"] = {"every": "2 steps", "keep": 1, "best": "val/accuracy"}
     values["evaluators"]["val"]["every"] = "2 steps"
     loop.train(parse.experiment(values), tmp_path)
@@ -121,13 +121,13 @@ def test_best_checkpoint_is_kept_apart(data, tmp_path):
 
 
 def test_best_metric_that_an_evaluator_does_not_have_stops_at_its_first_score(data, tmp_path):
-    values = tiny.experiment(data, "classify", checkpoint={"best": "val/acuracy"})
+    values = tiny.alone(data, "classify", checkpoint={"best": "val/acuracy"})
     with pytest.raises(schema.ConfigError, match="'val/acuracy', but there is only .*val/accuracy"):
         loop.train(parse.experiment(values), tmp_path)
 
 
 def test_the_best_loss_is_the_lowest(data, tmp_path):
-    values = tiny.experiment(data, checkpoint={"every": "2 steps", "best": "val/loss"})
+    values = tiny.alone(data, checkpoint={"every": "2 steps", "best": "val/loss"})
     values["evaluators"]["val"]["every"] = "2 steps"
     loop.train(parse.experiment(values), tmp_path)
     losses = {e["step"]: e["val/loss"] for e in _entries(tmp_path, "eval")}
@@ -137,7 +137,7 @@ def test_the_best_loss_is_the_lowest(data, tmp_path):
 def test_scores_that_a_stop_left_out_are_made_up_for(data, tmp_path, monkeypatch):
     """Told to stop at step 4, where an evaluation is due, and at the last one."""
     monkeypatch.setattr(loop.StopSignal, "now", lambda _, step: step in (4, 8))
-    experiment = parse.experiment(tiny.experiment(data))
+    experiment = parse.experiment(tiny.alone(data))
     assert loop.train(experiment, tmp_path) == loop.PREEMPTED
     assert not _entries(tmp_path, "eval")
     assert loop.train(experiment, tmp_path) == 0
@@ -159,7 +159,7 @@ def test_scores_with_fewer_modalities_stand_beside_those_of_the_whole(data, pret
 
 def test_a_classifier_is_not_scored_on_other_labels(data, tmp_path):
     """As many of them in another order would be scored without a word."""
-    experiment = parse.experiment(tiny.experiment(data, "classify", total="2 steps"))
+    experiment = parse.experiment(tiny.alone(data, "classify", total="2 steps"))
     loop.train(experiment, tmp_path / "run")
     other = pathlib.Path(shutil.copytree(data, tmp_path / "records"))
     info = records.Info.load(other)
@@ -181,7 +181,7 @@ def _steps(values: dict, count: int) -> Iterator[tuple[Run, step.TrainState, flo
 def test_averaged_parameters_are_what_is_read(data, tmp_path):
     """Half of each step's parameters and half of the average before, from the initial ones on."""
     optim = {"schedule": "constant", "ema": 0.5}
-    values = tiny.experiment(data, evaluators={}, optim=optim)
+    values = tiny.alone(data, evaluators={}, optim=optim)
     average = Run.build(parse.experiment(values)).init().params
     for run, current, _ in _steps(values, 3):
         average = jax.tree.map(lambda a, x: 0.5 * a + 0.5 * x, average, current.params)
@@ -195,8 +195,7 @@ def test_averaged_parameters_are_what_is_read(data, tmp_path):
 
 
 def test_accumulated_steps_match_whole_ones(data):
-    whole = tiny.experiment(data, evaluators={}, batch_size=16)
-    whole["modalities"] = {"video": whole["modalities"]["video"]}
+    whole = tiny.alone(data, modality="video", evaluators={}, batch_size=16)
     parts = whole | {"optim": {"accumulate": 2}}
     losses = [[loss for *_, loss in _steps(values, 3)] for values in (whole, parts)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
