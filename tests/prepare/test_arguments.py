@@ -5,7 +5,6 @@ from typing import Literal
 import pytest
 
 from av_mae.prepare import datasets
-from av_mae.prepare.lists import arguments
 
 
 def clips(source, options, *, split: Literal[1, 2, 3] = 2, val: bool = True, ids: str = ""):
@@ -13,16 +12,19 @@ def clips(source, options, *, split: Literal[1, 2, 3] = 2, val: bool = True, ids
 
 
 def test_values_have_the_types_of_the_parameters():
-    assert arguments.parse(clips, "split=3,val=false", "x") == {"split": 3, "val": False}
-    assert arguments.parse(clips, "", "x") == {}
+    assert datasets.parse_arguments(clips, "split=3,val=false", "x") == {"split": 3, "val": False}
+    assert datasets.parse_arguments(clips, "", "x") == {}
 
 
 def test_a_comma_may_be_part_of_a_value():
-    assert arguments.parse(clips, "ids=a,b.txt,split=1", "x") == {"ids": "a,b.txt", "split": 1}
+    assert datasets.parse_arguments(clips, "ids=a,b.txt,split=1", "x") == {
+        "ids": "a,b.txt",
+        "split": 1,
+    }
 
 
 def test_the_default_is_described_first():
-    assert arguments.describe(clips) == "split=2|1|3,val=true|false,ids=STR"
+    assert datasets.describe_arguments(clips) == "split=2|1|3,val=true|false,ids=STR"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_the_default_is_described_first():
 )
 def test_what_is_not_understood_is_said_with_what_is(text, message):
     with pytest.raises(ValueError, match=message):
-        arguments.parse(clips, text, "x")
+        datasets.parse_arguments(clips, text, "x")
 
 
 def test_a_data_set_without_arguments_takes_none(tmp_path):

@@ -7,15 +7,20 @@ names the options that it uses; without it that is `media`.
 """
 
 import importlib
+import inspect
 import pkgutil
+import re
 import types
+import typing
+from collections.abc import Callable
+from typing import Any
 
 from av_mae.config import limits
-from av_mae.prepare.lists import arguments
 from av_mae.prepare.lists.listing import Box, Entry, Kind, Listing, Options, Refused
 
 __all__ = [
-    "Box", "Entry", "Kind", "Listing", "Options", "Refused", "clips", "find", "names", "summary",
+    "Box", "Entry", "Kind", "Listing", "Options", "Refused", "clips", "describe_arguments", "find",
+    "names", "parse_arguments", "summary",
 ]  # fmt: skip
 
 
@@ -53,12 +58,67 @@ def clips(dataset: str, source: str, options: Options) -> Listing:
     for option, is_given in given.items():
         if is_given and option not in getattr(module, "TAKES", ("media",)):
             raise ValueError(f"--{option} means nothing for --dataset={name}; leave it out")
-    return module.clips(source, options, **arguments.parse(module.clips, text, name))
+    return module.clips(source, options, **parse_arguments(module.clips, text, name))
 
 
 def summary(name: str) -> str:
     """`name: ` and the first line of the data set's help; its arguments on a second line."""
     module = find(name)
-    known = arguments.describe(module.clips)
+    known = describe_arguments(module.clips)
     line = f"{name}: {(module.__doc__ or '').partition(chr(10))[0]}"
     return f"{line}\n  {name}:{known}" if known else line
+
+
+def parse_arguments(function: Callable[..., Any], text: str, name: str) -> dict[str, Any]:
+    """The keyword arguments for a function from a text such as `split=2,val=false`.
+
+    A comma separates arguments only where `name=` follows it, so that values may hold commas.
+
+    Args:
+        function: its keyword-only parameters define names, types and defaults.
+        name: of the data set, for messages.
+
+    Raises:
+        ValueError: the function has no such argument, or does not take the value.
+    """
+    known, where = _keywords(function), f"--dataset={name}"
+    values = {}
+    for part in re.split(r",(?=\w+=)", text) if text else []:
+        key, equals, value = part.partition("=")
+        if not known:
+            raise ValueError(f"{where} takes no arguments, but {key!r} is given")
+        if key not in known:
+            hint = limits.nearest(key, known, "known")
+            raise ValueError(f"{where} has no argument {key!r}; {hint}")
+        if not equals:
+            raise ValueError(f"{where}: {key} has no value; write {key}=VALUE")
+        kind = known[key].annotation
+        choices = _choices(kind)
+        try:
+            values[key] = choices[value] if choices else kind(value)
+        except (KeyError, ValueError) as error:
+            expected = f"one of {', '.join(choices)}" if choices else kind.__name__
+            raise ValueError(f"{where}: {key} is {value!r}, expected {expected}") from error
+    return values
+
+
+def describe_arguments(function: Callable[..., Any]) -> str:
+    """The arguments with their values, the default first: `split=1|2|3,val=true|false`."""
+    described = []
+    for key, parameter in _keywords(function).items():
+        choices = _choices(parameter.annotation)
+        texts = sorted(choices, key=lambda text: choices[text] != parameter.default)
+        described.append(f"{key}={'|'.join(texts) or parameter.annotation.__name__.upper()}")
+    return ",".join(described)
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _choices(kind: Any) -> dict[str, Any]:
+    """{text: value} of what may be written; empty for a type that takes any text."""
+    if kind is bool:
+        return {"true": True, "false": False}
+    return {str(value): value for value in typing.get_args(kind)}

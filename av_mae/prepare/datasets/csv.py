@@ -87,11 +87,20 @@ def _entry(where: str, row: dict[str, str], media: str, kind: Kind) -> Entry:
     split = row.get("split", "train").strip().lower()
     if not re.fullmatch(r"[a-z][a-z0-9_]*", split):
         raise ValueError(f"{where}: split {split!r}, expected train, val or test")
-    start, end = (_seconds(where, name, row.get(name, "")) for name in ("start", "end"))
+    times: dict[str, float] = {}
+    for column in ("start", "end"):
+        if text := row.get(column, "").strip():
+            try:
+                times[column] = float(text)
+            except ValueError:
+                times[column] = -1.0
+            if not 0.0 <= times[column] < math.inf:
+                raise ValueError(f"{where}: {column} {text!r}, expected seconds, as in 12.5")
+    start, end = times.get("start"), times.get("end")
     if end is not None and end <= (start or 0.0):
         raise ValueError(f"{where}: end {end:g} is not after start")
     part = ""
-    if start is not None or end is not None:
+    if times:
         if kind == "picture":
             raise ValueError(f"{where}: a picture has no start and end; leave them empty")
         part = f"@{start or 0:g}-" + ("" if end is None else f"{end:g}")
@@ -107,18 +116,6 @@ def _entry(where: str, row: dict[str, str], media: str, kind: Kind) -> Entry:
     )
 
 
-def _seconds(where: str, column: str, text: str) -> float | None:
-    if not text.strip():
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0.0 <= seconds < math.inf:
-        raise ValueError(f"{where}: {column} {text!r}, expected seconds, as in 12.5")
-    return seconds
-
-
 def _rows(path: pathlib.Path, ignored: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """(line number, {column: cell}) of every row that is not blank."""
     if not path.is_file():
@@ -126,27 +123,10 @@ def _rows(path: pathlib.Path, ignored: tuple[str, ...]) -> list[tuple[int, dict[
     # Names of files need not be text in any encoding; a spreadsheet may begin with a mark.
     text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     reader = csv.reader(io.StringIO(text, newline=""))
-    header = _header(path, next(reader, []), ignored)
-    rows = []
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise ValueError(
-                f"{path}, line {reader.line_num}: {len(cells)} cells, the header has "
-                f"{len(header)}; put names with commas in quotes"
-            )
-        named = {name: cell for name, cell in zip(header, cells, strict=True) if name}
-        rows.append((reader.line_num, named))
-    if not rows:
-        raise ValueError(f"{path} has no rows below its header")
-    return rows
-
-
-def _header(path: pathlib.Path, names: list[str], ignored: tuple[str, ...]) -> list[str | None]:
-    """The column of each cell; None for one that is not read."""
+    names = next(reader, [])
     if not any(names):
         raise ValueError(f"{path} is empty; expected a header such as path,label,split")
+    # The column of each cell; None for one that is not read.
     header = [None if name.strip() in ignored else name.strip().lower() for name in names]
     header = [_ALIASES.get(name, name) if name else name for name in header]
     unknown = [name for name in header if name is not None and name not in _COLUMNS]
@@ -162,4 +142,17 @@ def _header(path: pathlib.Path, names: list[str], ignored: tuple[str, ...]) -> l
     twice = [n for n, count in collections.Counter(header).items() if n and count > 1]
     if twice:
         raise ValueError(f"{path} has two columns for {twice[0]}; keep one")
-    return header
+    rows = []
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise ValueError(
+                f"{path}, line {reader.line_num}: {len(cells)} cells, the header has "
+                f"{len(header)}; put names with commas in quotes"
+            )
+        named = {name: cell for name, cell in zip(header, cells, strict=True) if name}
+        rows.append((reader.line_num, named))
+    if not rows:
+        raise ValueError(f"{path} has no rows below its header")
+    return rows

@@ -1,6 +1,5 @@
 """Kinetics of any size: DeepMind's lists, and clips of YouTube videos, cut or whole."""
 
-import pathlib
 from collections.abc import Mapping
 
 from av_mae.prepare.lists import library, official
@@ -34,7 +33,13 @@ def clips(
     entries: list[Entry] = []
     labels: set[str] = set()
     for split in splits:
-        path = _list(folders, classes, ("val", "validate") if split == "val" else (split,))
+        spellings = ("val", "validate") if split == "val" else (split,)
+        names = [f"{name}.csv" for name in spellings]
+        for name in spellings:
+            names += [f"kinetics_{name}.csv", f"k{classes}_{name}.csv"]
+            # kinetics-400_train.csv, kinetics700_2020_train.csv
+            names += [f"kinetics{dash}{classes}*_{name}.csv" for dash in ("", "-", "_")]
+        path = folders.file(*names, at=_AT)
         # Published test lists have no labels, or empty ones.
         label = () if split == "test" else ("label",)
         for row in official.rows(path, *label, "youtube_id", "time_start", "time_end"):
@@ -53,12 +58,3 @@ def clips(
         labels=sorted(labels),
         published=sum(published[split] for split in splits) if published else None,
     )
-
-
-def _list(folders: official.Folders, classes: int, spellings: tuple[str, ...]) -> pathlib.Path:
-    """`train.csv`, `kinetics_train.csv`, `kinetics-400_train.csv`, `kinetics700_2020_train.csv`."""
-    names = [f"{name}.csv" for name in spellings]
-    for name in spellings:
-        names += [f"kinetics_{name}.csv", f"k{classes}_{name}.csv"]
-        names += [f"kinetics{dash}{classes}*_{name}.csv" for dash in ("", "-", "_")]
-    return folders.file(*names, at=_AT)

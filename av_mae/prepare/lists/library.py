@@ -118,13 +118,22 @@ class Library:
 
         if not entries:
             raise ValueError(self._nothing(first_missing, sum(listed.values())))
+        # Names that several files have, where one of them was used.
+        used = dict.fromkeys(pathlib.PurePosixPath(e.source).stem for e in entries.values())
+        warnings = ()
+        if twins := [stem for stem in used if stem in self._twins]:
+            taken, other = self._paths[twins[0]], self._twins[twins[0]]
+            warnings = (
+                f"several files have the name of one clip, for {len(twins)} clips; the first is "
+                f"taken, as {taken} and not {other}",
+            )
         return Listing(
             tuple(entries.values()),
             tuple(refused),
             labels=tuple(labels),
             listed=dict(listed),
             published=published,
-            warnings=self._warnings(entries.values()),
+            warnings=warnings,
         )
 
     def _nothing(self, missing: Wanted | None, listed: int) -> str:
@@ -137,18 +146,6 @@ class Library:
             f"{missing}, with any suffix, in any folder. "
             + (f"What lies there: {there}" if there else "No media file lies there")
             + "; say with --media where the media are"
-        )
-
-    def _warnings(self, entries: Iterable[Entry]) -> tuple[str, ...]:
-        """Names that several files have, where one of them was used."""
-        stems = dict.fromkeys(pathlib.PurePosixPath(entry.source).stem for entry in entries)
-        twins = [stem for stem in stems if stem in self._twins]
-        if not twins:
-            return ()
-        taken, other = self._paths[twins[0]], self._twins[twins[0]]
-        return (
-            f"several files have the name of one clip, for {len(twins)} clips; the first is taken, "
-            f"as {taken} and not {other}",
         )
 
 
