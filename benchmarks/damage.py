@@ -189,7 +189,7 @@ DAMAGE: dict[str, Callable[[Bytes, Bytes, np.random.Generator], Bytes]] = {
 def _sources(root: pathlib.Path) -> list[pathlib.Path]:
     folder = pathlib.Path(_SOURCE.value or root / "sample")
     if not _SOURCE.value:
-        from av_mae.prepare import sample
+        from av_mae.prepare.datasets import sample
 
         sample.render(folder, workers=os.cpu_count() or 1, clips={"train": 1})
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in _NOT_MEDIA)

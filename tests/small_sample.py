@@ -2,7 +2,7 @@
 
 import runpy
 
-from av_mae.prepare import sample
+from av_mae.prepare.datasets import sample
 
 if __name__ == "__main__":
     sample.CLIPS.update(train=4, val=1, test=1)

@@ -36,7 +36,7 @@ assert os.path.realpath(av_mae.__file__).startswith(os.path.realpath(sys.prefix)
 import av_mae.api, av_mae.training.loop, av_mae.evaluation.evaluate
 from av_mae import recipes
 from av_mae.config import parse, published
-from av_mae.prepare import sample
+from av_mae.prepare.datasets import sample
 for name in published.names():
     for arg in ("", "variant=B/16x2,modalities=video"):
         parse.experiment(recipes.load(name).get_config(arg))

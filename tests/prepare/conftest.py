@@ -6,8 +6,8 @@ import made_media
 import numpy as np
 import pytest
 
-from av_mae.prepare import datasets, sample
-from av_mae.prepare.datasets import folder
+from av_mae.prepare import datasets
+from av_mae.prepare.datasets import folder, sample
 from av_mae.prepare.shards import build
 
 

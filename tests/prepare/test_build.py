@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from av_mae.input import record, records
-from av_mae.prepare import datasets, sample
+from av_mae.prepare import datasets
+from av_mae.prepare.datasets import sample
 from av_mae.prepare.media import decode
 from av_mae.prepare.shards import build, state
 from av_mae.prepare.shards import settings as settings_lib

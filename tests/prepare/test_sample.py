@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from av_mae.prepare import sample
+from av_mae.prepare import datasets
+from av_mae.prepare.datasets import sample
 from av_mae.prepare.media import decode
 
 
@@ -119,8 +120,5 @@ def test_rising_and_falling_have_the_same_average_spectrum():
 
 
 def test_a_source_is_refused(tmp_path):
-    from av_mae.prepare import datasets
-    from av_mae.prepare.datasets import sample as source
-
     with pytest.raises(ValueError, match="leave out --source=x"):
-        source.clips("x", datasets.Options(out=str(tmp_path)))
+        sample.clips("x", datasets.Options(out=str(tmp_path)))

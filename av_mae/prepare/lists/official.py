@@ -10,7 +10,7 @@ import fnmatch
 import functools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
 # Suffixes of files that are never media.
@@ -71,27 +71,18 @@ class Folders:
 
     def find(self, *names: str) -> list[pathlib.Path]:
         """Like `files`, for what may be absent."""
-        found = {
-            path
-            for name in names
-            for known, paths in self._lists.items()
-            if fnmatch.fnmatchcase(known, name)
-            for path in paths
-        }
-        return sorted(found, key=lambda path: (self._depth(path), str(path)))
+        return [p for p in self._lists if any(fnmatch.fnmatchcase(p.name, name) for name in names)]
 
     def _depth(self, path: pathlib.Path) -> tuple[bool, int]:
         """Distance from the top of the source; everything outside of it is farther."""
         return not path.is_relative_to(self.source), len(path.parts)
 
     @functools.cached_property
-    def _lists(self) -> Mapping[str, Sequence[pathlib.Path]]:
-        lists: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
-        for root in dict.fromkeys((self.source, self.media)):
-            for path in walk(root):
-                if path.suffix.lower() in LISTS:
-                    lists[path.name].append(path)
-        return lists
+    def _lists(self) -> Sequence[pathlib.Path]:
+        """The nearest to the top first."""
+        roots = dict.fromkeys((self.source, self.media))
+        lists = {p for root in roots for p in walk(root) if p.suffix.lower() in LISTS}
+        return sorted(lists, key=lambda path: (self._depth(path), str(path)))
 
 
 def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
