@@ -99,11 +99,6 @@ def experiment(
     return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
 
 
-def flatten(experiment: schema.Experiment) -> dict[str, Any]:
-    """An experiment by dotted keys, for `known`."""
-    return traverse_util.flatten_dict(experiment.to_dict(), sep=".")
-
-
 def heads(width: int) -> int | Ask:
     """The heads of a published model of this width."""
     return _HEADS.get(width, Ask(f"how many heads share its width of {width}"))

@@ -55,7 +55,7 @@ def read(
             )
         return checkpoint.read(path, step)
     if isinstance(known, schema.Experiment):
-        known = describe.flatten(known)
+        known = traverse_util.flatten_dict(known.to_dict(), sep=".")
     experiment = describe.experiment(found, known, str(path), answers=answers)
     if experiment.model.linear_probe:
         raise schema.ConfigError(

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,11 +28,11 @@ def rules(e: schema.Experiment, p: table.Arrays) -> list[table.Rule]:
     for name in e.modalities:
         route = inherit.route(e.model, name)
         for stack in route.stacks:
-            blocks = [_block(e, p, name, i) for i in range(stack.first, stack.last)]
+            blocks = [_place(e, p, name, i)[1] for i in range(stack.first, stack.last)]
             found[stack.path] = table.stack(stack.path, blocks, _BLOCK)
         for ours, layer in ((route.inner_norm, 0), (route.last_norm, e.model.depth - 1)):
             if ours:
-                found[ours] = _norm(ours, f"{_stack(e, p, name, layer)}/encoder_norm")
+                found[ours] = _norm(ours, f"{_place(e, p, name, layer)[0]}/encoder_norm")
     made = [rule for group in found.values() for rule in group]
     m = e.model
     for name in e.modalities:
@@ -77,21 +78,20 @@ def embedding(p: table.Arrays, name: str) -> str:
     return usual if f"{usual}/kernel" in p else other
 
 
-def _stack(e: schema.Experiment, p: table.Arrays, name: str, layer: int) -> str:
-    """Which stack of theirs holds a layer of a modality."""
-    if depth(p, "Transformer_concat") and layer >= e.model.depth - e.model.fusion_layers:
-        return "Transformer_concat"
+def _place(e: schema.Experiment, p: table.Arrays, name: str, layer: int) -> tuple[str, str]:
+    """(which stack of theirs holds a layer of a modality, prefix of the layer's arrays).
+
+    In MBT the second modality's layers are marked unless it shares them with the first.
+    """
+    lower, fused = e.model.depth - e.model.fusion_layers, "Transformer_concat"
+    if depth(p, fused) and layer >= lower:
+        return fused, f"{fused}/encoderblock_{layer - lower}/"
     own = f"Transformer_{NAMES[name]}"
-    return own if depth(p, own) else "Transformer"
-
-
-def _block(e: schema.Experiment, p: table.Arrays, name: str, layer: int) -> str:
-    """Prefix of a layer's arrays; in MBT the second modality's are marked unless it shares them."""
-    stack = _stack(e, p, name, layer)
-    lower = e.model.depth - e.model.fusion_layers if stack == "Transformer_concat" else 0
-    block = f"{stack}/encoderblock_{layer - lower}"
+    stack = own if depth(p, own) else "Transformer"
+    block = f"{stack}/encoderblock_{layer}"
     second = e.model.fusion == "bottleneck" and name != next(iter(e.modalities))
-    return f"{block}_spec/" if second and f"{block}_spec/LayerNorm_0/scale" in p else f"{block}/"
+    marked = second and f"{block}_spec/LayerNorm_0/scale" in p
+    return stack, f"{block}_spec/" if marked else f"{block}/"
 
 
 def _decoding(e: schema.Experiment, p: table.Arrays) -> list[table.Rule]:
@@ -146,8 +146,9 @@ def _qkv(kind: str, axis: int) -> table.Rule:
     return table.rule(f"attention/qkv/{kind}", *theirs, layout=table.joined(axis))
 
 
-def _flat(kernel: np.ndarray, shape: table.Shape) -> np.ndarray:
+def _flat(arrays: Sequence[np.ndarray], shape: table.Shape) -> np.ndarray:
     """A convolution's kernel as one product; three equal channels of a sound add up to one."""
+    (kernel,) = arrays
     copies = kernel.size // int(np.prod(shape))
     return (kernel.sum(-2) if copies == 3 else kernel).reshape(shape)
 
@@ -161,7 +162,7 @@ _BLOCK = [
     *_dense("mlp/up", "MlpBlock_0/Dense_0"),
     *_dense("mlp/down", "MlpBlock_0/Dense_1"),
 ]
-_EMBEDDING = table.Layout(lambda arrays, shape: _flat(arrays[0], shape), table.SAME.theirs)
+_EMBEDDING = table.Layout(_flat, table.SAME.theirs)
 _SUM = table.Layout(lambda arrays, shape: (arrays[0] + arrays[1]).reshape(shape))
 _CLASS_AT_0 = table.Layout(
     lambda arrays, shape: arrays[0].reshape(shape) + positions.sincos(1, *shape)[0]

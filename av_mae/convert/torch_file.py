@@ -12,6 +12,7 @@ import io
 import math
 import pathlib
 import pickle
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ _DTYPES = {
 _PLACEHOLDERS = ("argparse", "pathlib", "numpy", "torch", "deepspeed", "mmengine", "mmcv", "apex")
 _LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _DATA = "data.pkl"
+_ZIP_START = re.compile(rb"PK\x03\x04.*data\.pkl", re.DOTALL)  # the pickle comes first
 _START = 256  # bytes that hold the name of an archive's first member
 
 
@@ -99,12 +101,7 @@ def is_torch(path: pathlib.Path) -> bool:
             return any(name.split("/")[-1] == _DATA for name in archive.namelist())
     with path.open("rb") as file:
         start = file.read(_START)
-    return start.startswith(_LEGACY_START) or _is_beginning(start)
-
-
-def _is_beginning(start: bytes) -> bool:
-    """Whether bytes are the first ones of a zip archive of PyTorch's: the pickle comes first."""
-    return start.startswith(b"PK\x03\x04") and _DATA.encode() in start
+    return start.startswith(_LEGACY_START) or _ZIP_START.match(start) is not None
 
 
 class Placeholder:
@@ -239,7 +236,7 @@ def _read_legacy(path: pathlib.Path) -> Any:
 
     with path.open("rb") as file:
         start = file.read(_START)
-        if _is_beginning(start):
+        if _ZIP_START.match(start):
             raise schema.ConfigError(f"{path} is truncated: the end of its zip archive is missing")
         if not start.startswith(_LEGACY_START):
             raise schema.ConfigError(

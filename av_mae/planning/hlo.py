@@ -52,11 +52,6 @@ class Instruction:
         found = re.search(r" constant\((-?\d+)\)", self.line)
         return int(found[1]) if found and self.kind == "constant" else None
 
-    @property
-    def sizes(self) -> list[float]:
-        """Bytes of its result; of a tuple, of each part."""
-        return [array_bytes(kind, axes) for kind, axes in _ARRAY.findall(self.shape)]
-
     def named(self, role: str) -> str:
         """The computation that it uses as its `role`, such as `body`; "" for none."""
         found = re.search(rf"\b{role}={_NAME}", self.line)
@@ -131,7 +126,8 @@ def _collectives(
 
 def _sent(kind: str, instruction: Instruction) -> float:
     """Bytes that one device sends in a collective."""
-    sizes, n = instruction.sizes, _group(instruction.line)
+    sizes = [array_bytes(kind, axes) for kind, axes in _ARRAY.findall(instruction.shape)]
+    n = _group(instruction.line)
     share = (n - 1) / n
     if kind == BETWEEN_SLICES:
         return sizes[0]

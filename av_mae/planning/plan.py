@@ -131,8 +131,10 @@ def smaller(
         kept = forecast.activations(changed, changed.batch_size // count)
         return held(changed.compute.fsdp) + scale * kept <= memory * (1 - _SPARE)
 
-    found = []
-    for changes in (_same_batch(e, count), _smaller_batch(e, count)):
+    rows, found = e.batch_size // count, []
+    halved = ((rows >> n) * count for n in range(1, rows.bit_length()))
+    smaller_batch = (dataclasses.replace(e, batch_size=size) for size in halved)
+    for changes in (_same_batch(e, count), smaller_batch):
         changed = next(filter(fits, changes), None)
         if changed:
             flags = {
@@ -163,13 +165,6 @@ def _same_batch(e: schema.Experiment, devices: int) -> Iterator[schema.Experimen
         compute = dataclasses.replace(e.compute, fsdp=fsdp, remat=remat)
         optim = dataclasses.replace(e.optim, accumulate=accumulate)
         yield dataclasses.replace(e, compute=compute, optim=optim)
-
-
-def _smaller_batch(e: schema.Experiment, devices: int) -> Iterator[schema.Experiment]:
-    rows = e.batch_size // devices // 2
-    while rows:
-        yield dataclasses.replace(e, batch_size=rows * devices)
-        rows //= 2
 
 
 def table(figures: dict[str, Any]) -> list[str]:

@@ -49,15 +49,10 @@ class Gallery:
     name: str
     examples: list[StoredExample]
 
-    @property
-    def place(self) -> str:
-        """The folder of its step, as seen from the workdir."""
-        return f"{FOLDER}/{self.step:08d}"
-
 
 def write(
     workdir: pathlib.Path, step: int, name: str, examples: Sequence[pictures.Example]
-) -> Gallery:
+) -> None:
     """Writes a gallery, replacing one of the same step and name, and thins out old ones."""
     final = workdir / FOLDER / f"{step:08d}" / name.replace("/", "-")
     unfinished = final.with_name(final.name + ".tmp")
@@ -78,7 +73,6 @@ def write(
         steps = [int(folder.parent.name) for folder in folders]
         gaps = [after - before for before, after in zip(steps, steps[2:], strict=False)]
         shutil.rmtree(folders.pop(gaps.index(min(gaps)) + 1))
-    return _load(final)
 
 
 def write_example(
@@ -96,10 +90,10 @@ def write_example(
             video = "reconstruction.webp"
             (folder / video).write_bytes(media.webp(beside, example.fps))
         for kind, frames in example.frames.items():
-            (folder / f"{kind}.jpg").write_bytes(media.jpeg(pictures.film(frames)))
+            (folder / f"{kind}.jpg").write_bytes(media.image(pictures.film(frames), "JPEG"))
     if example.spectrograms:
         for kind, image in pictures.coloured(example.spectrograms).items():
-            (folder / f"{kind}.png").write_bytes(media.png(image))
+            (folder / f"{kind}.png").write_bytes(media.image(image, "PNG"))
     for kind, wave in example.waves.items():
         (folder / f"{kind}.wav").write_bytes(media.wav(wave))
     lengths = [len(wave) / media.SAMPLE_RATE for wave in example.waves.values()]
@@ -116,8 +110,15 @@ def write_example(
 
 def read(workdir: pathlib.Path) -> list[Gallery]:
     """All whole galleries, by ascending step."""
-    found = sorted((workdir / FOLDER).glob(f"*/*/{_LIST}"))
-    return [_load(path.parent) for path in found if not path.parent.name.endswith(".tmp")]
+    found = []
+    for path in sorted((workdir / FOLDER).glob(f"*/*/{_LIST}")):
+        if not path.parent.name.endswith(".tmp"):
+            content, folder = json.loads(path.read_bytes()), path.parent
+            stored = [
+                StoredExample(folder / str(n), **e) for n, e in enumerate(content["examples"])
+            ]
+            found.append(Gallery(content["step"], content["name"], stored))
+    return found
 
 
 def restart(workdir: pathlib.Path, resume_step: int | None) -> None:
@@ -140,9 +141,3 @@ def _soundtrack(example: pictures.Example) -> Float[np.ndarray, " s"] | None:
     frames = next(iter(example.frames.values()))
     apart = abs(len(wave) / media.SAMPLE_RATE - len(frames) / example.fps)
     return wave if apart <= 0.1 else None
-
-
-def _load(folder: pathlib.Path) -> Gallery:
-    content = json.loads((folder / _LIST).read_bytes())
-    stored = [StoredExample(folder / str(n), **e) for n, e in enumerate(content["examples"])]
-    return Gallery(content["step"], content["name"], stored)

@@ -18,6 +18,11 @@ from PIL import Image
 from av_mae.config import modality
 
 SAMPLE_RATE = modality.Audio.sample_rate
+_OPTIONS = {
+    "PNG": {"optimize": True},
+    "JPEG": {"quality": 88, "subsampling": 0},
+    "WEBP": {"quality": 80},
+}
 
 
 def encoders() -> bool:
@@ -66,17 +71,14 @@ def webp(frames_fhwc: UInt8[np.ndarray, "f h w 3"], fps: float) -> bytes:
     _check_frames("webp", frames_fhwc, fps)
     later = [Image.fromarray(frame) for frame in frames_fhwc[1:]]
     moving = {"save_all": True, "append_images": later, "duration": round(1000 / fps), "loop": 0}
-    return _image(frames_fhwc[0], "WEBP", quality=80, **moving)
+    return image(frames_fhwc[0], "WEBP", **moving)
 
 
-def png(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Lossless; for spectrograms and figures."""
-    return _image(image_hwc, "PNG", optimize=True)
-
-
-def jpeg(image_hwc: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Small; for frames."""
-    return _image(image_hwc, "JPEG", quality=88, subsampling=0)
+def image(image_hwc: UInt8[np.ndarray, "h w 3"], kind: str, **options: Any) -> bytes:
+    """A PNG (lossless, for spectrograms and figures), a JPEG (small, for frames) or a WEBP."""
+    stream = io.BytesIO()
+    Image.fromarray(image_hwc).save(stream, kind, **_OPTIONS[kind], **options)
+    return stream.getvalue()
 
 
 def wav(wave_s: Float[np.ndarray, " s"]) -> bytes:
@@ -119,12 +121,6 @@ def _encode_sound(file: Any, stream: Any, wave_s: np.ndarray) -> None:
     for piece in [*resampler.resample(frame), *resampler.resample(None)]:
         file.mux(stream.encode(piece))
     file.mux(stream.encode())
-
-
-def _image(image_hwc: np.ndarray, kind: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image_hwc).save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def _int16(wave_s: np.ndarray) -> np.ndarray:

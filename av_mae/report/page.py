@@ -59,7 +59,8 @@ def galleries(every: Sequence[gallery.Gallery]) -> Markup:
             by_name.setdefault(one.name, []).append(one)
     latest, development = [], []
     for own in by_name.values():
-        latest.append((own[-1], _cards(own[-1].examples)))
+        place = f"{gallery.FOLDER}/{own[-1].step:08d}"
+        latest.append((own[-1], _cards(own[-1].examples), place))
         if len(own) > 1:
             places = {round(i * (len(own) - 1) / _EARLIER) for i in range(_EARLIER + 1)}
             development.append([own[place] for place in sorted(places)])

@@ -47,12 +47,6 @@ def stages(seconds: Mapping[str, float]) -> str:
     return f"{sum(seconds.values()):.1f} s: {parts}"
 
 
-def evaluation_line(step: int, total_steps: int, results: Mapping[str, float]) -> str:
-    """`step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
-    scores = [f"{name} {short(value)}" for name, value in results.items()]
-    return "  ".join([f"step {step}/{total_steps}", "eval", *scores])
-
-
 def duration(seconds: float) -> str:
     """The two largest units that matter: `42s`, `3m05s`, `10h12m`, `2d04h`."""
     whole = round(seconds)

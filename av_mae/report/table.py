@@ -17,6 +17,7 @@ class Row:
     name: str
     log: history.RunLog
     values: Mapping[str, float]
+    command: str
 
     @property
     def source(self) -> str:
@@ -28,10 +29,6 @@ class Row:
         if log.session:
             parts.append(f"{log.session['devices']} x {log.session['device_kind']}")
         return ", ".join(parts) or "no record"
-
-    @property
-    def command(self) -> str:
-        return self.log.session.get("command", "no command on record")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +68,8 @@ def read(workdirs: Sequence[pathlib.Path | str], metrics: Sequence[str] = ()) ->
     for log, name in zip(logs, names, strict=True):
         if names.count(name) > 1:
             name = f"{log.workdir.resolve().parent.name}/{name}"
-        rows.append(Row(name, log, {m: score.value for m, score in log.scores.items()}))
+        values = {metric: score.value for metric, score in log.scores.items()}
+        rows.append(Row(name, log, values, log.session.get("command", "no command on record")))
     known = list(dict.fromkeys(metric for row in rows for metric in row.values))
     best = {}
     for metric in known:

@@ -125,12 +125,14 @@ class Reporter:
         eta = self._eta.update(step, time.monotonic(), step_seconds)
         line = progress.line(step, self._total, metrics, speed, eta)
         curves = {f"train/{k}": v for k, v in metrics.items()} | speed
-        self._log(step, "train", line, {**metrics, **speed}, curves)
+        self._log(step, "train", {**metrics, **speed}, line, curves)
 
     def evaluation(self, step: int, results: Numbers) -> None:
-        """Logs the results of evaluators, named `<evaluator>/<metric>`."""
-        line = progress.evaluation_line(step, self._total, results)
-        self._log(step, "eval", line, results, results)
+        """Logs the results of evaluators, named `<evaluator>/<metric>`, with a line such as
+        `step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
+        scores = [f"{name} {progress.short(value)}" for name, value in results.items()]
+        line = "  ".join([f"step {step}/{self._total}", "eval", *scores])
+        self._log(step, "eval", results, line, results)
 
     def gallery(self, step: int, name: str, examples: Sequence[pictures.Example]) -> None:
         """Keeps reconstructions for the page, and shows them in TensorBoard.
@@ -160,7 +162,7 @@ class Reporter:
         """Keeps a sentence about the run (a fallback, a restart) for the page and TensorBoard."""
         if self._primary:
             logging.info("%s", text)
-            self._append(self._step, "note", {"text": text})
+            self._log(self._step, "note", {"text": text})
             self._board.write_texts(self._step, {"notes": text})
 
     def close(self) -> None:
@@ -169,17 +171,19 @@ class Reporter:
             self._board.close()
             self._metrics.close()
 
-    def _log(self, step: int, kind: str, line: str, values: Numbers, curves: Numbers) -> None:
-        if self._primary:
+    def _log(
+        self, step: int, kind: str, values: Mapping[str, Any], line: str = "", curves: Any = ()
+    ) -> None:
+        """Writes a line of metrics.jsonl, prints `line`, and adds points to TensorBoard."""
+        if not self._primary:
+            return
+        if line:
             print(line, flush=True)
-            self._append(step, kind, values)
-            self._board.write_scalars(step, dict(curves))
-
-    def _append(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
-        self._step = step
-        line = {"step": step, "kind": kind, "time": round(time.time(), 3), **values}
-        self._metrics.write(history.encode(line))
+        self._step, now = step, round(time.time(), 3)
+        self._metrics.write(history.encode({"step": step, "kind": kind, "time": now, **values}))
         self._metrics.flush()
+        if curves:
+            self._board.write_scalars(step, dict(curves))
 
     def _write_info(self) -> None:
         text = json.dumps(self._info, indent=1) + "\n"

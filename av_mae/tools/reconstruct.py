@@ -52,7 +52,7 @@ def write(folder: pathlib.Path, found: api.Reconstruction, title: str) -> galler
     stored = gallery.write_example(folder, found.example(title), found.sound_of_frames())
     if found.spectrogram:
         image = pictures.spectrograms(found.spectrogram)
-        (folder / "reconstruction.png").write_bytes(media.png(image))
+        (folder / "reconstruction.png").write_bytes(media.image(image, "PNG"))
     return stored
 
 

@@ -8,7 +8,7 @@ import jax
 from absl import logging
 from flax import traverse_util
 
-from av_mae.convert import describe, read
+from av_mae.convert import read
 from av_mae.experiment.run import Run
 from av_mae.experiment.step import TrainState
 from av_mae.models import inherit
@@ -25,7 +25,8 @@ def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
     """
     target, m = run.experiment, run.experiment.model
     # What is made of a foreign model's learned positions depends on the target's inputs.
-    inputs = {k: v for k, v in describe.flatten(target).items() if k.startswith("modalities.")}
+    keys: Any = traverse_util.flatten_dict(target.to_dict(), sep=".")
+    inputs = {k: v for k, v in keys.items() if k.startswith("modalities.")}
     # What a foreign file may not show, and inheriting does not depend on: early and shared encoders
     # have the same layers, and all layers of MBT are each modality's own.
     answers = {

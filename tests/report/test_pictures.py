@@ -58,9 +58,9 @@ def test_a_spectrogram_without_values_still_has_a_picture():
 
 def test_images_encode_and_decode():
     image = np.random.default_rng(0).integers(0, 255, (17, 23, 3), np.uint8)
-    assert (np.asarray(Image.open(io.BytesIO(media.png(image)))) == image).all()
+    assert (np.asarray(Image.open(io.BytesIO(media.image(image, "PNG")))) == image).all()
     smooth = np.full((16, 16, 3), (200, 40, 90), np.uint8)
-    decoded = np.asarray(Image.open(io.BytesIO(media.jpeg(smooth)))).astype(int)
+    decoded = np.asarray(Image.open(io.BytesIO(media.image(smooth, "JPEG")))).astype(int)
     assert abs(decoded - smooth).max() <= 3
 
 

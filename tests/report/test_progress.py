@@ -36,11 +36,6 @@ def test_a_loss_that_is_not_a_number_is_said():
     assert "loss nan" in progress.line(1, 2, {"loss": float("nan")}, SPEED, ETA)
 
 
-def test_evaluation_line():
-    line = progress.evaluation_line(5, 10, {"val/accuracy": 0.7123, "val/loss": 1.2345})
-    assert line == "step 5/10  eval  val/accuracy 0.712  val/loss 1.23"
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -40,18 +40,18 @@ def steps_in_metrics(workdir, kind: str) -> list[int]:
 def test_numbers_reach_the_line_the_file_and_tensorboard(tmp_path, capsys):
     reporter = report_run.reporter(tmp_path)
     report_run.train(reporter, 100, 0.5)
-    reporter.evaluation(100, {"val/loss": 0.25})
+    reporter.evaluation(100, {"val/loss": 0.25, "val/accuracy": 0.7123})
     reporter.close()
     first, second = capsys.readouterr().out.splitlines()
     assert first == (
         "step 100/1000  loss 0.500  2.00 it/s  128 clips/s  MFU 40%  input wait 3%  eta 7m30s"
     )
-    assert second == "step 100/1000  eval  val/loss 0.250"
+    assert second == "step 100/1000  eval  val/loss 0.250  val/accuracy 0.712"
     log = history.read(tmp_path)
     assert log.train[0].values["loss"] == 0.5
     assert log.train[0].values["speed/clips_per_second"] == 128
     assert math.isclose(log.train[0].values["speed/mfu"], 0.4)
-    assert log.evaluations[0].values == {"val/loss": 0.25}
+    assert log.evaluations[0].values == {"val/loss": 0.25, "val/accuracy": 0.7123}
     assert curve(tmp_path, "train/loss") == [(100, 0.5)]
     assert curve(tmp_path, "speed/clips_per_second") == [(100, 128.0)]
     assert curve(tmp_path, "val/loss") == [(100, 0.25)]
