@@ -12,9 +12,6 @@ _CONFIG = command_line.define_config(
     meaning="What the file does not show of its model: a config, by name or file."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder to write, which must not hold a model yet.")
-_TO = flags.DEFINE_enum(
-    "to", "workdir", ["workdir", "huggingface", "videomae"], "Form of what is written."
-)
 _LABELS = flags.DEFINE_string(
     "labels", None, "Text file of label names in index order, one a line."
 )
@@ -23,6 +20,7 @@ _WRITERS = {
     "huggingface": huggingface.write,
     "videomae": videomae.write,
 }
+_TO = flags.DEFINE_enum("to", "workdir", list(_WRITERS), "Form of what is written.")
 
 
 def main() -> None:

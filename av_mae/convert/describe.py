@@ -4,8 +4,10 @@ Widths and depths are in the shapes of the arrays; what else a model needs is no
 or the length of its clips). There the published models agree on a value, or the user is asked.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -47,6 +49,20 @@ class Description:
     step: int = 0
     spare: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path, kind: str) -> Iterator[None]:
+    """Raises what a reader raises of a damaged file, which can be anything, as a ConfigError."""
+    try:
+        yield
+    except schema.ConfigError:
+        raise
+    except Exception as error:
+        raise schema.ConfigError(
+            f"{path} is not a whole {kind} ({type(error).__name__}: {error}); "
+            "copy or download it again"
+        ) from error
 
 
 def experiment(

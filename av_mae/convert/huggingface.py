@@ -237,12 +237,8 @@ def _read(file: pathlib.Path) -> Arrays:
         return {name: tensor.numpy() for name, tensor in videomae.read(file)[0].items()}
     import safetensors.numpy
 
-    try:
+    with describe.reading(file, "safetensors file"):
         return safetensors.numpy.load_file(file)
-    except Exception as error:  # its own error is not exported by name
-        raise schema.ConfigError(
-            f"{file} is not a whole safetensors file ({error}); copy or download it again"
-        ) from error
 
 
 def _json(file: pathlib.Path) -> dict[str, Any]:

@@ -89,24 +89,19 @@ def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
     """Names and arrays in the order of the layers, the model's own ones last."""
     import h5py
 
-    try:
-        with h5py.File(path) as file:
-            if "layer_names" not in file.attrs:
-                raise schema.ConfigError(
-                    f"{path} has no attribute layer_names: it is no weights file of Keras 2. "
-                    "Write one with model.save_weights('FILE.h5') under Keras 2"
-                )
-            groups = [*_names(file.attrs["layer_names"]), "top_level_model_weights"]
-            return [
-                (name, np.asarray(file[f"{group}/{name}"]))
-                for group in groups
-                if group in file
-                for name in _names(file[group].attrs["weight_names"])
-            ]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise schema.ConfigError(
-            f"{path} is not a whole HDF5 file ({error}); copy or download it again"
-        ) from error
+    with describe.reading(path, "HDF5 file"), h5py.File(path) as file:
+        if "layer_names" not in file.attrs:
+            raise schema.ConfigError(
+                f"{path} has no attribute layer_names: it is no weights file of Keras 2. "
+                "Write one with model.save_weights('FILE.h5') under Keras 2"
+            )
+        groups = [*_names(file.attrs["layer_names"]), "top_level_model_weights"]
+        return [
+            (name, np.asarray(file[f"{group}/{name}"]))
+            for group in groups
+            if group in file
+            for name in _names(file[group].attrs["weight_names"])
+        ]
 
 
 def _names(attribute: Any) -> list[str]:

@@ -59,13 +59,8 @@ def read(path: pathlib.Path) -> Arrays:
     Raises:
         ConfigError: truncated, not msgpack, or without parameters.
     """
-    try:
+    with describe.reading(path, "flax checkpoint"):
         state = serialization.msgpack_restore(path.read_bytes())
-    except Exception as error:  # msgpack's own, and numpy's for arrays of a wrong size
-        raise schema.ConfigError(
-            f"{path} is not a whole flax checkpoint ({type(error).__name__}: {error}); "
-            "copy or download it again"
-        ) from error
     for place in _PLACES:
         tree = state
         for key in place.split("/"):

@@ -22,6 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from av_mae.config import schema
+from av_mae.convert import describe
 
 _DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -83,15 +84,8 @@ def read(path: pathlib.Path) -> Any:
     Raises:
         ConfigError: not a PyTorch file, truncated, damaged, or one that asks for code to run.
     """
-    try:
+    with describe.reading(path, "PyTorch file"):
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except schema.ConfigError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything
-        raise schema.ConfigError(
-            f"{path} is not a whole PyTorch file ({type(error).__name__}: {error}); "
-            "copy or download it again"
-        ) from error
 
 
 def is_torch(path: pathlib.Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+from flax import traverse_util
 
 from av_mae.config import durations, schema
 from av_mae.experiment import sharding
@@ -137,14 +138,10 @@ def smaller(
     for changes in (_same_batch(e, count), smaller_batch):
         changed = next(filter(fits, changes), None)
         if changed:
-            flags = {
-                "compute.remat": (e.compute.remat, changed.compute.remat),
-                "compute.fsdp": (e.compute.fsdp, changed.compute.fsdp),
-                "optim.accumulate": (e.optim.accumulate, changed.optim.accumulate),
-                "batch_size": (e.batch_size, changed.batch_size),
-            }
-            texts = [f"--config.{key}={new}" for key, (old, new) in flags.items() if new != old]
-            found.append(" ".join(texts))
+            old, new = (traverse_util.flatten_dict(x.to_dict(), sep=".") for x in (e, changed))
+            keys = ("compute.remat", "compute.fsdp", "optim.accumulate", "batch_size")
+            flags = [f"--config.{key}={new[key]}" for key in keys if new[key] != old[key]]
+            found.append(" ".join(flags))
     return found
 
 

@@ -27,6 +27,7 @@ class Bench:
         rows: batches on the host, such as `train.batches`; the first decides what is compiled.
 
     Attributes:
+        step: that step.
         ready_seconds: what compiling took, or reading what was compiled before.
     """
 
@@ -35,7 +36,7 @@ class Bench:
         self._batch = self._next()
         self._current = run.init()
         begin = time.perf_counter()
-        self._step = run.train_step().lower(self._current, self._batch).compile()
+        self.step = run.train_step().lower(self._current, self._batch).compile()
         self.ready_seconds = time.perf_counter() - begin
         self.steps(1)
 
@@ -48,7 +49,7 @@ class Bench:
         """
         begin = time.perf_counter()
         for _ in range(count):
-            self._current, metrics = self._step(self._current, self._batch)
+            self._current, metrics = self.step(self._current, self._batch)
             self._batch = self._next() if fed else self._batch
         jax.block_until_ready(metrics)
         return (time.perf_counter() - begin) / count
@@ -59,35 +60,6 @@ class Bench:
         for _ in range(count):
             next(self._rows)
         return (time.perf_counter() - begin) / count
-
-    def report(self, seconds: float, product: float) -> dict[str, Any]:
-        """What is known of the step, as plain numbers.
-
-        Args:
-            seconds: what a step takes.
-            product: FLOP/s of one device in a bare product.
-        """
-        e, memory, peak = self.run.experiment, self._step.memory_analysis(), hardware.peak_flops()
-        analytic = self.run.flops_per_step
-        rate = analytic / seconds
-        return {
-            "device": jax.devices()[0].device_kind,
-            "devices": jax.device_count(),
-            "dtype": e.compute.dtype,
-            "batch_size": e.batch_size,
-            "scan": e.compute.scan,
-            "remat": e.compute.remat,
-            "ready_seconds": self.ready_seconds,
-            "step_seconds": seconds,
-            "clips_per_second": e.batch_size / seconds,
-            "analytic_gflop": analytic / 1e9,
-            "gflop_per_second": rate / 1e9,
-            "product_gflop_per_second": product / 1e9,
-            "of_product": rate / product / jax.device_count(),
-            "mfu": rate / peak if peak else None,
-            "temporary_gb": memory.temp_size_in_bytes / 1e9,
-            "argument_gb": memory.argument_size_in_bytes / 1e9,
-        }
 
     def _next(self) -> dict[str, jax.Array]:
         return sharding.to_devices(next(self._rows), self.run.mesh)
@@ -119,7 +91,26 @@ def measure(bench: Bench, what: list[str], steps: int, trace: str | None = None)
     figures: dict[str, Any] = {"seconds": times, "clips_per_second": rates}
     if "step" in times:
         product = (product + product_flops(e.compute.dtype)) / 2
-        figures["step"] = bench.report(times["step"], product)
+        memory, peak = bench.step.memory_analysis(), hardware.peak_flops()
+        rate = bench.run.flops_per_step / times["step"]
+        figures["step"] = {
+            "device": jax.devices()[0].device_kind,
+            "devices": jax.device_count(),
+            "dtype": e.compute.dtype,
+            "batch_size": e.batch_size,
+            "scan": e.compute.scan,
+            "remat": e.compute.remat,
+            "ready_seconds": bench.ready_seconds,
+            "step_seconds": times["step"],
+            "clips_per_second": rates["step"],
+            "analytic_gflop": bench.run.flops_per_step / 1e9,
+            "gflop_per_second": rate / 1e9,
+            "product_gflop_per_second": product / 1e9,
+            "of_product": rate / product / jax.device_count(),
+            "mfu": rate / peak if peak else None,
+            "temporary_gb": memory.temp_size_in_bytes / 1e9,
+            "argument_gb": memory.argument_size_in_bytes / 1e9,
+        }
     return figures
 
 

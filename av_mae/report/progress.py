@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+Numbers = Mapping[str, float]  # by name
+
 # Logged and plotted like every metric, but not worth a place in the line.
 _NOT_IN_LINE = ("lr", "grad_norm")
 
@@ -13,13 +15,7 @@ _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
 _DIGITS = ((1e-3, 1, ".3f"), (1, 100, ".2f"), (100, 1000, ".0f"), (1000, 1e6, ",.0f"))
 
 
-def line(
-    step: int,
-    total_steps: int,
-    metrics: Mapping[str, float],
-    speed: Mapping[str, float],
-    eta: float,
-) -> str:
+def line(step: int, total_steps: int, metrics: Numbers, speed: Numbers, eta: float) -> str:
     """`step 1200/50000  loss 0.412  1.31 it/s  2,680 clips/s  MFU 41%  input wait 3%  eta 10h12m`.
 
     Args:
@@ -41,7 +37,7 @@ def line(
     return "  ".join(parts)
 
 
-def stages(seconds: Mapping[str, float]) -> str:
+def stages(seconds: Numbers) -> str:
     """`14.2 s: imports 3.1, devices 0.2, ..., compilation 6.0, first step 0.4`."""
     parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
     return f"{sum(seconds.values()):.1f} s: {parts}"

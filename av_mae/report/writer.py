@@ -21,8 +21,6 @@ from av_mae.config import schema
 from av_mae.report import board, history, media, pictures, progress
 from av_mae.report import gallery as gallery_lib
 
-Numbers = Mapping[str, float]  # by name
-
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy", "tensorflow-cpu",
     "tensorflow", "av",
@@ -85,7 +83,7 @@ class Reporter:
         if not media.encoders():
             self.note("PyAV is not installed: galleries hold WebP animations instead of mp4")
 
-    def started(self, seconds: Numbers) -> None:
+    def started(self, seconds: progress.Numbers) -> None:
         """Logs what the time from the command to the end of the first step was spent on.
 
         Args:
@@ -100,7 +98,7 @@ class Reporter:
     def train(
         self,
         step: int,
-        metrics: Numbers,
+        metrics: progress.Numbers,
         *,
         step_seconds: float,
         input_wait: float,
@@ -127,7 +125,7 @@ class Reporter:
         curves = {f"train/{k}": v for k, v in metrics.items()} | speed
         self._log(step, "train", {**metrics, **speed}, line, curves)
 
-    def evaluation(self, step: int, results: Numbers) -> None:
+    def evaluation(self, step: int, results: progress.Numbers) -> None:
         """Logs the results of evaluators, named `<evaluator>/<metric>`, with a line such as
         `step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
         scores = [f"{name} {progress.short(value)}" for name, value in results.items()]
