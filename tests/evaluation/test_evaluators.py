@@ -60,8 +60,8 @@ class Model:
         return nnx.jit(function)(model, batches.fold_views(batch)), batch
 
 
-def _model(data, task, batch_size=8, dataset=None, **evaluator) -> Model:
-    values = tiny.experiment(data, task)
+def _model(data, task, batch_size=8, dataset=None, alone=None, **evaluator) -> Model:
+    values = tiny.alone(data, task, alone) if alone else tiny.experiment(data, task)
     values["dataset"] |= dataset or {}
     values["evaluators"] = {"val": {"split": "val", "batch_size": batch_size} | evaluator}
     run = Run.build(parse.experiment(values))
@@ -117,8 +117,8 @@ def test_similarities_of_all_to_all_are_never_in_memory():
 
 def test_padding_changes_no_number(data):
     """Ten clips in batches of 8 (six padding rows) and of 40 (thirty)."""
-    few, _ = _results(data, "classify", 8, kind="classification")
-    many, _ = _results(data, "classify", 40, kind="classification")
+    few, _ = _results(data, "classify", 8, alone="video", kind="classification")
+    many, _ = _results(data, "classify", 40, alone="video", kind="classification")
     assert few == pytest.approx(many, rel=1e-5)
 
 
@@ -167,7 +167,7 @@ def test_merging_gives_videomaes_accuracy(golden):
 
 def test_many_labels_are_scored_by_mean_precision(data):
     many = {"kind": "classification", "temporal_views": 2, "dataset": {"multilabel": True}}
-    results, _ = _results(data, "classify", **many)
+    results, _ = _results(data, "classify", alone="video", **many)
     assert "val/mAP" in results and "val/accuracy" not in results
 
 
@@ -200,8 +200,8 @@ def test_sound_alone_is_scored_on_clips_with_sound(data, caplog):
 
 def test_more_views_are_more_evidence(data):
     """One view or six, merged either way: three different losses on the same clips."""
-    one, _ = _results(data, "classify", kind="classification")
-    views = {"kind": "classification", "temporal_views": 2, "spatial_views": 3}
+    one, _ = _results(data, "classify", alone="video", kind="classification")
+    views = {"alone": "video", "kind": "classification", "temporal_views": 2, "spatial_views": 3}
     six = [_results(data, "classify", merge=m, **views)[0] for m in ("logits", "softmax")]
     assert len({round(results["val/loss"], 6) for results in (one, *six)}) == 3
 
@@ -225,8 +225,9 @@ def test_reconstruction_scores_every_clip_once_and_shows_some(data):
 
 def test_reconstruction_counts_sound_where_there_is_some(data):
     """Every third training clip is silent: 6, 5 and 5 of the batches of 8 have sound."""
-    few, _ = _results(data, "pretrain", 8, kind="reconstruction", split="train")
-    many, _ = _results(data, "pretrain", 24, kind="reconstruction", split="train")
+    sound = {"alone": "audio", "kind": "reconstruction", "split": "train"}
+    few, _ = _results(data, "pretrain", 8, **sound)
+    many, _ = _results(data, "pretrain", 24, **sound)
     assert few == pytest.approx(many, rel=2e-6)
 
 
