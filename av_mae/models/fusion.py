@@ -283,7 +283,7 @@ class Bottleneck(Fusion):
             batch = next(iter(tokens.values())).shape[0]
             start = jnp.tile(self.bottleneck[...].astype(self.compute.dtype), (batch, 1, 1))
         tokens, _ = vit.loop(body, (tokens, start), every, self.compute)
-        for name in tokens:
+        for name in unstacked:
             if layer is None and self.fused[name].norm is not None:
                 tokens[name] = self.fused[name].norm(tokens[name])
         return self.last_norm(tokens, layer)

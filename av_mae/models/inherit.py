@@ -5,7 +5,9 @@ classifier takes its separate layers from a pretraining's separate stacks and it
 the joint one, each modality its own copy. What corresponds to nothing is reported, never silent.
 """
 
+import collections
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,13 +44,11 @@ class Report:
         """A table with one line for all parameters of a stack of blocks."""
         lines = []
         for title in ("loaded", "resized", "fresh", "unused"):
-            paths = getattr(self, title)
-            counts: dict[str, int] = {}
+            paths, counts = getattr(self, title), collections.Counter()
             for path in paths:
                 short = path.split("/blocks/")[0] + "/blocks" if "/blocks/" in path else path
-                origin = self.sources.get(path, "")
-                line = short if origin in ("", short) else f"{short} <- {origin}"
-                counts[line] = counts.get(line, 0) + 1
+                origin = self.sources.get(path, short)
+                counts[short if origin == short else f"{short} <- {origin}"] += 1
             lines.append(f"{title}: {len(paths)}")
             for line, count in counts.items():
                 lines.append(f"  {line}" if count == 1 else f"  {line} ({count} parameters)")
@@ -115,13 +115,18 @@ def inherit(
         for key in ("mean", "std", "remove_still"):
             if key in ours and ours[key] != theirs[key]:
                 report.inputs.append(f"modalities.{name}.{key} is {ours[key]}, was {theirs[key]}")
-    result = dict(target_params)
+    result, used = dict(target_params), set()
     for path, old in target_params.items():
         name, shape = "/".join(path), tuple(old.shape)
-        value, origin = matched.value(name, shape)
-        if value is None:
+        parts, origin = matched.parts(name, shape)
+        if not parts:
             report.fresh.append(name)
             continue
+        used |= {part for part, _ in parts}
+        value, *others = (found[part][layers] for part, layers in parts)
+        if others:  # stacks follow one another, norms become one
+            join = np.concatenate if "/blocks/" in name else functools.partial(np.mean, axis=0)
+            value = join([value, *others])
         if value.shape == shape:
             report.loaded.append(name)
         else:  # learned positions
@@ -130,18 +135,20 @@ def inherit(
             report.resized.append(name)
         report.sources[name] = origin
         result[path] = value
-    report.unused = [name for name in found if name not in matched.used]
+    report.unused = [name for name in found if name not in used]
     return result, report
 
 
+Parts = list[tuple[str, slice]]  # source paths, and the layers wanted of each (or all there is)
+
+
 class _Match:
-    """Finds the source of each target parameter and remembers which source was used."""
+    """Finds the sources of each target parameter: `(parts, where they lie)`, no parts if none."""
 
     def __init__(
         self, found: Mapping[str, np.ndarray], source: schema.Experiment, target: schema.Experiment
     ):
         self.found, self.source, self.target = found, source, target
-        self.used: set[str] = set()
         self.routes = {
             name: (route(source.model, name), route(target.model, name))
             for name in target.modalities
@@ -152,31 +159,31 @@ class _Match:
             for stack in fusion.of(target.model).stacks(target.model, tuple(target.modalities))
         }
 
-    def value(self, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
-        """The source's value of a target parameter and where it lies; None if there is none."""
+    def parts(self, name: str, shape: tuple[int, ...]) -> tuple[Parts, str]:
         prefix, _, leaf = name.rpartition("/")
+        norms, ways = None, self.routes.values()  # prefixes of the source's norms; "": it has none
         if name.startswith("encoders/"):
             stack, _, inner = name.partition("/blocks/")
             if inner:
-                return self._blocks(stack, inner)
+                return self._layers(stack, inner)
             if "/norm/" in name or "/inner_norm/" in name:
-                norms = set()
-                for theirs, ours in self.routes.values():
-                    norms |= {theirs.last_norm} if prefix == ours.last_norm else set()
-                    norms |= {theirs.inner_norm} if prefix == ours.inner_norm else set()
-                return self._mean(norms, leaf)
+                norms = {theirs.last_norm for theirs, ours in ways if prefix == ours.last_norm}
+                norms |= {theirs.inner_norm for theirs, ours in ways if prefix == ours.inner_norm}
         if prefix == "head_norm" and name not in self.found:
-            if self.target.model.final_norm:
-                return None, ""
-            return self._mean({theirs.last_norm for theirs, _ in self.routes.values()}, leaf)
+            own = self.target.model.final_norm
+            norms = set() if own else {theirs.last_norm for theirs, _ in ways}
+        if norms is not None:
+            known = sorted(norms - {""})
+            origin = known[0] if len(known) == 1 else f"mean of {', '.join(known)}"
+            return [(f"{norm}/{leaf}", slice(None)) for norm in known], origin
         if name.startswith("head/") or name not in self.found:
-            return None, ""
+            return [], ""
         if self.found[name].shape != shape and "positions/" not in name:
-            return None, ""
-        return self._take(name), name
+            return [], ""
+        return [(name, slice(None))], name
 
-    def _blocks(self, prefix: str, leaf: str) -> tuple[np.ndarray | None, str]:
-        """The layers of a target's stack, joined from the parts of the source's that have them."""
+    def _layers(self, prefix: str, leaf: str) -> tuple[Parts, str]:
+        """The layers of a target's stack, in the stacks of the source that have them."""
         wanted = self.stacks[prefix]
         known = [name for name in wanted.names if name in self.routes]
         choices = set()
@@ -194,25 +201,9 @@ class _Match:
                 f"{self.source.model.fusion}, where layers {wanted.first} to {wanted.last - 1} are "
                 "several; use fusion separate or bottleneck"
             )
-        if not choices:
-            return None, ""
-        parts = choices.pop()
-        values = [self._take(f"{path}/blocks/{leaf}")[first:last] for path, first, last in parts]
+        parts = choices.pop() if choices else ()
         origin = " + ".join(f"{path}/blocks[{first}:{last}]" for path, first, last in parts)
-        return np.concatenate(values), origin
-
-    def _mean(self, norms: set[str], leaf: str) -> tuple[np.ndarray | None, str]:
-        """The mean of the source's norms at these prefixes, of which "" stands for none."""
-        prefixes = sorted(norms - {""})
-        if not prefixes:
-            return None, ""
-        values = [self._take(f"{prefix}/{leaf}") for prefix in prefixes]
-        origin = prefixes[0] if len(prefixes) == 1 else f"mean of {', '.join(prefixes)}"
-        return np.mean(values, axis=0), origin
-
-    def _take(self, name: str) -> np.ndarray:
-        self.used.add(name)
-        return self.found[name]
+        return [(f"{path}/blocks/{leaf}", slice(*layers)) for path, *layers in parts], origin
 
 
 def _check(source: schema.Experiment, target: schema.Experiment) -> None:

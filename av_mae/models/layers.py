@@ -4,7 +4,6 @@ Parameters are float32; products run in the given dtype, norms in float32. Atten
 have an axis of heads; products take them as matrices.
 """
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -52,15 +51,14 @@ class LayerNorm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        norm = functools.partial(_layer_norm, eps=self.eps)
+        def norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+            y = x.astype(jnp.float32)
+            mean = y.mean(-1, keepdims=True)
+            variance = jnp.square(y - mean).mean(-1, keepdims=True)
+            y = (y - mean) * (jax.lax.rsqrt(variance + self.eps) * scale) + bias
+            return y.astype(x.dtype)
+
         return recomputed(norm)(x, self.scale[...], self.bias[...])
-
-
-def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
-    y = x.astype(jnp.float32)
-    mean = y.mean(-1, keepdims=True)
-    variance = jnp.square(y - mean).mean(-1, keepdims=True)
-    return ((y - mean) * (jax.lax.rsqrt(variance + eps) * scale) + bias).astype(x.dtype)
 
 
 class QueryKeyValue(nnx.Module):

@@ -60,7 +60,7 @@ def reconstruction(
             patches = jnp.take_along_axis(patches, index, axis=1, mode="promise_in_bounds")
         wanted = targets(patches, modalities[name], normalise)
         error_bt = jnp.square(predicted.astype(jnp.float32) - wanted).mean(-1)
-        row = _sum(error_bt.sum(1), _weight(valid_b, present, name))
+        row = _sum(error_bt.sum(1), valid_b, present, name)
         errors[name] = Sum(row.total, row.weight * error_bt.shape[1])
     return weighted(errors, modalities), errors
 
@@ -85,11 +85,11 @@ def targets(
     x = patches_bnp.astype(jnp.float32)
     if normalise == "none":
         return x
-    raw = _raw(x, modality) if normalise in ("raw", "patch_channel") else x
-    if normalise == "raw":
-        return raw
-    mean, deviation = _statistics(raw, modality, normalise)
-    return ((_by_channel(raw, modality) - mean) / deviation).reshape(x.shape)
+    x = _before(x, modality, normalise)
+    if normalise != "raw":
+        mean, deviation = _statistics(x, normalise)
+        x = (x - mean) / deviation
+    return x.reshape(patches_bnp.shape)
 
 
 def denormalise(
@@ -102,12 +102,10 @@ def denormalise(
     if normalise == "none":
         return predicted_bnp
     x = _by_channel(predicted_bnp, modality)
-    before = normalise in ("raw", "patch_channel")
     if normalise != "raw":
-        patches = _raw(patches_bnp, modality) if before else patches_bnp
-        mean, deviation = _statistics(patches, modality, normalise)
+        mean, deviation = _statistics(_before(patches_bnp, modality, normalise), normalise)
         x = x * deviation + mean
-    if before:
+    if normalise != "patch":
         mean, std = _normalisation(modality)
         x = (x - mean) / std
     return x.reshape(predicted_bnp.shape)
@@ -134,7 +132,7 @@ def classification(
     errors = {}
     for name, logits_bk in logits.items():
         error_b = cross_entropy(logits_bk, labels[name], smoothing)
-        errors[name] = _sum(error_b, _weight(valid_b, present, name))
+        errors[name] = _sum(error_b, valid_b, present, name)
     return jnp.mean(jnp.stack([error.mean for error in errors.values()])), errors
 
 
@@ -160,24 +158,12 @@ def _smooth(labels_bk: jax.Array, smoothing: float) -> jax.Array:
     return labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
 
 
-def _weight(valid_b: jax.Array, present: Mapping[str, jax.Array] | None, name: str) -> jax.Array:
-    return valid_b & present[name] if present and name in present else valid_b
-
-
-def _sum(error_b: jax.Array, weight_b: jax.Array) -> Sum:
-    """Left-out rows contribute nothing even where their error is not a number."""
+def _sum(
+    error_b: jax.Array, valid_b: jax.Array, present: Mapping[str, jax.Array] | None, name: str
+) -> Sum:
+    """Of the valid rows that have the modality; others may hold anything, even NaN."""
+    weight_b = valid_b & present[name] if present and name in present else valid_b
     return Sum(jnp.where(weight_b, error_b, 0.0).sum(), weight_b.sum(dtype=jnp.float32))
-
-
-def _statistics(
-    patches: jax.Array, modality: modality_lib.Modality, normalise: str
-) -> tuple[jax.Array, jax.Array]:
-    """Mean and deviation of each patch, `[b n 1 1]` or by channel `[b n 1 c]`."""
-    x = _by_channel(patches, modality)
-    if normalise == "patch_channel":
-        return x.mean(2, keepdims=True), x.std(2, keepdims=True, ddof=1) + 1e-6
-    deviation = jnp.sqrt(x.var((2, 3), keepdims=True) + 1e-6)
-    return x.mean((2, 3), keepdims=True), deviation
 
 
 def _by_channel(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
@@ -185,10 +171,20 @@ def _by_channel(patches: jax.Array, modality: modality_lib.Modality) -> jax.Arra
     return patches.reshape(*rows, values // modality.channels, modality.channels)
 
 
-def _raw(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:
-    """Patches before their normalisation by the modality's mean and std."""
+def _before(patches: jax.Array, modality: modality_lib.Modality, normalise: str) -> jax.Array:
+    """What is normalised, `[b n p/c c]`: unless by `patch`, values before the modality's own."""
+    x = _by_channel(patches, modality)
+    if normalise == "patch":
+        return x
     mean, std = _normalisation(modality)
-    return (_by_channel(patches, modality) * std + mean).reshape(patches.shape)
+    return x * std + mean
+
+
+def _statistics(x: jax.Array, normalise: str) -> tuple[jax.Array, jax.Array]:
+    """Mean and deviation of each patch of `[b n p/c c]`: `[b n 1 1]`, or by channel `[b n 1 c]`."""
+    if normalise == "patch_channel":
+        return x.mean(2, keepdims=True), x.std(2, keepdims=True, ddof=1) + 1e-6
+    return x.mean((2, 3), keepdims=True), jnp.sqrt(x.var((2, 3), keepdims=True) + 1e-6)
 
 
 def _normalisation(modality: modality_lib.Modality) -> tuple[jax.Array, jax.Array]:

@@ -7,6 +7,7 @@ that are undefined (nothing was counted) are NaN.
 import dataclasses
 import math
 import statistics
+from typing import Any
 
 import flax.struct
 import jax
@@ -32,8 +33,18 @@ def merge_views(
     return jnp.log(jax.nn.softmax(logits_bvk).mean(1)) if softmax else logits_bvk.mean(1)
 
 
+class Metric:
+    """A dataclass of sums."""
+
+    def merge(self: Any, other: Any) -> Any:
+        """The metric of both parts: arrays are added, tuples joined; the rest is of either."""
+        nodes = [f.name for f in dataclasses.fields(self) if f.metadata.get("pytree_node", True)]
+        sums = {name: getattr(self, name) + getattr(other, name) for name in nodes}
+        return dataclasses.replace(self, **sums)
+
+
 @flax.struct.dataclass
-class Mean:
+class Mean(Metric):
     """Weighted mean of a value a row."""
 
     name: str = flax.struct.field(pytree_node=False)
@@ -45,22 +56,19 @@ class Mean:
         cls,
         name: str,
         values_b: Num[Array, " b"] | Num[np.ndarray, " b"],
-        weights_b: Num[Array, " b"] | Bool[Array, " b"] | Num[np.ndarray, " b"] | Valid,
+        weights_b: Num[Array, " b"] | Num[np.ndarray, " b"] | Valid,
     ) -> "Mean":
         """`weights_b` may be the `valid` mask; rows of weight 0 may hold anything, even NaN."""
         weights_b = jnp.asarray(weights_b, jnp.float32)
         values_b = jnp.where(weights_b > 0, jnp.asarray(values_b, jnp.float32), 0.0)
         return cls(name=name, total=(values_b * weights_b).sum(), weight=weights_b.sum())
 
-    def merge(self, other: "Mean") -> "Mean":
-        return type(self)(self.name, self.total + other.total, self.weight + other.weight)
-
     def compute(self) -> dict[str, float]:
         return {self.name: _ratio(self.total, self.weight)}
 
 
 @flax.struct.dataclass
-class Accuracy:
+class Accuracy(Metric):
     """Share of the rows with one of their labels among the k best scores.
 
     Equal scores rank in the order of the classes, as argmax does. A row with a NaN score is wrong,
@@ -86,16 +94,13 @@ class Accuracy:
         right = jnp.stack([(counted_right_b & (best_b < k)).sum() for k in top])
         return cls(top=top, right=right, rows=counted_b.sum())
 
-    def merge(self, other: "Accuracy") -> "Accuracy":
-        return type(self)(self.top, self.right + other.right, self.rows + other.rows)
-
     def compute(self) -> dict[str, float]:
         names = ("accuracy" if k == 1 else f"accuracy_top{k}" for k in self.top)
         return {n: _ratio(right, self.rows) for n, right in zip(names, self.right, strict=True)}
 
 
 @flax.struct.dataclass
-class MeanClassAccuracy:
+class MeanClassAccuracy(Metric):
     """Mean over the classes that occur of the share of their rows that score them best."""
 
     right: Int[Array, " k"]
@@ -112,9 +117,6 @@ class MeanClassAccuracy:
         )
         return cls(right=(truth_bk & guess_bk).sum(0), rows=truth_bk.sum(0))
 
-    def merge(self, other: "MeanClassAccuracy") -> "MeanClassAccuracy":
-        return type(self)(self.right + other.right, self.rows + other.rows)
-
     def compute(self) -> dict[str, float]:
         right, rows = np.asarray(self.right), np.asarray(self.rows)
         seen = rows > 0
@@ -123,7 +125,7 @@ class MeanClassAccuracy:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanAveragePrecision:
+class MeanAveragePrecision(Metric):
     """Ranking scores of multi-label classification; keeps all scores, on the host.
 
     `mAP`, `AUC` and `dprime` are means over the classes where they are defined: AP needs a
@@ -140,9 +142,6 @@ class MeanAveragePrecision:
         """Scores need not be probabilities: only their order within a class counts."""
         rows = np.asarray(valid_b)
         return cls((np.asarray(scores_bk)[rows],), (np.asarray(labels_bk)[rows] > 0,))
-
-    def merge(self, other: "MeanAveragePrecision") -> "MeanAveragePrecision":
-        return type(self)(self.scores + other.scores, self.labels + other.labels)
 
     def compute(self) -> dict[str, float]:
         """Raises Diverged when a score is NaN, for it has no rank."""
