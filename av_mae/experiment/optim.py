@@ -11,6 +11,9 @@ from av_mae.config import schema
 from av_mae.experiment import sharding
 from av_mae.models import vit
 
+# Groups of parameters below the first layer.
+_LOWEST = ("embed", "modality_token", "class_token", "positions")
+
 
 def schedule(optim: schema.Optim, lr: float, *, total: int, warmup: int) -> optax.Schedule:
     """Linear warm-up from 0 over `warmup` steps, then cosine or linear to `min_lr`, or constant.
@@ -24,14 +27,11 @@ def schedule(optim: schema.Optim, lr: float, *, total: int, warmup: int) -> opta
             f"optim.warmup is {warmup} steps of {total} in all; shorten it or raise total"
         )
     rest = max(total - warmup, 1)
-    decays = {
-        "cosine": lambda: optax.cosine_decay_schedule(
-            lr, rest, alpha=optim.min_lr / lr if lr else 0
-        ),
-        "linear": lambda: optax.linear_schedule(lr, optim.min_lr, rest),
-        "constant": lambda: optax.constant_schedule(lr),
-    }
-    after = decays[optim.schedule.removesuffix("_videomae")]()
+    after = {
+        "cosine": optax.cosine_decay_schedule(lr, rest, alpha=optim.min_lr / lr if lr else 0),
+        "linear": optax.linear_schedule(lr, optim.min_lr, rest),
+        "constant": optax.constant_schedule(lr),
+    }[optim.schedule.removesuffix("_videomae")]
     if not warmup:
         return after
     rise = warmup - 1 if optim.schedule == "cosine_videomae" else warmup
@@ -86,30 +86,22 @@ def layer_scales(model: nnx.Module, decay: float) -> dict[str, Any]:
     Stacked blocks get one factor a layer, broadcast over their other axes.
     """
     encoders = {
-        "/".join(map(str, path)): module.first_layer
+        "/".join(map(str, path)): (module.first_layer, module.depth)
         for path, module in nnx.iter_modules(model)
         if isinstance(module, vit.Encoder) and path[0] == "encoders"
     }
-    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
-    named = [(sharding.path_name(path), leaf) for path, leaf in leaves]
-    layers = [_layers(name, leaf.shape, encoders) for name, leaf in named]
-    depth = max((int(jnp.max(k)) for k in layers if k is not None), default=0)
-    factors = [
-        jnp.float32(1.0) if k is None else jnp.float32(decay) ** (depth + 1 - k) for k in layers
-    ]
-    return jax.tree_util.tree_unflatten(treedef, factors)
+    depth = max(first + layers for first, layers in encoders.values())
 
+    def factor(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+        name = sharding.path_name(path)
+        for prefix, (first, _) in encoders.items():
+            if name.startswith(f"{prefix}/blocks/"):
+                layer = (first + 1 + jnp.arange(leaf.shape[0])).reshape(-1, *(1,) * (leaf.ndim - 1))
+                return jnp.float32(decay) ** (depth + 1 - layer)
+        lowest = name.split("/")[0] in _LOWEST
+        return jnp.float32(decay) ** (depth + 1 - jnp.zeros(())) if lowest else jnp.float32(1.0)
 
-_LOWEST = ("embed", "modality_token", "class_token", "positions")
-
-
-def _layers(name: str, shape: tuple[int, ...], encoders: dict[str, int]) -> jax.Array | None:
-    """Layer numbers of a parameter, shaped to broadcast over it; None = the top group."""
-    for prefix, first in encoders.items():
-        if name.startswith(f"{prefix}/blocks/"):
-            return (first + 1 + jnp.arange(shape[0])).reshape(-1, *(1,) * (len(shape) - 1))
-    return jnp.zeros(()) if name.split("/")[0] in _LOWEST else None
+    return jax.tree_util.tree_map_with_path(factor, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
 
 
 def _scale_by(factors: Any) -> optax.GradientTransformation:

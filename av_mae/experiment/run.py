@@ -89,38 +89,26 @@ class Run:
         model = nnx.eval_shape(lambda: task.init(nnx.Rngs(e.seed)))
         lr = optim.schedule(e.optim, e.lr, total=total, warmup=steps(e.optim.warmup, total=total))
         tx = optim.make(e.optim, model, lr, trainable=task.trainable)
-        graphdef, params, rest = split(model)
-        shapes = jax.eval_shape(
-            functools.partial(TrainState.fresh, tx=tx, ema=e.optim.ema > 0), params, rest
-        )
+        shapes = jax.eval_shape(lambda: TrainState.fresh(task, tx))
         abstract = jax.tree.map(
             lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where),
             shapes,
             sharding.tree_shardings(shapes, mesh),
         )
-        flops_per_step = task.flops().train * e.batch_size
-        return cls(
-            e, info, mesh, task, graphdef, tx, lr, total, per_epoch, abstract, flops_per_step
-        )
+        flops, graphdef = task.flops().train * e.batch_size, split(model)[0]
+        return cls(e, info, mesh, task, graphdef, tx, lr, total, per_epoch, abstract, flops)
 
     def steps(self, duration: str) -> int:
         """A duration such as "5 epochs" in steps of this run."""
+        per_epoch, rows = self.steps_per_epoch, self.experiment.batch_size
         return durations.steps(
-            duration,
-            steps_per_epoch=self.steps_per_epoch,
-            batch_size=self.experiment.batch_size,
-            total=self.total,
+            duration, steps_per_epoch=per_epoch, batch_size=rows, total=self.total
         )
 
     def init(self) -> TrainState:
         """A fresh training state, created directly in its layout."""
-        e = self.experiment
-
-        def init() -> TrainState:
-            _, params, rest = split(self.task.init(nnx.Rngs(e.seed)))
-            return TrainState.fresh(params, rest, self.tx, e.optim.ema > 0)
-
-        return jax.jit(init, out_shardings=self.shardings)()
+        fresh = lambda: TrainState.fresh(self.task, self.tx)  # noqa: E731
+        return jax.jit(fresh, out_shardings=self.shardings)()
 
     @property
     def shardings(self) -> Any:
@@ -132,17 +120,7 @@ class Run:
 
         Batches may hold canvases instead of pictures. Metrics include `grad_norm` and `lr`.
         """
-        e = self.experiment
-        pure = make_train_step(
-            self.task,
-            self.graphdef,
-            self.tx,
-            self.lr,
-            seed=e.seed,
-            dtype=e.compute.dtype,
-            accumulate=e.optim.accumulate,
-            ema=e.optim.ema,
-        )
+        pure = make_train_step(self.task, self.graphdef, self.tx, self.lr)
         return compiled_on(self.mesh, pure, self.shardings)
 
     def eval_step(self, function: Callable[[Any, tasks.Batch], Any]) -> Callable[..., Any]:

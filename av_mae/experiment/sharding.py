@@ -15,7 +15,6 @@ from av_mae.models import layers
 
 # "data", "fsdp", "tensor". The batch is split over the first two, parameters over the last two.
 AXES = (*layers.BATCH_AXES, layers.HEAD_AXIS)
-BATCH = PartitionSpec(layers.BATCH_AXES)
 
 # Axes of an array: none, any, or any but the first, of stacked layers; no array has more.
 _NONE, _ANY, _IN_LAYERS = range(0), range(9), range(1, 9)
@@ -129,7 +128,7 @@ def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, BATCH)
+    return NamedSharding(mesh, PartitionSpec(layers.BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -37,17 +37,12 @@ class TrainState:
     ema: dict[str, Any]
 
     @classmethod
-    def fresh(
-        cls, params: Any, rest: Any, tx: optax.GradientTransformation, ema: bool
-    ) -> "TrainState":
+    def fresh(cls, task: Task, tx: optax.GradientTransformation) -> "TrainState":
         """The state before the first step."""
-        averaged = jax.tree.map(jnp.copy, params) if ema else {}
+        e = task.experiment
+        _, params, rest = split(task.init(nnx.Rngs(e.seed)))
+        averaged = jax.tree.map(jnp.copy, params) if e.optim.ema else {}
         return cls(jnp.zeros((), jnp.int32), params, rest, tx.init(params), averaged)
-
-    @property
-    def eval_params(self) -> dict[str, Any]:
-        """What is evaluated: the averaged parameters, where they are kept."""
-        return self.ema or self.params
 
 
 def split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -57,27 +52,29 @@ def split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any]]:
 
 
 def make_train_step(
-    task: Task,
-    graphdef: Any,
-    tx: optax.GradientTransformation,
-    lr: optax.Schedule,
-    *,
-    seed: int,
-    dtype: str = "float32",
-    accumulate: int = 1,
-    ema: float = 0.0,
+    task: Task, graphdef: Any, tx: optax.GradientTransformation, lr: optax.Schedule
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Builds the pure step. Every random draw is a function of (seed, step, row of the batch).
 
-    Its metrics are those of the task's loss, the norm of the gradient and the learning rate.
+    Its metrics are those of the task's loss, the norm of the gradient and the learning rate. Of
+    the task's experiment it takes:
+        compute.dtype: of matrix products. Kernels are cast to it (and flattened) once a step, and
+            their gradients leave the products in it; everything else, and the update, is float32.
+        optim.accumulate: micro-batches that the batch is dealt out to.
+        optim.ema: decay of the averaged parameters; 0 = none are kept.
 
     Args:
         lr: the schedule that `tx` follows, to be logged.
-        dtype: of matrix products. Kernels are cast to it (and flattened) once a step, and their
-            gradients leave the products in it; everything else, and the update, is float32.
-        accumulate: micro-batches that the batch is dealt out to.
-        ema: decay of the averaged parameters; 0 = none are kept.
     """
+    e = task.experiment
+    accumulate, ema = e.optim.accumulate, e.optim.ema
+
+    def working_copy(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
+        """Kernels in the type and shape of products; the head's is used in float32."""
+        names = tuple(part.key for part in path)
+        if names[-1] != "kernel" or names[0] == "head":
+            return x
+        return layers.flat(names, x).astype(e.compute.dtype)
 
     def loss_and_grad(state: TrainState, batch: Batch, key: jax.Array, keys_b: jax.Array):
         def loss(params):
@@ -85,14 +82,15 @@ def make_train_step(
             value, metrics = task.loss(model, batch, key, keys_b)
             return value, (metrics, split(model)[2])
 
-        working = _working_copy(state.params, dtype)
+        working = jax.tree_util.tree_map_with_path(working_copy, state.params)
         (_, (metrics, rest)), grads = jax.value_and_grad(loss, has_aux=True)(working)
         grads = jax.tree.map(lambda g, p: g.reshape(p.shape).astype(p.dtype), grads, state.params)
         return grads, metrics, rest
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        batch = inputs.unpack(batch, task.experiment.modalities)
-        batch_key, row_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
+        batch = inputs.unpack(batch, e.modalities)
+        step_key = jax.random.fold_in(jax.random.key(e.seed), state.step)
+        batch_key, row_key = jax.random.split(step_key)
         rows = jnp.arange(batch["valid"].shape[0])
         keys_b = jax.vmap(jax.random.fold_in, (None, 0))(row_key, rows)
 
@@ -130,18 +128,6 @@ def compiled_on(
     )
 
 
-def _working_copy(params: dict[str, Any], dtype: str) -> dict[str, Any]:
-    """Kernels in the type and shape of products, but for the head's, which is used in float32."""
-
-    def cast(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
-        names = tuple(part.key for part in path)
-        if names[-1] != "kernel" or names[0] == "head":
-            return x
-        return layers.flat(names, x).astype(dtype)
-
-    return jax.tree_util.tree_map_with_path(cast, params)
-
-
 def _accumulate(loss_and_grad, state, batch, key, keys_b, parts: int):
     """Averages gradients and metrics over `parts` micro-batches, one in memory at a time.
 
@@ -150,9 +136,8 @@ def _accumulate(loss_and_grad, state, batch, key, keys_b, parts: int):
     """
     deal = lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)  # noqa: E731
     first = lambda x: x[: x.shape[0] // parts]  # noqa: E731
-    shapes = jax.eval_shape(loss_and_grad, state, jax.tree.map(first, batch), key, first(keys_b))[
-        :2
-    ]
+    part = (state, jax.tree.map(first, batch), key, first(keys_b))
+    shapes = jax.eval_shape(loss_and_grad, *part)[:2]
 
     def body(carry, part):
         (grads, metrics), rest = carry

@@ -206,7 +206,8 @@ class Loop:
         if not names:
             return
         with self._clock.paused():
-            results = evaluation.score(self._evaluators, names, step, state.eval_params, state.rest)
+            params = state.ema or state.params
+            results = evaluation.score(self._evaluators, names, step, params, state.rest)
             self._reporter.evaluation(step, results)
             if self._best:
                 self._best.offer(step, state, results)

@@ -111,7 +111,7 @@ def _public_step(case):
     tx = optim.make(e.optim, model, rate)
     zero = jnp.zeros((), jnp.int32)
     begin = TrainState(zero, params, rest, tx.init(params), {})
-    return begin, functools.partial(make_train_step, task, graphdef, tx, rate, seed=0)
+    return begin, functools.partial(make_train_step, task, graphdef, tx, rate)
 
 
 def _rate(e):

@@ -131,4 +131,4 @@ def _public_step(saved, rates):
     np.testing.assert_allclose([lr(i) for i in range(len(rates))], rates, atol=1e-7)
     tx = optim.make(settings, nnx.eval_shape(lambda: task.init(nnx.Rngs(0))), lr)
     begin = TrainState(jnp.zeros((), jnp.int32), params, rest, tx.init(params), {})
-    return begin, lambda: make_train_step(task, graphdef, tx, lr, seed=0)
+    return begin, lambda: make_train_step(task, graphdef, tx, lr)
