@@ -10,7 +10,7 @@ from av_mae import evaluation, tasks
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.input import records
-from av_mae.training import clock, cluster, host, loop
+from av_mae.training import clock, host, loop
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints, metrics and the report.")
@@ -40,7 +40,7 @@ def _main(_: list[str]) -> None:
         experiment = parse.experiment(_CONFIG.value)
         tasks.check(experiment)
         evaluation.check(experiment)
-        cluster.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        host.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         host.keep_compiled()
         host.keep_memory()
         logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)

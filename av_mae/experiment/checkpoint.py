@@ -6,7 +6,6 @@ Orbax restores flipped bytes without an error, so the digest decides whether a c
 """
 
 import dataclasses
-import functools
 import math
 import os
 import pathlib
@@ -29,6 +28,8 @@ from av_mae.report import history
 from av_mae.version import __version__
 
 _SLICED = 4 * 2**20  # bytes from which devices with the same array share the writing of it
+
+_copy = jax.jit(lambda x, dtype: jnp.copy(x).astype(dtype), static_argnums=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,16 @@ class Checkpoints:
             except Exception as error:  # orbax raises bare Exceptions on damaged files
                 if "RESOURCE_EXHAUSTED" in str(error):
                     raise
-                self._set_aside(step, error)
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                logging.warning(
+                    "checkpoint %s is damaged (%s); moved to %s, trying the one before",
+                    self._folder / str(step), reason, self._damaged,
+                )  # fmt: skip
+                if jax.process_index() == 0:
+                    self._damaged.mkdir(exist_ok=True)
+                    target = self._damaged / f"{self._folder.name}-{step}-{os.getpid()}"
+                    (self._folder / str(step)).rename(target)
+                self._manager.reload()
         if steps:
             raise schema.ConfigError(
                 f"no readable checkpoint in {self._folder} (tried steps {steps}); they were moved "
@@ -151,7 +161,6 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for what is being written."""
-        self._manager.wait_until_finished()
         self._manager.close()
 
     def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -180,19 +189,17 @@ class Checkpoints:
         wanted = ocp.args.PyTreeRestore(saved_as, restore_args=layout)
         restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
         fingerprint.compare(fingerprint.digest(restored), meta["digest"])
-        return _own(restored, abstract), meta
 
-    def _set_aside(self, step: int, error: Exception) -> None:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        logging.warning(
-            "checkpoint %s is damaged (%s); moved to %s, trying the one before",
-            self._folder / str(step), reason, self._damaged,
-        )  # fmt: skip
-        if jax.process_index() == 0:
-            self._damaged.mkdir(exist_ok=True)
-            target = self._damaged / f"{self._folder.name}-{step}-{os.getpid()}"
-            (self._folder / str(step)).rename(target)
-        self._manager.reload()
+        def own(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
+            """A copy in the type wanted: buffers that are donated must belong to XLA alone.
+
+            Each array is freed before the next is copied: a state that fits once is enough.
+            """
+            copied = jax.block_until_ready(_copy(x, like.dtype))
+            x.delete()
+            return copied
+
+        return jax.tree.map(own, restored, abstract), meta
 
 
 class Best(Checkpoints):
@@ -251,9 +258,19 @@ def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
         ConfigError: nothing there that can be read, with what was looked for.
     """
     folder = locate(path, step)
-    meta = _read_meta(folder)
-    tree = _read_arrays(folder, ("params", "rest", "ema"))
-    fingerprint.compare(fingerprint.of_host(tree), meta["digest"], keys=("params", "rest", "ema"))
+    meta, names = _read_meta(folder), ("params", "rest", "ema")
+    try:
+        reader, where = ocp.PyTreeCheckpointHandler(), epath.Path(folder / "state")
+        stored = reader.metadata(where).tree
+        wanted = {name: stored[name] for name in names if name in stored}
+        host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        args = ocp.args.PyTreeRestore(item=wanted, restore_args=host, partial_restore=True)
+        restored = reader.restore(where, args=args)
+        reader.close()
+    except Exception as error:  # orbax raises bare Exceptions on damaged files
+        raise schema.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
+    tree = {name: restored.get(name) or {} for name in names}
+    fingerprint.compare(fingerprint.of_host(tree), meta["digest"], keys=names)
     return Saved(
         params=tree["ema"] or tree["params"],
         rest=tree["rest"],
@@ -300,9 +317,8 @@ def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Pat
 
 
 def _steps(folder: pathlib.Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    return [int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)]
+    there = folder.iterdir() if folder.is_dir() else ()
+    return [int(p.name) for p in there if re.fullmatch(r"\d+", p.name)]
 
 
 def _read_meta(folder: pathlib.Path) -> dict[str, Any]:
@@ -311,38 +327,3 @@ def _read_meta(folder: pathlib.Path) -> dict[str, Any]:
             return dict(reader.restore(folder / "meta", ocp.args.JsonRestore()))
     except (OSError, ValueError) as error:
         raise schema.ConfigError(f"checkpoint {folder} is damaged: meta: {error}") from error
-
-
-def _read_arrays(folder: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
-    try:
-        reader, where = ocp.PyTreeCheckpointHandler(), epath.Path(folder / "state")
-        stored = reader.metadata(where).tree
-        wanted = {name: stored[name] for name in names if name in stored}
-        host = ocp.RestoreArgs(restore_type=np.ndarray)
-        args = ocp.args.PyTreeRestore(
-            item=wanted, restore_args=jax.tree.map(lambda _: host, wanted), partial_restore=True
-        )
-        restored = reader.restore(where, args=args)
-        reader.close()
-    except Exception as error:  # orbax raises bare Exceptions on damaged files
-        raise schema.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
-    return {name: restored.get(name) or {} for name in names}
-
-
-def _own(tree: TrainState, abstract: TrainState) -> TrainState:
-    """Copies in the types of `abstract`: buffers that are donated must belong to XLA alone.
-
-    Each array gives way to its copy before the next is made: a state that fits once is enough.
-    """
-
-    def one(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
-        copied = jax.block_until_ready(_copy(x, like.dtype))
-        x.delete()
-        return copied
-
-    return jax.tree.map(one, tree, abstract)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _copy(x: jax.Array, dtype: Any) -> jax.Array:
-    return jnp.copy(x).astype(dtype)

@@ -1,4 +1,4 @@
-"""When things are due during training, and what starting up and the steps cost."""
+"""How long starting up and the steps of a run take."""
 
 import concurrent.futures
 import contextlib
@@ -8,31 +8,6 @@ from typing import Any
 
 import jax
 import psutil
-
-from av_mae.experiment.run import Run
-
-
-class Schedule:
-    """Which things are due after which step; all of them are after the last one."""
-
-    def __init__(self, run: Run):
-        e = run.experiment
-        self._total = run.total
-        self._log = max(run.steps(e.log_every), 1)
-        self._checkpoint = max(run.steps(e.checkpoint.every), 1)
-        self._evaluators = {
-            name: run.total if c.every == "end" else max(run.steps(c.every), 1)
-            for name, c in e.evaluators.items()
-        }
-
-    def log(self, step: int) -> bool:
-        return step % self._log == 0 or step == self._total
-
-    def checkpoint(self, step: int) -> bool:
-        return step % self._checkpoint == 0 or step == self._total
-
-    def evaluators(self, step: int) -> list[str]:
-        return [n for n, k in self._evaluators.items() if step % k == 0 or step == self._total]
 
 
 class Clock:
@@ -44,7 +19,7 @@ class Clock:
         self._idle: concurrent.futures.Future[float] | None = None
 
     def started(self, result: Any) -> None:
-        """Devices work from now on, until they have this result of a step."""
+        """The devices are busy from now on, until they have this result of a step."""
 
         def finished() -> float:
             jax.block_until_ready(result)

@@ -48,7 +48,17 @@ def train(
     saved = checkpoint.Checkpoints(
         workdir / "checkpoints", run.experiment, run.info.labels, run.experiment.checkpoint.keep
     )
-    state = start(run, saved, workdir)
+    restored = saved.restore(run.abstract)
+    if restored:
+        state, meta = restored
+        logging.info("continuing at step %d", meta["step"])
+        before, now = meta["experiment"]["dataset"]["path"], run.experiment.dataset.path
+        if before != now:
+            logging.warning("up to here the records were those in %s, now in %s", before, now)
+    else:
+        state = run.init()
+        if run.experiment.init_from.path:
+            state = init_from.apply(state, run, workdir)
     begin = int(state.step)
     stages.end("parameters")
     if begin >= run.total:
@@ -64,20 +74,6 @@ def train(
     if jax.process_index() == 0:
         page.write(workdir)
     return 0 if finished else PREEMPTED
-
-
-def start(run: Run, saved: checkpoint.Checkpoints, workdir: pathlib.Path) -> TrainState:
-    """The newest checkpoint of this run, else fresh parameters, inherited ones where asked."""
-    restored = saved.restore(run.abstract)
-    if not restored:
-        fresh = run.init()
-        return init_from.apply(fresh, run, workdir) if run.experiment.init_from.path else fresh
-    state, meta = restored
-    logging.info("continuing at step %d", meta["step"])
-    before, now = meta["experiment"]["dataset"]["path"], run.experiment.dataset.path
-    if before != now:
-        logging.warning("up to here the records were those in %s, now in %s", before, now)
-    return state
 
 
 def batches(run: Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
@@ -113,7 +109,13 @@ class Loop:
         e = run.experiment
         self._run, self._saved, self._workdir = run, saved, workdir
         self._begin, self._stages = begin, stages
-        self._every, self._clock = clock.Schedule(run), clock.Clock(begin)
+        self._log_every = max(run.steps(e.log_every), 1)
+        self._save_every = max(run.steps(e.checkpoint.every), 1)
+        self._score_every = {
+            name: run.total if c.every == "end" else max(run.steps(c.every), 1)
+            for name, c in e.evaluators.items()
+        }
+        self._clock = clock.Clock(begin)
         self._reporter = run.reporter(workdir, resume_step=begin)
         self._evaluators = evaluation.make(run, self._reporter)
         self._best = checkpoint.Best(workdir, e, run.info.labels) if e.checkpoint.best else None
@@ -158,7 +160,8 @@ class Loop:
                 self._stages.end("first step")
                 self._reporter.started(self._stages.seconds)
 
-            due, save = self._every.evaluators(step), self._every.checkpoint(step) or stop
+            due = [name for name, every in self._score_every.items() if self._due(every, step)]
+            save = self._due(self._save_every, step) or stop
             if due or save:
                 self._read()  # nothing is scored or saved of a step that diverged
             self._evaluate(step, state, [] if stop else due)
@@ -169,6 +172,10 @@ class Loop:
                 logging.warning("told to stop: saved step %d; run again to continue", step)
                 return False
         return True
+
+    def _due(self, every: int, step: int) -> bool:
+        """Whether it is time for what comes every so many steps; after the last step, it is."""
+        return step % every == 0 or step == self._run.total
 
     def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> Batch:
         with self._clock.waiting():
@@ -194,7 +201,7 @@ class Loop:
                 f"{after if good else 'no checkpoint was written'} in {self._workdir}. "
                 "Lower lr, lengthen optim.warmup or set optim.clip=1.0, and run again"
             )
-        if self._every.log(step):
+        if self._due(self._log_every, step):
             numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
             seconds, waited, steps = self._clock.lap(step)
             self._reporter.train(

@@ -6,6 +6,7 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from av_mae.config import parse, schema
@@ -96,11 +97,19 @@ def test_restores_into_another_precision(tmp_path):
     assert _equal(back.opt_state, jax.tree.map(jnp.float32, restored.opt_state))
 
 
-def test_restoring_holds_the_state_once():
+def test_restoring_holds_the_state_once(tmp_path, monkeypatch):
     """What was read makes way, array by array, for the copies that a step may consume."""
-    read, wanted = _state(1), _state(1)
-    own = checkpoint._own(read, _abstract(wanted))
-    assert _equal(own, wanted) and all(x.is_deleted() for x in jax.tree.leaves(read))
+    _write(tmp_path, 1)
+    read, restore = [], ocp.CheckpointManager.restore
+
+    def noted(*args, **kwargs):
+        read.append(restore(*args, **kwargs))
+        return read[-1]
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", noted)
+    restored, _ = _restore(tmp_path, _state(1))
+    assert _equal(restored, _state(1))
+    assert all(x.is_deleted() for x in jax.tree.leaves(read[0]["state"]))
 
 
 def test_none_without_checkpoints(tmp_path):

@@ -8,12 +8,12 @@ import pytest
 import tiny
 
 from av_mae.config import schema
-from av_mae.training import cluster
+from av_mae.training import host
 
 _JOIN = """
 import jax
-from av_mae.training import cluster
-cluster.join(None, None, None)
+from av_mae.training import host
+host.join(None, None, None)
 print(jax.process_index(), jax.process_count(), jax.device_count())
 """
 
@@ -78,4 +78,4 @@ def test_a_shell_within_an_allocation_of_slurm_is_alone():
 )
 def test_half_a_cluster_is_refused(given, says):
     with pytest.raises(schema.ConfigError, match=says):
-        cluster.join(*given)
+        host.join(*given)
