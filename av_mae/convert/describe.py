@@ -1,4 +1,4 @@
-"""What a foreign file says about its model, and how that becomes an experiment of ours.
+"""What a foreign file says about its model, and how that becomes an experiment.
 
 Widths and depths are in the shapes of the arrays; what else a model needs is not (its heads, say,
 or the length of its clips). There the published models agree on a value, or the user is asked.

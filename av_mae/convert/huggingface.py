@@ -167,7 +167,7 @@ def write(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> pathlib.Pa
 
 
 def _settings(e: schema.Experiment, labels: tuple[str, ...]) -> dict[str, Any]:
-    """The config.json of a video model of ours.
+    """The config.json of one of our video models.
 
     Raises:
         ConfigError: its patches are not square, or it pools as theirs does not.

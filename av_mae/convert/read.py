@@ -1,4 +1,4 @@
-"""Any file that this project can read, as a checkpoint of ours."""
+"""Any file that this project can read, as one of its own checkpoints."""
 
 import os
 import pathlib
@@ -25,14 +25,14 @@ def read(
     *,
     answers: Mapping[str, Any] | None = None,
 ) -> checkpoint.Saved:
-    """Reads a checkpoint of ours, or one of another program.
+    """Reads one of our checkpoints, or one of another program.
 
     Args:
-        source: a workdir or checkpoint of ours; a file or folder of Scenic's AV-MAE, VideoMAE,
+        source: a workdir or one of its checkpoints; a file or folder of Scenic's AV-MAE, VideoMAE,
             Hugging Face, mmaction2 or the Keras port.
         known: what a foreign file does not show, by dotted keys of `config.Experiment` (or a whole
             experiment); not looked at for our own checkpoints.
-        step: the step wanted of a run of ours; None = the best one, else the newest.
+        step: the step wanted of a run; None = the best one, else the newest.
         answers: as `known`, but only for what would be asked for otherwise.
 
     Raises:

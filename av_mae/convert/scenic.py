@@ -31,7 +31,8 @@ _FACTS = {
     "model.shared_head": True,
     "model.drop_path_rescale": False,
 }
-# Classes of a finetuned model tell its data set: seconds of sound, depth of MBT's fused layers.
+# The number of classes of a finetuned model identifies its data set, and with it the seconds of
+# sound and the depth of MBT's fused layers.
 _AUDIOSET, _VGGSOUND = 527, 309
 _SECONDS = {_AUDIOSET: 10.0, _VGGSOUND: 8.0}
 _FUSED = {_AUDIOSET: 6, _VGGSOUND: 8}
@@ -98,8 +99,15 @@ def of_params(arrays: Arrays, source: str, step: int = 0) -> describe.Descriptio
             f"{source} has neither decoder_projection* nor output_projection, so it is no model of "
             f"av_mae; it begins with {', '.join(list(arrays)[:3])}"
         )
-    names = scenic_rules.modalities(arrays)
-    image = False
+    facts["model.modality_tokens"] = any(k.startswith("Encoder_modality_token") for k in arrays)
+    width, decoder_width = facts["model.width"], facts.get("model.decoder_width", 0)
+    for name, x in arrays.items():
+        place = re.match(r"posembed_(input|decoder)", name)
+        if place:  # a multimodal decoder's tables bear the encoder's name
+            of_decoder = place[1] == "decoder" or x.shape[-1] == decoder_width != width
+            facts["model.decoder_positions" if of_decoder else "model.positions"] = "learned"
+
+    names, image = scenic_rules.modalities(arrays), False
     for name in names:
         shape = arrays[f"{scenic_rules.embedding(arrays, name)}/kernel"].shape
         kind = (name, len(shape))
@@ -138,7 +146,6 @@ def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]
         "task": "pretrain",
         **sizes,
         **decoder,
-        **_learned(p, sizes["model.width"], decoder["model.decoder_width"]),
         "model.depth": sizes["model.depth"] + upper,
         "model.final_norm": f"{encoder[-1]}/encoder_norm/scale" in p,
         "model.fusion_norm": f"{encoder[0]}/encoder_norm/scale" in p,
@@ -146,7 +153,6 @@ def _autoencoder(p: Arrays, source: str) -> tuple[dict[str, Any], dict[str, Any]
         "model.shared_norm": False,
         "model.decoder_norm": f"{decoders[0]}/encoder_norm/scale" in p,
         "model.project_bias": f"decoder_projection{suffix}/bias" in p,
-        "model.modality_tokens": any(k.startswith("Encoder_modality_token") for k in p),
         "model.pool": "token" if "cls" in p else "mean",
     }
     usual: dict[str, Any] = {
@@ -179,12 +185,10 @@ def _classifier(p: Arrays, head: str, classes: int) -> tuple[dict[str, Any], dic
     facts: dict[str, Any] = {
         "task": "classify",
         **sizes,
-        **_learned(p, sizes["model.width"], 0),
         "model.fusion": "bottleneck" if mbt else "early",
         "model.final_norm": "Transformer/encoder_norm/scale" in p,
         "model.head_norm": "encoder_norm/scale" in p,
         "model.head_width": 0 if hidden is None else hidden.shape[1],
-        "model.modality_tokens": any(k.startswith("Encoder_modality_token") for k in p),
     }
     usual: dict[str, Any] = {
         "dataset.multilabel": classes == _AUDIOSET,
@@ -221,17 +225,6 @@ def _sizes(p: Arrays, stack: str) -> dict[str, Any]:
     mlp = p[f"{block}/MlpBlock_0/Dense_0/kernel"].shape[1]
     sizes = {"width": width, "depth": scenic_rules.depth(p, stack), "heads": heads, "mlp": mlp}
     return {f"model.{k}": v for k, v in sizes.items()}
-
-
-def _learned(p: Arrays, width: int, decoder_width: int) -> dict[str, Any]:
-    """Which positions are learned. A multimodal decoder's tables bear the encoder's name."""
-    found: dict[str, Any] = {}
-    for name, x in p.items():
-        place = re.match(r"posembed_(input|decoder)", name)
-        if place:
-            of_decoder = place[1] == "decoder" or x.shape[-1] == decoder_width != width
-            found["model.decoder_positions" if of_decoder else "model.positions"] = "learned"
-    return found
 
 
 def _inputs(p: Arrays, *, frames: int, stride: int, seconds: float | None = None) -> dict[str, Any]:

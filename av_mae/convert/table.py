@@ -1,6 +1,6 @@
 """Which of our parameters is which of another program's: tables that are read both ways.
 
-A rule names one parameter of ours, the arrays of the other program that it consists of, and their
+A rule names one of our parameters, the arrays of the other program that it consists of, and their
 layout. Blocks are stacked here (leading axis = layer) and numbered there: `stack` turns the rules
 of one block into those of a stack.
 """
@@ -49,7 +49,7 @@ def layer(ours: str, theirs: str, names: Mapping[str, str], kernel: Layout = SAM
     """Rules of a layer's parameters, such as `kernel` and `bias`.
 
     Args:
-        names: what stands after `theirs` for each parameter of ours.
+        names: what stands after `theirs` for each of our parameters.
         kernel: the layout of the kernel; others are the same in both.
     """
     return [
@@ -65,35 +65,28 @@ def leading(axes: int) -> Layout:
 
 def linear(inputs: int = 1) -> Layout:
     """PyTorch's `[out, in]` for our kernel, whose first `inputs` axes are the input's."""
-
-    def theirs(x: np.ndarray) -> list[np.ndarray]:
-        return [x.reshape(int(np.prod(x.shape[:inputs])), -1).T]
-
-    return Layout(lambda arrays, shape: arrays[0].T.reshape(shape), theirs)
+    return Layout(
+        lambda arrays, shape: arrays[0].T.reshape(shape),
+        lambda x: [x.reshape(int(np.prod(x.shape[:inputs])), -1).T],
+    )
 
 
 def convolution(patch: Sequence[int], channels: int) -> Layout:
     """PyTorch's `[d, channels, *patch]` for our kernel `[patch and channels, d]`."""
-    count = len(patch)
-
-    def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-        return arrays[0].transpose(*range(2, 2 + count), 1, 0).reshape(shape)
-
-    def theirs(x: np.ndarray) -> list[np.ndarray]:
-        kernel = x.reshape(*patch, channels, -1)
-        return [kernel.transpose(count + 1, count, *range(count))]
-
-    return Layout(ours, theirs)
+    return Layout(
+        lambda arrays, shape: np.moveaxis(arrays[0], (1, 0), (-2, -1)).reshape(shape),
+        lambda x: [np.moveaxis(x.reshape(*patch, channels, -1), (-2, -1), (1, 0))],
+    )
 
 
 def joined(axis: int) -> Layout:
-    """Several arrays of theirs along an axis of ours, as query, key and value."""
-
-    def ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-        each = shape[:axis] + shape[axis + 1 :]
-        return np.stack([x.reshape(each) for x in arrays], axis)
-
-    return Layout(ours, lambda x: [part.ravel() for part in np.moveaxis(x, axis, 0)])
+    """Several of their arrays along one of our axes, as query, key and value."""
+    return Layout(
+        lambda arrays, shape: np.stack(
+            [x.reshape(shape[:axis] + shape[axis + 1 :]) for x in arrays], axis
+        ),
+        lambda x: [part.ravel() for part in np.moveaxis(x, axis, 0)],
+    )
 
 
 def stack(ours: str, blocks: Sequence[str], rules: Iterable[Rule]) -> list[Rule]:

@@ -282,7 +282,7 @@ def _sizes(state: table.Arrays, prefix: str) -> dict[str, Any]:
 
 
 def rules(e: schema.Experiment) -> list[table.Rule]:
-    """Of a video model of ours, whatever its fusion (which one modality does not show)."""
+    """Rules of one of our video models, whatever its fusion (one modality does not show it)."""
     m, pretrained = e.model, not tasks.find(e.task).labelled
     prefix = "encoder." if pretrained else ""
     absent = {"attention/qkv/bias"} if m.qkv_bias == "none" else set()

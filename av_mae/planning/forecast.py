@@ -67,7 +67,7 @@ class Work:
     """What one device does in a step.
 
     Attributes:
-        flops: as the compiler counts them, our kernels at what they tell it; None without one.
+        flops: as the compiler counts them, our kernels by their own estimate; None without one.
         needed: matrix products that the model needs, as `av_mae.models.flops` counts them.
         moved: bytes between the device and its memory; None where they were not counted.
         sent: bytes to other devices, by kind of collective.
@@ -122,7 +122,7 @@ def make(
         costs: False does without those two, and without bytes and FLOPs of a program with loops.
 
     Raises:
-        ConfigError: the experiment cannot run on so many devices.
+        ConfigError: the experiment cannot run on this number of devices.
         TooLargeError: the compiler says so.
     """
     run = Run.assemble(experiment, info, topology.devices)

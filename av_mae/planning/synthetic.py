@@ -8,7 +8,7 @@ from av_mae.input import description, records
 
 
 def info(experiment: schema.Experiment, clips: int, labels: int) -> records.Info:
-    """A data set of so many clips, all with pictures and sound, in every split that is named."""
+    """A data set of this size, all clips with pictures and sound, in every split that is named."""
     names = {experiment.dataset.train, *(e.split for e in experiment.evaluators.values())}
     shard = records.Shard("", clips, clips, clips, with_boxes=0, bytes=0, sha256="")
     return records.Info(

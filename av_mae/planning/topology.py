@@ -45,7 +45,7 @@ class Topology:
 
 
 def find(name: str) -> Topology:
-    """`here`, TPU slices such as `v5e:16x16` or `2*v5e:16x16`, or so many GPUs as in `gpu:8`.
+    """`here`, TPU slices such as `v5e:16x16` or `2*v5e:16x16`, or a number of GPUs as in `gpu:8`.
 
     TPUs are described, and compiled for, by libtpu, which needs no TPU. GPUs are compiled for only
     where they are. Call it before anything else of JAX runs: it chooses the platform.

@@ -1,1 +1,1 @@
-"""What a run logs, and the pages made of it: metrics.jsonl, TensorBoard, pictures, report.html."""
+"""What a run logs, and its pages: metrics.jsonl, TensorBoard, pictures, report.html."""

@@ -122,7 +122,7 @@ def read(workdir: pathlib.Path) -> list[Gallery]:
 
 
 def restart(workdir: pathlib.Path, resume_step: int | None) -> None:
-    """Removes what a killed run left half written or made after `resume_step` (None: all stay)."""
+    """Removes what a killed run left half written or wrote after `resume_step` (None: all stay)."""
     for unfinished in (workdir / FOLDER).glob("*/*.tmp"):
         shutil.rmtree(unfinished)
     for folder in (workdir / FOLDER).glob("[0-9]*"):

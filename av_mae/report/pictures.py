@@ -63,9 +63,9 @@ def film(
     return _join([frames_fhwc[i] for i in chosen], axis=1)
 
 
-def films(frames: Frames, columns: int = 8) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
+def films(frames: Frames) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
     """The film strips of all kinds, one below the other."""
-    return _join([film(frames[kind], columns) for kind in KINDS if kind in frames], axis=0)
+    return _join([film(frames[kind]) for kind in KINDS if kind in frames], axis=0)
 
 
 def coloured(by_kind: Spectrograms) -> dict[str, UInt8[np.ndarray, "m t 3"]]:

@@ -28,7 +28,7 @@ _PACKAGES = (
 
 
 class Reporter:
-    """The one place where a run's numbers and pictures leave it; other hosts' reporters are mute.
+    """The one place where a run's numbers and pictures leave it; on other hosts it writes nothing.
 
     Args:
         workdir: gets metrics.jsonl, run.json, `tensorboard/` and `media/`.
