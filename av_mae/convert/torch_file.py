@@ -131,7 +131,7 @@ class _Storage:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds tensors from storages that `storage(persistent id)` finds."""
+    """Builds tensors from storages that `storage(key, dtype, count)` finds."""
 
     def __init__(self, file: BinaryIO, path: pathlib.Path, storage: Callable[..., _Storage]):
         super().__init__(file, encoding="latin1")
@@ -150,7 +150,10 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
-        return self._storage(pid)
+        kind, values, key, _, count, *view = pid
+        if kind != "storage" or (view and view[0] is not None):
+            raise ValueError("a storage that is a view of another")
+        return self._storage(key, _DTYPES[values], count)
 
 
 def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
@@ -185,11 +188,9 @@ def _read_zip(path: pathlib.Path) -> Any:
         if order in archive.namelist() and archive.read(order) != b"little":
             raise schema.ConfigError(f"{path} is big-endian; only little-endian files can be read")
 
-        def storage(pid: Any) -> _Storage:
-            kind, values, key, _, count = pid
-            dtype, where = _DTYPES[values], f"{root}data/{key}"
-            size = count * dtype.itemsize
-            if kind != "storage" or archive.getinfo(where).file_size != size:
+        def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
+            where = f"{root}data/{key}"
+            if archive.getinfo(where).file_size != count * dtype.itemsize:
                 raise ValueError(f"{where} does not hold {count} values of {dtype}")
 
             def read() -> bytes:
@@ -210,11 +211,7 @@ def _read_legacy(path: pathlib.Path) -> Any:
     places: dict[str, int] = {}
     sizes: dict[str, int] = {}
 
-    def storage(pid: Any) -> _Storage:
-        kind, values, key, _, count, *view = pid
-        dtype = _DTYPES[values]
-        if kind != "storage" or (view and view[0] is not None):
-            raise ValueError("a storage that is a view of another")
+    def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
         sizes[key], size = dtype.itemsize, count * dtype.itemsize
 
         def read() -> bytes:
