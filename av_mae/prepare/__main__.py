@@ -118,11 +118,10 @@ def _main(arguments: list[str]) -> None:
             raise ValueError(
                 f"{said}; give --out=DIR, the folder to write, or --cache=DIR (docs/data.md)"
             )
-        if len(arguments) > 1 and _RUNNER.value is None:
-            raise ValueError(
-                f"unexpected argument {arguments[1]!r}; options are written --name=value"
-            )
-        _prepare(arguments[1:])
+        _, *rest = arguments
+        if rest and _RUNNER.value is None:
+            raise ValueError(f"unexpected argument {rest[0]!r}; options are written --name=value")
+        _prepare(rest)
     except (ModuleNotFoundError, ValueError, OSError) as error:
         command_line.leave(command_line.BAD_CONFIG, error)
     except KeyboardInterrupt:

@@ -115,14 +115,12 @@ class _Worker:
                 if not self._pipe.poll(self._patience):
                     self.end(kill=True)
                     return Lost(f"took too long: more than {self._patience:g} s")
-                kind, value = self._pipe.recv()
+                value = self._pipe.recv()
             except (EOFError, OSError):
                 code = self.end()
                 continue
-            if kind == "refused":
-                raise OSError(value)
-            if kind == "error":
-                raise WorkError(value)
+            if isinstance(value, OSError | WorkError):
+                raise value
             return value
         if code == _TOO_LARGE and self._memory is not None:
             return Lost(f"out of memory: more than {self._memory / 2**30:g} GiB")
@@ -154,17 +152,15 @@ class _Worker:
             if self._closed:
                 raise WorkError("the pool is closed")
             self._pipe, theirs = _CONTEXT.Pipe()
-            self._process = _CONTEXT.Process(
-                target=_serve, args=(self._work, theirs, self._memory), daemon=True
-            )
+            arguments = (self._work, theirs, self._memory)
+            self._process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
             self._process.start()
             theirs.close()
         try:
             self._pipe.recv()
         except (EOFError, OSError) as error:
-            ending = _name(self.end())
-            message = f"a worker process ended with {ending} before its first task"
-            raise WorkError(message) from error
+            ending = f"ended with {_name(self.end())} before its first task"
+            raise WorkError(f"a worker process {ending}") from error
 
 
 def _name(code: int | None) -> str:
@@ -182,21 +178,17 @@ def _serve(work: Callable[[Any], Any], pipe: Any, memory: int | None) -> None:
     with contextlib.suppress(EOFError, OSError):
         pipe.send("ready")
         while True:
-            answer = _answer(work, pipe.recv())
+            task = pipe.recv()
+            try:  # a result may be too large to be pickled
+                answer = pickle.dumps(work(task))
+            except MemoryError:
+                answer = pickle.dumps(Lost("out of memory"))
+            except OSError as error:
+                answer = pickle.dumps(OSError(str(error)))
+            except Exception:
+                answer = pickle.dumps(WorkError(traceback.format_exc()))
             _end_if_too_large(memory)
             pipe.send_bytes(answer)
-
-
-def _answer(work: Callable[[Any], Any], task: Any) -> bytes:
-    """The pickled message that `_Worker.run` receives; a result may be too large to be pickled."""
-    try:
-        return pickle.dumps(("result", work(task)))
-    except MemoryError:
-        return pickle.dumps(("result", Lost("out of memory")))
-    except OSError as error:
-        return pickle.dumps(("refused", str(error)))
-    except Exception:
-        return pickle.dumps(("error", traceback.format_exc()))
 
 
 def _watch(memory: int | None) -> None:

@@ -27,10 +27,7 @@ def write(outcome: result.Result, path: pathlib.Path) -> None:
     sound = ""
     by_split = {split.name: result.measures(split.rows) for split in splits}
     names = next(iter(by_split.values()), {})
-    histograms = [
-        charts.histogram(name, {split: of[name] for split, of in by_split.items()})
-        for name in names
-    ]
+    histograms = [charts.histogram(n, {s: of[n] for s, of in by_split.items()}) for n in names]
     if info.audio_mean is not None:
         sound = f"{info.audio_mean:.3f}, deviation {info.audio_std:.3f}"
     render.page(

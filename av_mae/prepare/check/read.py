@@ -7,7 +7,7 @@ import hashlib
 import io
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
@@ -38,7 +38,7 @@ class Shown:
     id: str
     labels: tuple[int, ...]
     seconds: float
-    pictures: tuple[bytes, ...]
+    pictures: Sequence[bytes]
     sound: np.ndarray | None
 
 
@@ -58,10 +58,10 @@ class Contents:
     listed: int
     shards: int
     rows: np.ndarray
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     labels: np.ndarray
     unlabelled: int
-    shown: tuple[Shown, ...]
+    shown: Sequence[Shown]
 
 
 def read(
@@ -112,10 +112,10 @@ def read(
                 listed=split.clips,
                 shards=len(split.shards),
                 rows=np.concatenate([np.zeros(0, measure.COLUMNS), *(part.rows for part in parts)]),
-                ids=tuple(id for part in parts for id in part.ids),
+                ids=[id for part in parts for id in part.ids],
                 labels=sum((part.labels for part in parts), np.zeros(labels, np.int64)),
                 unlabelled=sum(part.unlabelled for part in parts),
-                shown=tuple(clip for part in parts for clip in part.shown),
+                shown=[clip for part in parts for clip in part.shown],
             )
             splits.append(whole)
 
@@ -158,10 +158,7 @@ def _read_shard(
         what = f"{path}: {len(rows)} clips can be read, {records.INFO_FILE} says {shard.clips}"
         found.add("missing clips", what, count=shard.clips - len(rows))
     table = np.array(rows, measure.COLUMNS)
-    contents = Contents(
-        shard.file, shard.clips, 1, table, tuple(ids), counts, unlabelled, tuple(shown)
-    )
-    return contents, found
+    return Contents(shard.file, shard.clips, 1, table, ids, counts, unlabelled, shown), found
 
 
 def _payloads(
@@ -224,4 +221,4 @@ def _show(clip: record.Clip) -> Shown:
         wave_s[: len(clip.audio)] = np.abs(clip.audio.astype(np.float32)) / 32768
         edges = np.linspace(0, len(wave_s), min(_COLUMNS, len(wave_s)) + 1).astype(int)
         sound = np.maximum.reduceat(wave_s, edges[:-1])
-    return Shown(clip.id, clip.labels, clip.duration, tuple(pictures), sound)
+    return Shown(clip.id, clip.labels, clip.duration, pictures, sound)

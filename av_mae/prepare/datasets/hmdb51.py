@@ -34,23 +34,20 @@ def clips(
     found = reversed(folders.files(f"*{ending}", at=_AT))
     lists = {path.name.removesuffix(ending): path for path in found}
     wanted = []
-    for label in sorted(lists):
+    for label, path in sorted(lists.items()):
         # Lines such as `April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1`.
-        for line in official.lines(lists[label]):
+        for line in official.lines(path):
             file, _, number = line.rpartition(" ")
             if not file or number not in ("0", "1", "2"):
-                raise ValueError(
-                    f"{lists[label]}: {line!r} is not the name of a file and 0, 1 or 2"
-                )
+                raise ValueError(f"{path}: {line!r} is not the name of a file and 0, 1 or 2")
             if number == "0":
                 continue
             # A video is held out with all clips that were cut from it.
             video = file.partition(f"_{label}_")[0]
             held_out = val and number == "1" and zlib.crc32(video.encode()) % 10 == 0
             name = pathlib.PurePosixPath(file.strip())
-            entry = Entry(
-                f"{label}/{name}", "", "", "val" if held_out else _SPLITS[number], (label,)
-            )
+            subset = "val" if held_out else _SPLITS[number]
+            entry = Entry(f"{label}/{name}", "", "", subset, (label,))
             wanted.append(library.Wanted(entry, (name.stem,)))
     return library.Library(folders.media).listing(
         wanted, labels=sorted(lists), published=_PUBLISHED

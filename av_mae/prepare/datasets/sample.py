@@ -127,9 +127,8 @@ def render_clip(task: Task) -> None:
 def draw(motion: str, rng: np.random.Generator) -> UInt8[np.ndarray, "t h w 3"]:
     """Frames of a shape that keeps its colour on a shaded, noisy ground."""
     seconds_t = np.arange(round(SECONDS * FPS)) / FPS
-    place_t2, angle_t, radius_t = (
-        np.asarray(x, np.float32) for x in _MOTIONS[motion](seconds_t, rng)
-    )
+    moves = _MOTIONS[motion](seconds_t, rng)
+    place_t2, angle_t, radius_t = (np.asarray(x, np.float32) for x in moves)
     axis_s = np.arange(SIZE, dtype=np.float32) + np.float32(0.5)
     x_thw = axis_s[None, None, :] - place_t2[:, 0, None, None]
     y_thw = axis_s[None, :, None] - place_t2[:, 1, None, None]

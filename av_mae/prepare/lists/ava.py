@@ -106,10 +106,8 @@ def movies(folders: official.Folders, names: Mapping[int, str], seconds: float) 
                 wanted.append(library.Wanted(entry, (), video))
     listing = library.Library(folders.media).listing(wanted, labels=tuple(names.values()))
     cuts = {path for path in {entry.path for entry in listing.entries} if _is_cut(path)}
-    entries = (moved(e, _CUT_BEGINS) if e.path in cuts else e for e in listing.entries)
-    return dataclasses.replace(
-        listing, entries=tuple(entries), refused=(*listing.refused, *refused)
-    )
+    entries = tuple(moved(e, _CUT_BEGINS) if e.path in cuts else e for e in listing.entries)
+    return dataclasses.replace(listing, entries=entries, refused=(*listing.refused, *refused))
 
 
 def moved(entry: Entry, seconds: float) -> Entry:

@@ -166,7 +166,6 @@ def labels(numbered: Iterable[tuple[int, str]], path: pathlib.Path) -> tuple[str
     names = [name for _, name in sorted(set(numbered))]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice or not names:
-        raise ValueError(
-            f"{path} names the class {twice[0]!r} twice" if twice else f"{path} names no class"
-        )
+        what = f"the class {twice[0]!r} twice" if twice else "no class"
+        raise ValueError(f"{path} names {what}")
     return tuple(names)

@@ -14,16 +14,14 @@ import av
 import av.error
 import numpy as np
 
+from av_mae.prepare.media import container
+
 SAMPLE_RATE = 16_000
 
 # Containers round times to a millisecond or so; a picture this late still counts as in time.
 _TOLERANCE = 1e-3
 # Sound further from where it is expected than this is moved to where its time stamp says.
 _JUMP = 0.05
-
-
-class TooLongError(ValueError):
-    """A clip that does not fit the limit of seconds."""
 
 
 class Stamps:
@@ -96,7 +94,7 @@ class Pictures:
             self.start = max(self._since, self._begin)
         self.stop = min(until, self._end)
         if self.stop - self.start > self._longest:
-            raise TooLongError(f"longer than {self._longest:g} s")
+            raise container.too_long(self._longest)
         due = math.ceil((self.stop - self.start - _TOLERANCE) * self._fps)
         missing = max(due, 1) - len(self.sampled)
         if missing > 0:
@@ -142,7 +140,7 @@ class Sound:
         self._due = began + self._fed / frame.sample_rate
         self.stop = self._due if self.stop is None else max(self.stop, self._due)
         if self.stop - self._pieces[0][0] > self._longest:
-            raise TooLongError(f"longer than {self._longest:g} s")
+            raise container.too_long(self._longest)
 
     def interrupt(self) -> None:
         """Ends a piece, as where sound is lost: what comes next is placed by its time."""

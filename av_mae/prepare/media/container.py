@@ -13,7 +13,7 @@ import av
 import av.error
 from av.stream import Disposition
 
-from av_mae.prepare.media import clock
+Kind = Literal["video", "sound", "any"]
 
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -56,17 +56,13 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
     """Opens by content; nothing but this one file can be reached from it.
 
     Raises:
-        UnreadableError: no such file, not a media file, or (from inside) longer than the limit.
+        UnreadableError: no such file, or not a media file.
     """
     check_file(path)
     options = {"protocol_whitelist": "file", "max_pixels": str(limits.pixels)}
     try:
-        container = av.open(
-            "file:" + os.fspath(pathlib.Path(path)),
-            options=options,
-            metadata_errors="replace",
-            timeout=limits.patience,
-        )
+        file, limit = "file:" + os.fspath(pathlib.Path(path)), limits.patience
+        container = av.open(file, options=options, metadata_errors="replace", timeout=limit)
     except av.error.ExitError as error:
         raise too_slow(limits) from error
     except (av.error.FFmpegError, OSError) as error:
@@ -76,19 +72,13 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
         if formats & _NO_VIDEO or container.format.name.endswith("_pipe"):
             raise UnreadableError(f"not a video or sound: {container.format.name}")
         yield container
-    except clock.TooLongError as error:
-        raise UnreadableError(
-            f"too long: {error}; raise the limit or give start and end"
-        ) from error
     except av.error.ExitError as error:
         raise too_slow(limits) from error
     finally:
         container.close()
 
 
-def streams(
-    container: Any, kind: Literal["video", "sound", "any"], limits: Limits
-) -> tuple[Any, Any]:
+def streams(container: Any, kind: Kind, limits: Limits) -> tuple[Any, Any]:
     """(video stream, audio stream), ready to decode within the limits; None for one not needed.
 
     Args:
@@ -103,11 +93,8 @@ def streams(
     if kind == "video" and video is None:
         raise UnreadableError("no video stream")
     if video is None and audio is None:
-        raise UnreadableError(
-            "no sound: there is no audio stream"
-            if kind == "sound"
-            else "neither pictures nor sound in it"
-        )
+        lacking = "neither pictures nor sound in it"
+        raise UnreadableError("no sound: there is no audio stream" if kind == "sound" else lacking)
     if video is not None:
         context = video.codec_context
         check_pixels(context.width, context.height, limits)
@@ -156,6 +143,11 @@ def announced_seconds(container: Any, stream: Any) -> float:
 def check_pixels(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise UnreadableError(f"too many pixels: {width}x{height}, limit {limits.pixels:,}")
+
+
+def too_long(seconds: float) -> UnreadableError:
+    advice = "raise the limit or give start and end"
+    return UnreadableError(f"too long: longer than {seconds:g} s; {advice}")
 
 
 def too_slow(limits: Limits) -> UnreadableError:

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import av
 import av.error
@@ -56,7 +56,7 @@ def decode(
     path: str | os.PathLike[str],
     convert: Callable[[np.ndarray], Any] = np.asarray,
     *,
-    kind: Literal["video", "sound", "any"] = "video",
+    kind: container.Kind = "video",
     fps: float | None = None,
     short_side: int | None = None,
     start: float | None = None,
@@ -177,7 +177,7 @@ class _Reading:
         if self._video:
             duration = max(self._pictures.stop, start + duration) - start
         elif duration > self._limits.seconds:
-            raise clock.TooLongError(f"longer than {self._limits.seconds:g} s")
+            raise container.too_long(self._limits.seconds)
 
         begin = max(self._begin, 0.0) if self._video else start
         announced = container.announced_seconds(self._file, self._video or self._audio)

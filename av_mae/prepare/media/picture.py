@@ -36,31 +36,27 @@ def decode(
         UnreadableError: there is no whole picture in the file, or the limits do not allow it.
     """
     container.check_file(path)
-    with warnings.catch_warnings():
+    try:
         # Warnings of damaged orientation tags, and of sizes, which have a limit of their own here.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path, formats=_FORMATS) as image:
-                container.check_pixels(*image.size, limits)
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode == "F":
-                    raise UnreadableError(
-                        "not a picture: floating point values without a known range"
-                    )
-                if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` cuts off at 255
-                    grey = np.asarray(upright).clip(0, 65_535) // 257
-                    upright = Image.fromarray(grey.astype(np.uint8))
-                upright = upright.convert("RGB")  # what is transparent shows its own colour
-                size = scaled_size(*upright.size, fractions.Fraction(1), short_side)
-                return np.asarray(upright.resize(size, Image.Resampling.BICUBIC))
-        except UnidentifiedImageError as error:
-            raise UnreadableError("not a picture: of no known format") from error
-        except Image.DecompressionBombError as error:
-            raise UnreadableError(f"too many pixels: {error}") from error
-        except UnreadableError:
-            raise
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise UnreadableError(f"picture damaged: {error}") from error
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+            container.check_pixels(*image.size, limits)
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode == "F":
+                raise UnreadableError("not a picture: floating point values without a known range")
+            if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` cuts off at 255
+                grey = np.asarray(upright).clip(0, 65_535) // 257
+                upright = Image.fromarray(grey.astype(np.uint8))
+            upright = upright.convert("RGB")  # what is transparent shows its own colour
+            size = scaled_size(*upright.size, fractions.Fraction(1), short_side)
+            return np.asarray(upright.resize(size, Image.Resampling.BICUBIC))
+    except UnidentifiedImageError as error:
+        raise UnreadableError("not a picture: of no known format") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableError(f"too many pixels: {error}") from error
+    except UnreadableError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise UnreadableError(f"picture damaged: {error}") from error
 
 
 class Scaler:
@@ -114,13 +110,11 @@ def scaled_size(
 ) -> tuple[int, int]:
     """(width, height) with square pixels, the short side at most `short_side`, both sides even."""
     shown = width * pixel_aspect
-    short = min(shown, height)
-    scale = 1 if short_side is None else min(1, fractions.Fraction(short_side) / short)
-    return _even(shown * scale), _even(height * scale)
-
-
-def _even(side: fractions.Fraction | int) -> int:
-    return max(2, 2 * round(side / 2))
+    scale = fractions.Fraction(1)
+    if short_side is not None:
+        scale = min(scale, short_side / min(shown, fractions.Fraction(height)))
+    wide, high = (max(2, 2 * round(side * scale / 2)) for side in (shown, height))
+    return wide, high
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

@@ -50,10 +50,8 @@ def resolve(experiment: schema.Experiment) -> schema.Experiment:
     # The same package is found from there, and no device is taken.
     root = str(pathlib.Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, *command], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, *command], env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise schema.ConfigError(
             f"dataset.source={source} could not be prepared, see above; the command was "
