@@ -83,14 +83,8 @@ def check(folder: pathlib.Path, *, every_frame: bool = False, workers: int = 1) 
 def quantiles(values: np.ndarray) -> dict[str, float]:
     """Least, median, mean, most; empty without a finite value."""
     finite = values[np.isfinite(values)].astype(np.float64)
-    if not len(finite):
-        return {}
-    return {
-        "least": float(finite.min()),
-        "median": float(np.median(finite)),
-        "mean": float(finite.mean()),
-        "most": float(finite.max()),
-    }
+    kinds = {"least": np.min, "median": np.median, "mean": np.mean, "most": np.max}
+    return {name: float(of(finite)) for name, of in kinds.items()} if len(finite) else {}
 
 
 def sizes(rows: np.ndarray) -> dict[str, int]:

@@ -50,12 +50,8 @@ def clips(dataset: str, source: str, options: Options) -> Listing:
     """
     name, _, text = dataset.partition(":")
     module = find(name)
-    given = {
-        "media": options.media is not None,
-        "val_share": options.val_share is not None,
-        "ignore_columns": bool(options.ignore_columns),
-    }
-    for option, is_given in given.items():
+    for option in ("media", "val_share", "ignore_columns"):
+        is_given = getattr(options, option) not in (None, ())
         if is_given and option not in getattr(module, "TAKES", ("media",)):
             raise ValueError(f"--{option} means nothing for --dataset={name}; leave it out")
     return module.clips(source, options, **parse_arguments(module.clips, text, name))

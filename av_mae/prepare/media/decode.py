@@ -82,8 +82,7 @@ def decode(
     deadline = time.monotonic() + limits.patience
     for seek in (True, False) if start else (False,):
         with container.open_media(path, limits) as file:
-            streams = container.streams(file, kind, limits)
-            reading = _Reading(file, *streams, convert, fps, short_side, start, end, limits)
+            reading = _Reading(file, kind, convert, fps, short_side, start, end, limits)
             if (not seek or reading.seek()) and reading.run(deadline, seek):
                 return reading.clip()
     raise AssertionError("reading from the beginning always ends with a clip or an error")
@@ -95,8 +94,7 @@ class _Reading:
     def __init__(
         self,
         file: Any,
-        video: Any,
-        audio: Any,
+        kind: container.Kind,
         convert: Callable[[np.ndarray], Any],
         fps: float | None,
         short_side: int | None,
@@ -104,13 +102,14 @@ class _Reading:
         end: float | None,
         limits: Limits,
     ) -> None:
+        video, audio = container.streams(file, kind, limits)
         self._file, self._video, self._audio, self._limits = file, video, audio, limits
         self._begin = -math.inf if start is None and video else start or 0.0
         self._end = math.inf if end is None else end
         self._is_part = bool(start) if video is None else start is not None
         self._over = {stream.type: False for stream in (video, audio) if stream is not None}
         self._wait_for_key = False
-        self._damage = _Damage()
+        self._damage: dict[str, str] = {}  # the first of each kind
 
         self._origin = container.origin(file)
         self._shown, self._heard = clock.Stamps(self._origin), clock.Stamps(self._origin)
@@ -167,7 +166,8 @@ class _Reading:
         if start is None or not (self._video or (self._good and audio is not None)):
             what, where = ("picture", "the pictures end") if self._video else ("sound", "it ends")
             if self._damage:
-                raise UnreadableError(f"no {what} could be decoded: {self._damage}")
+                damage = "; ".join(self._damage.values())
+                raise UnreadableError(f"no {what} could be decoded: {damage}")
             if self._is_part and self._position > 0:
                 end = f"{where} at {self._position:.2f} s"
                 raise UnreadableError(f"no {what} between start and end: {end}")
@@ -182,7 +182,12 @@ class _Reading:
         begin = max(self._begin, 0.0) if self._video else start
         announced = container.announced_seconds(self._file, self._video or self._audio)
         expected = min(self._end, announced) - begin if announced < math.inf else math.inf
-        self._damage.check(start - begin + duration, expected, self._good / self._rate)
+        length, good = start - begin + duration, self._good / self._rate
+        if expected < math.inf and length < _WHOLE_SHARE * expected:
+            self._damage["cut"] = f"cut off: {length:.2f} of {expected:.2f} s"
+        damage = "; ".join(self._damage.values())
+        if damage and good < min(_LEAST_SECONDS, _LEAST_SHARE * expected):
+            raise UnreadableError(f"too little could be decoded: {damage}")
         notes = []
         if self._video and self._video.start_time is None:
             notes.append(f"no time stamps: {self._rate:g} frames a second assumed")
@@ -197,8 +202,13 @@ class _Reading:
             start=start,
             duration=duration,
             notes=tuple(notes),
-            damage=str(self._damage),
+            damage=damage,
         )
+
+    def _note(self, what: str, moment: float, error: BaseException) -> None:
+        """Keeps that `what` (picture, sound, file) could not be decoded after a file time."""
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        self._damage.setdefault(what, f"{what} damaged after {moment:.2f} s: {text}")
 
     def _packets(self) -> Iterator[av.Packet]:
         try:
@@ -206,7 +216,7 @@ class _Reading:
         except av.error.ExitError:
             raise
         except av.error.FFmpegError as error:
-            self._damage.note("file", self._position, error)
+            self._note("file", self._position, error)
 
     @property
     def _position(self) -> float:
@@ -224,7 +234,7 @@ class _Reading:
         except (av.error.FFmpegError, MemoryError) as error:
             # Behind a seek the first packets of a stream may miss what they build on.
             if self._good or not self._is_part:
-                self._damage.note("picture" if is_picture else "sound", self._position, error)
+                self._note("picture" if is_picture else "sound", self._position, error)
             if is_picture:
                 self._wait_for_key = True
             else:
@@ -232,11 +242,9 @@ class _Reading:
             return
         if is_picture:
             self._wait_for_key = False
+        take = self._show if is_picture else self._hear
         for frame in frames:
-            if is_picture:
-                self._show(frame)
-            else:
-                self._hear(frame)
+            take(frame)
 
     def _show(self, frame: Any) -> None:
         container.check_pixels(frame.width, frame.height, self._limits)
@@ -260,7 +268,7 @@ class _Reading:
             try:
                 self._sound.add(frame, moment)
             except av.error.FFmpegError as error:
-                self._damage.note("sound", before, error)
+                self._note("sound", before, error)
                 return
         if not self._video:
             inside = min(self._heard.next, self._end) - max(moment, self._begin)
@@ -281,37 +289,3 @@ class _Reading:
             start = self._pictures.start
             return start is not None and start > self._begin + 1 / self._rate
         return self._first is not None and self._first > self._begin
-
-
-class _Damage:
-    """The first damage of each kind; as text, all of it, empty for a whole file."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def note(self, what: str, moment: float, error: BaseException) -> None:
-        """Adds that `what` (picture, sound, file) could not be decoded after a file time."""
-        if not any(line.startswith(what) for line in self._lines):
-            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            self._lines.append(f"{what} damaged after {moment:.2f} s: {text}")
-
-    def check(self, length: float, expected: float, good: float) -> None:
-        """Adds that a clip was cut off, and refuses one of which hardly anything is left.
-
-        Args:
-            length, expected: seconds of the clip, found and promised by the file.
-            good: seconds that were decoded, with gaps left out.
-
-        Raises:
-            UnreadableError: too little could be decoded.
-        """
-        if expected < math.inf and length < _WHOLE_SHARE * expected:
-            self._lines.append(f"cut off: {length:.2f} of {expected:.2f} s")
-        if self._lines and good < min(_LEAST_SECONDS, _LEAST_SHARE * expected):
-            raise UnreadableError(f"too little could be decoded: {self}")
-
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
-    def __str__(self) -> str:
-        return "; ".join(self._lines)

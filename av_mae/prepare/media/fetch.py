@@ -31,30 +31,25 @@ def local(path: str, folder: str, limits: container.Limits) -> Iterator[str]:
     target = pathlib.Path(folder) / path.rpartition("/")[2]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _fetch(path, target, limits)
+        for attempt in range(_ATTEMPTS):
+            try:
+                with storage.path(path).open("rb") as reading, open(target, "wb") as writing:
+                    while piece := reading.read(_PIECE):
+                        writing.write(piece)
+                        if writing.tell() > limits.fetched:
+                            limit = f"more than {limits.fetched / 2**30:g} GiB"
+                            raise container.UnreadableError(f"too large to fetch: {limit}")
+                break
+            except container.UnreadableError:
+                raise
+            except FileNotFoundError as error:
+                raise container.UnreadableError("file not found: no such object") from error
+            except PermissionError as error:
+                raise container.UnreadableError("no permission: it may not be read") from error
+            except Exception as error:  # every store has errors of its own
+                if attempt + 1 == _ATTEMPTS:
+                    raise FetchError(f"{path} cannot be fetched: {error or repr(error)}") from error
+            time.sleep(2.0**attempt)
         yield os.fspath(target)
     finally:
         target.unlink(missing_ok=True)
-
-
-def _fetch(path: str, target: pathlib.Path, limits: container.Limits) -> None:
-    for attempt in range(_ATTEMPTS):
-        try:
-            with storage.path(path).open("rb") as reading, open(target, "wb") as writing:
-                while piece := reading.read(_PIECE):
-                    writing.write(piece)
-                    if writing.tell() > limits.fetched:
-                        raise container.UnreadableError(
-                            f"too large to fetch: more than {limits.fetched / 2**30:g} GiB"
-                        )
-            return
-        except container.UnreadableError:
-            raise
-        except FileNotFoundError as error:
-            raise container.UnreadableError("file not found: no such object") from error
-        except PermissionError as error:
-            raise container.UnreadableError("no permission: it may not be read") from error
-        except Exception as error:  # every store has errors of its own
-            if attempt + 1 == _ATTEMPTS:
-                raise FetchError(f"{path} cannot be fetched: {error or repr(error)}") from error
-        time.sleep(2.0**attempt)

@@ -16,13 +16,7 @@ from av_mae.prepare.shards.state import Outcome
 
 Row = tuple[str, str, str]
 
-_TITLES = {
-    "clips": "clips",
-    "without_sound": "no sound",
-    "silent": "silent",
-    "partial": "partial",
-    "rejected": "rejected",
-}
+_COUNTS = ("clips", "without_sound", "silent", "partial", "rejected")
 _REASONS = 5
 
 
@@ -59,14 +53,14 @@ class Report:
         """Numbers of clips by outcome, in all and by split, and those that there should be."""
         splits: dict[str, dict[str, int]] = {}
         for shard in self.shards:
-            of = splits.setdefault(shard.split, dict.fromkeys(_TITLES, 0))
+            of = splits.setdefault(shard.split, dict.fromkeys(_COUNTS, 0))
             outcome = self.outcomes[shard.file]
             of["clips"] += outcome.shard.clips
             of["without_sound"] += outcome.without_sound
             of["silent"] += outcome.silent
             of["partial"] += len(outcome.partial)
             of["rejected"] += len(outcome.rejected)
-        total = {name: sum(of[name] for of in splits.values()) for name in _TITLES}
+        total = {name: sum(of[name] for of in splits.values()) for name in _COUNTS}
         total["rejected"] += len(self.listing.refused)
         expected = {"listed": dict(self.listing.listed), "published": self.listing.published}
         return {**total, "splits": splits, **expected}
@@ -74,9 +68,9 @@ class Report:
     def __str__(self) -> str:
         """A table of the counts, and the reasons of what was rejected."""
         counts = self.counts()
-        lines = [("split", *_TITLES.values())]
+        lines = [("split", "clips", "no sound", "silent", "partial", "rejected")]
         for name, of in (*counts["splits"].items(), ("all", counts)):
-            lines.append((name, *(f"{of[column]:,}" for column in _TITLES)))
+            lines.append((name, *(f"{of[column]:,}" for column in _COUNTS)))
         return "\n".join([*aligned(lines), *reasons(self.rejected, self.out / "rejected.csv")])
 
 
@@ -109,11 +103,8 @@ def closing(out: pathlib.Path, info: records.Info) -> str:
     sound = "no sound in the training split"
     if info.audio_mean is not None:
         sound = f"log-mel mean {info.audio_mean:.3f}, deviation {info.audio_std:.3f}"
-    modalities = ""
-    if not any(split.having["video"] for split in splits):
-        modalities = ":modalities=audio"
-    elif not any(split.having["audio"] for split in splits):
-        modalities = ":modalities=video"
+    having = [name for name in ("video", "audio") if any(split.having[name] for split in splits)]
+    modalities = f":modalities={having[0]}" if len(having) == 1 else ""
     config = f"{info.name}/pretrain"
     if config not in published.names():  # the one for the sample is small enough to try on any
         config = "sample/pretrain"

@@ -142,10 +142,8 @@ def label_names(entries: Sequence[Entry], given: Sequence[str] | None) -> tuple[
     return tuple(given)
 
 
-def untrained(entries: Iterable[Entry]) -> list[str]:
+def untrained(entries: Sequence[Entry]) -> list[str]:
     """Labels of other splits that no training clip has, if there are labelled training clips."""
-    train: set[str] = set()
-    others: set[str] = set()
-    for entry in entries:
-        (train if entry.split == "train" else others).update(entry.labels)
+    train = {name for entry in entries if entry.split == "train" for name in entry.labels}
+    others = {name for entry in entries if entry.split != "train" for name in entry.labels}
     return sorted(others - train) if train else []
