@@ -20,6 +20,7 @@ from absl import app, flags
 from av_mae.config import command_line
 from av_mae.input import cores, records, storage
 from av_mae.prepare import datasets
+from av_mae.prepare.lists import official
 from av_mae.prepare.lists.listing import VAL_SHARE
 from av_mae.prepare.media.container import Limits
 from av_mae.prepare.shards import build, report
@@ -152,14 +153,9 @@ def _prepare(beam_options: Sequence[str]) -> None:
 
             pipeline = beam.options(_RUNNER.value, beam_options, workers)
         result = build.build(
-            listing,
-            out,
-            settings,
-            labels=labels,
-            workers=workers,
-            overwrite=_OVERWRITE.value,
+            listing, out, settings, labels=labels, workers=workers, overwrite=_OVERWRITE.value,
             pipeline=pipeline,
-        )
+        )  # fmt: skip
         print(result)
         return result.clips
 
@@ -213,10 +209,9 @@ def _label_names(file: str | None) -> list[str] | None:
     if file is None:
         return None
     try:
-        text = pathlib.Path(file).read_text(encoding="utf-8-sig")
+        names = official.lines(pathlib.Path(file))
     except OSError as error:
         raise ValueError(f"--labels={file} cannot be read: {error.strerror}") from error
-    names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise ValueError(f"--labels={file} is empty; expected one label name a line")
     return names

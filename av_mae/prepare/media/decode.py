@@ -120,12 +120,9 @@ class _Reading:
         self._length = 1 / self._rate
         self._scaler = picture.Scaler(short_side, video.sample_aspect_ratio if video else None)
         self._pictures = clock.Pictures(
-            self._fps,
-            lambda frame: convert(self._scaler(frame)),
-            begin=self._begin,
-            end=self._end,
-            longest=limits.seconds,
-        )
+            self._fps, lambda frame: convert(self._scaler(frame)), begin=self._begin,
+            end=self._end, longest=limits.seconds,
+        )  # fmt: skip
         self._sound = clock.Sound(longest=limits.seconds + 2 * _PREROLL)
         self._first: float | None = None  # where the sound begins
 
@@ -194,16 +191,9 @@ class _Reading:
         if start - begin > 0.1:
             notes.append(f"pictures start {start - begin:.2f} s late")
         return Clip(
-            frames=tuple(self._pictures.sampled),
-            fps=self._fps,
-            height=self._scaler.height,
-            width=self._scaler.width,
-            audio=audio,
-            start=start,
-            duration=duration,
-            notes=tuple(notes),
-            damage=damage,
-        )
+            tuple(self._pictures.sampled), self._fps, self._scaler.height, self._scaler.width,
+            audio, start, duration, tuple(notes), damage,
+        )  # fmt: skip
 
     def _note(self, what: str, moment: float, error: BaseException) -> None:
         """Keeps that `what` (picture, sound, file) could not be decoded after a file time."""

@@ -38,10 +38,8 @@ def options(runner: str, arguments: Sequence[str], workers: int) -> list[str]:
     Raises:
         ValueError: one that Beam does not know.
     """
-    given, unchecked = list(arguments), []
-    if "--" in given:
-        cut = given.index("--")
-        given, unchecked = given[:cut], given[cut + 1 :]
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    given, unchecked = arguments[:cut], arguments[cut + 1 :]
     parsers: list[argparse.ArgumentParser] = []  # the one of all options of Beam and its runners
     pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     _, unknown = parsers[0].parse_known_args(given)

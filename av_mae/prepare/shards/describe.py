@@ -3,6 +3,7 @@
 import collections
 import csv
 import dataclasses
+import functools
 import io
 import pathlib
 import tempfile
@@ -70,20 +71,16 @@ def _write_metadata(folder: pathlib.Path, info: records.Info) -> None:
         for example in examples:
             example.touch()
 
-        def template(split: str | None = None) -> Any:
-            return tfds.core.ShardedFileTemplate(
-                data_dir=epath.Path(written),
-                dataset_name=info.name,
-                split=split,
-                filetype_suffix="tfrecord",
-            )
-
+        template = functools.partial(
+            tfds.core.ShardedFileTemplate, epath.Path(written), dataset_name=info.name,
+            filetype_suffix="tfrecord",
+        )  # fmt: skip
         splits = [
             tfds.core.SplitInfo(
                 name=split.name,
                 shard_lengths=[shard.clips for shard in split.shards],
                 num_bytes=sum(shard.bytes for shard in split.shards),
-                filename_template=template(split.name),
+                filename_template=template(split=split.name),
             )
             for split in info.splits.values()
         ]

@@ -68,9 +68,9 @@ class Report:
     def __str__(self) -> str:
         """A table of the counts, and the reasons of what was rejected."""
         counts = self.counts()
-        lines = [("split", "clips", "no sound", "silent", "partial", "rejected")]
+        lines = [["split", "clips", "no sound", "silent", "partial", "rejected"]]
         for name, of in (*counts["splits"].items(), ("all", counts)):
-            lines.append((name, *(f"{of[column]:,}" for column in _COUNTS)))
+            lines.append([name, *(f"{of[column]:,}" for column in _COUNTS)])
         return "\n".join([*aligned(lines), *reasons(self.rejected, self.out / "rejected.csv")])
 
 

@@ -20,13 +20,9 @@ _READERS = 32
 
 # What a preparation leaves in its folder beside the shards.
 WRITTEN = (
-    records.INFO_FILE,
-    "dataset_info.json",
-    "features.json",
-    "label.labels.txt",
-    "rejected.csv",
+    records.INFO_FILE, "dataset_info.json", "features.json", "label.labels.txt", "rejected.csv",
     "partial.csv",
-)
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
