@@ -119,10 +119,15 @@ class Model:
         self.source, self.step = source, step
         task = tasks.make(experiment, labels)
         graphdef, *self._variables = split(module)
-        self._predict, self._features, self._reconstruct = (
-            _jitted(graphdef, getattr(task, name, None))
-            for name in ("predict", "features", "reconstruct")
-        )
+
+        def jitted(method: str) -> Callable[..., Any]:
+            def run(variables: Any, *inputs: Any, **choices: Any) -> Any:
+                return getattr(task, method)(nnx.merge(graphdef, *variables), *inputs, **choices)
+
+            return jax.jit(run, static_argnames="layer")
+
+        self._predict, self._features = jitted("predict"), jitted("features")
+        self._reconstruct = jitted("reconstruct")
 
     def classify(
         self,
@@ -146,17 +151,14 @@ class Model:
             raise ValueError(f"{self.source} is an encoder without a classifier; use features")
         kept = self.experiment.evaluators.values()
         evaluator = next((e for e in kept if e.kind == "classification"), schema.Evaluator())
-        found = views.evaluation(
-            clip,
-            self.used(clip, modalities),
-            self.experiment.dataset,
-            temporal=temporal_views or evaluator.temporal_views,
-            spatial=spatial_views or evaluator.spatial_views,
-        )
+        temporal = temporal_views or evaluator.temporal_views
+        spatial = spatial_views or evaluator.spatial_views
+        known, dataset = self.used(clip, modalities), self.experiment.dataset
+        found = views.evaluation(clip, known, dataset, temporal=temporal, spatial=spatial)
         logits_vk = self._in_batches(self._predict, found.batch)
         (scores_k,) = metrics.merge_views(logits_vk[None], evaluator.merge)
-        many = self.experiment.dataset.multilabel
-        probability_k = np.asarray((jax.nn.sigmoid if many else jax.nn.softmax)(scores_k))
+        probabilities = jax.nn.sigmoid if dataset.multilabel else jax.nn.softmax
+        probability_k = np.asarray(probabilities(scores_k))
         best = np.argsort(-probability_k, kind="stable")[:top]
         return {self.labels[k]: float(probability_k[k]) for k in best}
 
@@ -232,11 +234,11 @@ class Model:
     def check_modalities(self, names: Sequence[str]) -> None:
         """Raises ValueError if the model does not know one of them."""
         known = self.experiment.modalities
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(
-                f"unknown modality {unknown[0]!r}; {self.source} knows {', '.join(known)}"
-            )
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"unknown modality {name!r}; {self.source} knows {', '.join(known)}"
+                )
 
     def check_layer(self, layer: int | None) -> None:
         """Raises ValueError if the model has no such layer."""
@@ -255,22 +257,13 @@ class Model:
         """Applies to a few rows at a time; the last rows are padded, so one program fits all."""
         rows = len(next(iter(batch.values())))
         size = min(rows, _ROWS)
-        padded = {
-            k: np.pad(x, [(0, -rows % size)] + [(0, 0)] * (x.ndim - 1)) for k, x in batch.items()
-        }
         parts = []
         for begin in range(0, rows, size):
-            part = {k: x[begin : begin + size] for k, x in padded.items()}
+            part = {k: x[begin : begin + size] for k, x in batch.items()}
+            missing = max(begin + size - rows, 0)
+            part = {k: np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for k, x in part.items()}
             parts.append(jax.device_get(function(self._variables, part)))
         return jax.tree.map(lambda *x: np.concatenate(x).astype(np.float32)[:rows], *parts)
-
-
-def _jitted(graphdef: Any, method: Callable[..., Any] | None) -> Callable[..., Any]:
-    def run(variables: Any, *inputs: Any, **choices: Any) -> Any:
-        assert method is not None  # `expect` has refused tasks without it
-        return method(nnx.merge(graphdef, *variables), *inputs, **choices)
-
-    return jax.jit(run, static_argnames="layer")
 
 
 __all__ = ["Clip", "Model", "Reconstruction", "load", "read_clip"]

@@ -7,8 +7,8 @@ an error at its own line. `load` gives a published config to build on.
 
 import dataclasses
 import functools
-import importlib.util
 import re
+import runpy
 import types
 import typing
 from collections.abc import Mapping
@@ -134,18 +134,13 @@ def per_256(c: ml_collections.ConfigDict, rate: float) -> config_dict.FieldRefer
 
 
 @functools.cache
-def load(name: str) -> types.ModuleType:
-    """The module of a published config, as in `load("audioset/finetune").get_config(arg)`.
+def load(name: str) -> types.SimpleNamespace:
+    """The contents of a published config, as in `load("audioset/finetune").get_config(arg)`.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    full = f"{__name__}.{name.replace('/', '.')}"
-    spec = importlib.util.spec_from_file_location(full, published.file(name))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return types.SimpleNamespace(**runpy.run_path(str(published.file(name))))
 
 
 def _experiment(

@@ -109,7 +109,7 @@ def _prefixes(
     dataset = dataclasses.replace(experiment.dataset, train=split_name, repeat=1)
     table = order.Table.load(folder, split)
     pictures = {k: m for k, m in kinds.items() if k == "video"}
-    made = [example.Maker(m, dataset.sampling, len(info.labels)) for m in (pictures, kinds)]
+    made = [example.Maker(m, dataset, len(info.labels)) for m in (pictures, kinds)]
 
     def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         position = order.shuffled(counter, table.clips, seed=0)
@@ -120,7 +120,7 @@ def _prefixes(
 
     def examples(maker: example.Maker) -> Any:
         augment = experiment.augment
-        return lambda *element: maker.training(*element, augment=augment, copies=1, seed=0)
+        return lambda *element: maker.training(*element, augment=augment, seed=0)
 
     found = _each(order.counters(BATCH, np.arange(BATCH), start=0), read)
     prefixes: dict[str, Iterable[Any]] = {

@@ -1,5 +1,6 @@
 """Shared fixtures: eight simulated devices, and the optional real media and golden files."""
 
+import functools
 import gc
 import os
 import pathlib
@@ -20,10 +21,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest  # noqa: E402
+import tiny_models  # noqa: E402
 
+from av_mae import api  # noqa: E402
 from av_mae.training import host  # noqa: E402
 
 host.keep_memory()
+_load = functools.cache(api.load)
 
 # Compiling makes many objects that live: looking for garbage among them took a tenth of all time.
 gc.freeze()
@@ -62,3 +66,32 @@ def golden() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"needs the golden files; {folder} is absent, set AV_MAE_GOLDEN")
     return folder
+
+
+@pytest.fixture(scope="session")
+def classify_run(tmp_path_factory) -> pathlib.Path:
+    """Workdir of a tiny classifier."""
+    return tiny_models.write_run(tmp_path_factory.mktemp("classify"), "classify")
+
+
+@pytest.fixture(scope="session")
+def pretrain_run(tmp_path_factory) -> pathlib.Path:
+    """Workdir of a tiny autoencoder."""
+    return tiny_models.write_run(tmp_path_factory.mktemp("pretrain"), "pretrain")
+
+
+@pytest.fixture(scope="session")
+def media_folder(tmp_path_factory) -> pathlib.Path:
+    """talk.mp4 with sound, silent.mp4 without, and broken.mp4, which is no film."""
+    pytest.importorskip("av")
+    folder = tmp_path_factory.mktemp("media")
+    tiny_models.media_file(folder / "talk.mp4", seconds=5.0)
+    tiny_models.media_file(folder / "silent.mp4", seconds=2.0, sound=False)
+    (folder / "broken.mp4").write_text("not a film")
+    return folder
+
+
+@pytest.fixture
+def loads_once(monkeypatch) -> None:
+    """Models are loaded once for all tests that use this: each would compile its model anew."""
+    monkeypatch.setattr(api, "load", _load)

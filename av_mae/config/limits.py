@@ -1,18 +1,29 @@
-"""Types of config values that carry their limits, and the checker that reads them."""
+"""Types of config values that carry their limits, and the checker that reads them.
+
+A duration is text such as "5 epochs", and is counted in steps.
+"""
 
 import difflib
 import operator
+import re
 import typing
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from annotated_types import DocInfo, Interval, Predicate
+from annotated_types import DocInfo, Interval, Predicate, doc
 
 Count = Annotated[int, Interval(ge=0)]
 Size = Annotated[int, Interval(ge=1)]
 Amount = Annotated[float, Interval(ge=0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*(steps?|epochs?|examples?|percents?|%)")
+_EXPECTED = 'a number and steps, epochs, examples or %, as in "5 epochs"'
+_is_duration = Predicate(lambda text: _DURATION.fullmatch(text.strip()) is not None)
+_is_duration_or_end = Predicate(lambda text: text == "end" or _is_duration.func(text))
+Duration = Annotated[str, _is_duration, doc(_EXPECTED)]
+DurationOrEnd = Annotated[str, _is_duration_or_end, doc(f'{_EXPECTED}; or "end"')]
 
 
 class ConfigError(ValueError):
@@ -73,6 +84,16 @@ def expected(hint: Any) -> str:
                 return f"{limit.ge} to less than {limit.lt}"
             return f"{limit.ge} or more" if limit.le is None else f"{limit.ge} to {limit.le}"
     return ""
+
+
+def steps(duration: str, *, steps_per_epoch: float, batch_size: int, total: int = 0) -> int:
+    """`"5 epochs"`, `"200 steps"`, `"10000 examples"` or `"5 %"` (of `total` steps) in steps."""
+    match = _DURATION.fullmatch(duration.strip())
+    if match is None:
+        raise ConfigError(f"duration {duration!r}: expected {_EXPECTED}")
+    sizes = {"step": 1.0, "epoch": steps_per_epoch, "example": 1 / batch_size}
+    sizes |= {"%": total / 100, "percent": total / 100}
+    return round(float(match[1]) * sizes[match[2].rstrip("s")])
 
 
 def nearest(name: str, known: Iterable[str], what: str = "known keys") -> str:

@@ -204,9 +204,10 @@ class Audio(Modality):
 
 
 KINDS: dict[str, type[Modality]] = {"video": Video, "audio": Audio}
+Modalities = Mapping[str, Modality]  # by name
 
 
-def video_and_audio(modalities: Mapping[str, Modality]) -> tuple[Video | None, Audio | None]:
+def video_and_audio(modalities: Modalities) -> tuple[Video | None, Audio | None]:
     """Both by their own types, for code that handles each in its way; None where one is absent."""
     video, audio = modalities.get("video"), modalities.get("audio")
     assert isinstance(video, Video | None) and isinstance(audio, Audio | None)

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
+from av_mae.config import limits
 from av_mae.config import modality as modality_lib
-from av_mae.config.durations import Duration, DurationOrEnd
-from av_mae.config.limits import Amount, ConfigError, Count, Probability, Share, Size
+from av_mae.config.limits import Amount, Count, Duration, DurationOrEnd, Probability, Share, Size
+
+ConfigError = limits.ConfigError
 
 # width, depth, heads, mlp (Dosovitskiy et al. 2021; Ti, S: Touvron et al. 2021).
 VARIANTS = {

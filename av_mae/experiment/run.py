@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from av_mae import tasks
-from av_mae.config import durations, schema
+from av_mae.config import limits, schema
 from av_mae.config.modality import Audio
 from av_mae.experiment import hardware, optim, sharding
 from av_mae.experiment.step import TrainState, compiled_on, make_train_step, split
@@ -78,9 +78,7 @@ class Run:
         sharding.check_batches(e, mesh)
 
         per_epoch = steps_per_epoch(e, info)
-        steps = functools.partial(
-            durations.steps, steps_per_epoch=per_epoch, batch_size=e.batch_size
-        )
+        steps = functools.partial(limits.steps, steps_per_epoch=per_epoch, batch_size=e.batch_size)
         total = steps(e.total)
         if total < 1:
             raise schema.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
@@ -101,9 +99,7 @@ class Run:
     def steps(self, duration: str) -> int:
         """A duration such as "5 epochs" in steps of this run."""
         per_epoch, rows = self.steps_per_epoch, self.experiment.batch_size
-        return durations.steps(
-            duration, steps_per_epoch=per_epoch, batch_size=rows, total=self.total
-        )
+        return limits.steps(duration, steps_per_epoch=per_epoch, batch_size=rows, total=self.total)
 
     def init(self) -> TrainState:
         """A fresh training state, created directly in its layout."""

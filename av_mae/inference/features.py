@@ -92,10 +92,7 @@ def extract(
 
 
 def write(
-    out: pathlib.Path,
-    found: Mapping[str, Features],
-    model: "api.Model",
-    layer: int | None = None,
+    out: pathlib.Path, found: Mapping[str, Features], model: "api.Model", layer: int | None = None
 ) -> None:
     """Writes the features of several files as the npz described above, in one move."""
     every = list(found.values())

@@ -6,14 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from av_mae.config.modality import Audio, Modality, Video
+from av_mae.config.modality import Modalities, video_and_audio
 from av_mae.preprocess import audio as audio_lib
 from av_mae.preprocess import video as video_lib
 from av_mae.report import pictures
 
 
 def example(
-    filled: Mapping[str, Any], row: int, modalities: Mapping[str, Modality], title: str
+    filled: Mapping[str, Any], row: int, modalities: Modalities, title: str
 ) -> pictures.Example:
     """Turns one clip of a batch of reconstructions into what a report shows.
 
@@ -26,15 +26,15 @@ def example(
         ValueError: the sound's mean and std are not known.
     """
     frames, spectrograms, waves, seconds, fps = {}, {}, {}, 0.0, 0.0
-    video, audio = modalities.get("video"), modalities.get("audio")
-    if isinstance(video, Video) and "video" in filled:
+    video, audio = video_and_audio(modalities)
+    if video is not None and "video" in filled:
         fps, seconds = video.fps / video.stride, video.seconds
         for kind in pictures.KINDS:
             x_fhwc = jnp.asarray(getattr(filled["video"], kind)[row])
             unit = np.asarray(video_lib.denormalise(x_fhwc, video.mean, video.std))
             unit = np.clip(np.nan_to_num(unit, nan=0.5), 0.0, 1.0)
             frames[kind] = (unit * 255.0 + 0.5).astype(np.uint8)
-    if isinstance(audio, Audio) and "audio" in filled:
+    if audio is not None and "audio" in filled:
         if audio.mean is None or audio.std is None:
             raise ValueError("modalities.audio.mean and modalities.audio.std are None; set both")
         seconds = max(seconds, audio.seconds)

@@ -4,13 +4,12 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from av_mae.config import schema
-from av_mae.config.modality import Audio, Modality, Video, video_and_audio
+from av_mae.config.modality import Audio, Modalities, Video, video_and_audio
 from av_mae.inference.clip import Clip
 
 # As in `av_mae.input.sampling`: absorbs the rounding of sums of steps that are no whole numbers.
@@ -34,7 +33,7 @@ class Views:
 
 def evaluation(
     clip: Clip,
-    modalities: Mapping[str, Modality],
+    modalities: Modalities,
     dataset: schema.Dataset = _DEFAULT,
     *,
     temporal: int = 1,
@@ -61,7 +60,7 @@ def evaluation(
     return _views(clip, modalities, frames_vf, samples_v, dataset, spatial)
 
 
-def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarray, " v"]) -> Views:
+def at(clip: Clip, modalities: Modalities, centres_v: Float[np.ndarray, " v"]) -> Views:
     """One view around each time, in seconds; moved inwards where it would leave the clip."""
     video, audio = video_and_audio(modalities)
     frames_vf = None
@@ -74,7 +73,7 @@ def at(clip: Clip, modalities: Mapping[str, Modality], centres_v: Float[np.ndarr
 
 def _views(
     clip: Clip,
-    modalities: Mapping[str, Modality],
+    modalities: Modalities,
     frames_vf: Int[np.ndarray, "v f"] | None,
     samples_v: Int[np.ndarray, " v"] | None,
     dataset: schema.Dataset = _DEFAULT,

@@ -18,9 +18,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from av_mae.config import modality as modality_lib
 from av_mae.config import schema
-from av_mae.input import order, records, sequence_example, storage
+from av_mae.input import example, order, records, storage
 
 # What to do about a record that cannot be used.
 ADVICE = "copy or write its shard again"
@@ -53,37 +52,25 @@ def info(folder: str | os.PathLike[str], settings: schema.MediaSequence) -> reco
     )  # fmt: skip
 
 
-def table(folder: str | os.PathLike[str], split: records.Split) -> order.Table:
-    """Where the records of a split lie."""
-    paths = [pathlib.Path(folder) / shard.file for shard in split.shards]
-    return order.Table.of([os.fspath(path) for path in paths], _offsets_of_shards(paths))
-
-
-def maker(
-    dataset: schema.Dataset,
-    split: records.Split,
-    modalities: Mapping[str, modality_lib.Modality],
-    classes: int,
-    lacking: frozenset[str],
-) -> sequence_example.SequenceMaker:
-    """Builds examples of a split, from the kind of sound that its first clips have.
+def opened(maker: example.Maker, split: records.Split) -> tuple[order.Table, example.SequenceMaker]:
+    """Where the records of a split lie, and what builds examples as `maker` would of them.
 
     Raises:
-        ConfigError: none of them has the requested one.
+        ConfigError: its first clips do not have the requested kind of sound.
     """
-    settings = dataset.mediasequence
-    features = _features([pathlib.Path(dataset.path) / shard.file for shard in split.shards])
-    found = [kind for kind, name in sequence_example.SOUNDS.items() if name in features]
-    sound = found[0] if settings.sound == "auto" and found else settings.sound
-    if "audio" in modalities and sound not in found:
-        names = ", ".join(sequence_example.SOUNDS.values())
+    folder, wanted = pathlib.Path(maker.dataset.path), maker.dataset.mediasequence.sound
+    paths = [folder / shard.file for shard in split.shards]
+    table = order.Table.of([os.fspath(path) for path in paths], _offsets_of_shards(paths))
+    features = _features(paths)
+    found = [kind for kind, name in example.SOUNDS.items() if name in features]
+    sound = found[0] if wanted == "auto" and found else wanted
+    if "audio" in maker.modalities and sound not in found:
+        names = ", ".join(example.SOUNDS.values())
         raise schema.ConfigError(
             f"dataset.mediasequence.sound is {sound!r}, but the first {_SAMPLED} clips of "
             f"{split.name!r} have {' and '.join(found) or 'no sound'} ({names})"
         )
-    return sequence_example.SequenceMaker(
-        modalities, dataset.sampling, classes, lacking, settings=settings, sound=sound
-    )
+    return table, example.SequenceMaker(**vars(maker), sound=sound)
 
 
 class _Tables(Mapping[str, records.Split]):
@@ -98,20 +85,15 @@ class _Tables(Mapping[str, records.Split]):
             raise KeyError(name)
         by_shard = _offsets_of_shards(paths)  # first, since it reports what is no TFRecord file
         features = _features(paths)
-        heard = not features.isdisjoint(sequence_example.SOUNDS.values())
-        shown = sequence_example.FRAMES in features
-        shards = [
-            records.Shard(
-                file=os.path.relpath(path, self._folder),
-                clips=len(found),
-                with_pictures=len(found) if shown else 0,
-                with_sound=len(found) if heard else 0,
-                with_boxes=0,
-                bytes=path.stat().st_size,
-                sha256="",
+        heard = not features.isdisjoint(example.SOUNDS.values())
+        shown = example.FRAMES in features
+        shards = []
+        for path, found in zip(paths, by_shard, strict=True):
+            file, size = os.path.relpath(path, self._folder), path.stat().st_size
+            has = {"with_pictures": shown * len(found), "with_sound": heard * len(found)}
+            shards.append(
+                records.Shard(file, len(found), **has, with_boxes=0, bytes=size, sha256="")
             )
-            for path, found in zip(paths, by_shard, strict=True)
-        ]
         return records.Split(name, tuple(shards))
 
     def __iter__(self) -> Iterator[str]:
@@ -130,25 +112,22 @@ class _Tables(Mapping[str, records.Split]):
         if at and not count.isdecimal():
             raise schema.ConfigError(f"table {name!r}: expected a number of shards behind the @")
         place = self._folder / table
-        by_size: dict[int, dict[int, pathlib.Path]] = {}
-        for path in place.parent.glob("*-of-*"):
-            match = _SHARD.fullmatch(path.name)
-            if match and match[1] == place.name:
-                by_size.setdefault(int(match[3]), {})[int(match[2])] = path
-        if not by_size:
+        found = {path.name for path in place.parent.glob("*-of-*")}
+        matches = [match for match in map(_SHARD.fullmatch, found) if match]
+        sizes = {int(match[3]) for match in matches if match[1] == place.name}
+        if not sizes:
             return []
-        if not at and len(by_size) > 1:
-            sizes = " and ".join(f"{name}@{n}" for n in sorted(by_size))
-            raise schema.ConfigError(f"table {name!r} is there more than once: say {sizes}")
-        number = int(count) if at else next(iter(by_size))
-        shards = by_size.get(number, {})
-        missing = [i for i in range(number) if i not in shards]
+        if not at and len(sizes) > 1:
+            known = " and ".join(f"{name}@{n}" for n in sorted(sizes))
+            raise schema.ConfigError(f"table {name!r} is there more than once: say {known}")
+        number = int(count) if at else sizes.pop()
+        shards = [f"{table}-{i:05d}-of-{number:05d}" for i in range(number)]
+        missing = [shard for shard in shards if pathlib.Path(shard).name not in found]
         if missing:
             raise schema.ConfigError(
-                f"table {name!r} lacks {len(missing)} of {number} shards, the first is "
-                f"{table}-{missing[0]:05d}-of-{number:05d}"
+                f"table {name!r} lacks {len(missing)} of {number} shards, the first is {missing[0]}"
             )
-        return [shards[i] for i in range(number)]
+        return [self._folder / shard for shard in shards]
 
 
 def _features(paths: list[pathlib.Path]) -> set[str]:

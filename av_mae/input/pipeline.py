@@ -9,17 +9,16 @@ import functools
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
 
-from av_mae.config import modality as modality_lib
-from av_mae.config import schema
+from av_mae.config import limits, schema
+from av_mae.config.modality import Modalities, video_and_audio
 from av_mae.input import cores, description, mediasequence, order, records
 from av_mae.input import example as example_lib
-from av_mae.input import sampling as sampling_lib
 
 Batch = dict[str, np.ndarray]
 
@@ -34,7 +33,7 @@ tf.config.set_visible_devices([], "GPU")
 
 def train_batches(
     folder: str | os.PathLike[str],
-    modalities: Mapping[str, modality_lib.Modality],
+    modalities: Modalities,
     dataset: schema.Dataset,
     augment: schema.Augment,
     *,
@@ -71,13 +70,7 @@ def train_batches(
         position = order.shuffled(counter, source.table.clips, seed)
         return source.table.read(position), position, counter
 
-    example = functools.partial(
-        source.maker.training,
-        augment=augment,
-        copies=dataset.repeat,
-        seed=seed,
-        canvas=dataset.canvas,
-    )
+    example = functools.partial(source.maker.training, augment=augment, seed=seed)
     counters = order.counters(batch_size // dataset.repeat, own, start=start)
     examples = _examples(counters, read, example, dataset.workers).batch(len(own))
     return (
@@ -90,7 +83,7 @@ def train_batches(
 def eval_batches(
     folder: str | os.PathLike[str],
     split: str,
-    modalities: Mapping[str, modality_lib.Modality],
+    modalities: Modalities,
     *,
     batch_size: int,
     temporal_views: int = 1,
@@ -124,10 +117,7 @@ def eval_batches(
         return source.table.read(position), position
 
     example = functools.partial(
-        source.maker.test,
-        temporal_views=temporal_views,
-        spatial_views=spatial_views,
-        short_side=dataset.test_short_side,
+        source.maker.test, temporal_views=temporal_views, spatial_views=spatial_views
     )
     positions = order.counters(batch_size, own, start=0).take_while(lambda i: i < clips)
     examples = _examples(positions, read, example).batch(len(own))
@@ -182,10 +172,7 @@ class _Arrays(Iterator[Batch]):
 
 
 def _open(
-    folder: str | os.PathLike[str],
-    dataset: schema.Dataset,
-    split_name: str,
-    modalities: Mapping[str, modality_lib.Modality],
+    folder: str | os.PathLike[str], dataset: schema.Dataset, split_name: str, modalities: Modalities
 ) -> _Source:
     """Checks that the data set in `folder` has what is requested and finds its records.
 
@@ -197,12 +184,8 @@ def _open(
     dataset = dataclasses.replace(dataset, path=folder)
     if not modalities:
         raise schema.ConfigError("modalities is empty, expected video, audio or both")
-    if dataset.sampling not in sampling_lib.SAMPLINGS:
-        raise schema.ConfigError(
-            f"dataset.sampling is {dataset.sampling!r}, expected one of "
-            f"{', '.join(sampling_lib.SAMPLINGS)}"
-        )
-    video, _ = modality_lib.video_and_audio(modalities)
+    limits.check(schema.Sampling, dataset.sampling, "dataset.sampling")
+    video, _ = video_and_audio(modalities)
     if video is not None and 0 < dataset.test_short_side < video.size:
         raise schema.ConfigError(
             f"dataset.test_short_side is {dataset.test_short_side}, which holds no crop of "
@@ -224,15 +207,11 @@ def _open(
             )
 
     classes, lacking = len(info.labels), description.lacking(dataset, split, modalities)
+    maker = example_lib.Maker(modalities, dataset, classes, lacking)
     if dataset.format == "mediasequence":
-        maker = mediasequence.maker(dataset, split, modalities, classes, lacking)
-        return _Source(folder, mediasequence.table(folder, split), maker, mediasequence.ADVICE)
-    return _Source(
-        folder,
-        order.Table.load(folder, split),
-        example_lib.Maker(modalities, dataset.sampling, classes, lacking),
-        f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again",
-    )
+        return _Source(folder, *mediasequence.opened(maker, split), mediasequence.ADVICE)
+    advice = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
+    return _Source(folder, order.Table.load(folder, split), maker, advice)
 
 
 def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies: int) -> np.ndarray:

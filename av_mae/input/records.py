@@ -60,10 +60,6 @@ class Split:
         fields = {"video": "with_pictures", "audio": "with_sound", "boxes": "with_boxes"}
         return {k: sum(getattr(shard, x) for shard in self.shards) for k, x in fields.items()}
 
-    def lacking(self, modalities: Iterable[str]) -> frozenset[str]:
-        """Those of the modalities that some clip lacks; batches say then which rows have them."""
-        return frozenset(name for name in modalities if self.having[name] < self.clips)
-
 
 @dataclasses.dataclass(frozen=True)
 class Info:
@@ -110,7 +106,19 @@ class Info:
                 f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
             )
         try:
-            return _parsed(json.loads(path.read_text()))
+            values = json.loads(path.read_text())
+            if values["format"] not in _READABLE:
+                readable = " and ".join(map(str, _READABLE))
+                raise DataError(f"format {values['format']}, this program reads {readable}")
+            splits = {}
+            for name, split in values["splits"].items():
+                # Format 1 counts neither: all of its clips have pictures and none has boxes.
+                shards = [
+                    {"with_pictures": x["clips"], "with_boxes": 0} | x for x in split["shards"]
+                ]
+                splits[name] = Split(split["name"], tuple(Shard(**shard) for shard in shards))
+            known = {k: x for k, x in values.items() if k != "format"}
+            return cls(**(known | {"splits": splits, "labels": tuple(values["labels"])}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path} is not a readable data set description ({error!r}); prepare it again"
@@ -229,17 +237,3 @@ def plausible(offsets: np.ndarray, size: int) -> bool:
         return size == 0
     ends = np.append(offsets[1:], size)
     return bool(offsets[0] == 0 and np.all(ends - offsets >= FRAMING))
-
-
-def _parsed(values: dict[str, Any]) -> Info:
-    """A description from its JSON; errors of several kinds if it is damaged."""
-    if values["format"] not in _READABLE:
-        readable = " and ".join(map(str, _READABLE))
-        raise DataError(f"format {values['format']}, this program reads {readable}")
-    splits = {}
-    for name, split in values["splits"].items():
-        # Format 1 counts neither: all of its clips have pictures and none has boxes.
-        shards = [{"with_pictures": x["clips"], "with_boxes": 0} | x for x in split["shards"]]
-        splits[name] = Split(split["name"], tuple(Shard(**shard) for shard in shards))
-    known = {k: x for k, x in values.items() if k != "format"}
-    return Info(**(known | {"splits": splits, "labels": tuple(values["labels"])}))

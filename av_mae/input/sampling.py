@@ -22,15 +22,13 @@ zeros, so picture and sound stay on one clock (repeating the clip would break th
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import tensorflow as tf
 
-from av_mae.config import modality as modality_lib
+from av_mae.config.modality import Audio, Modalities, Video, video_and_audio
 from av_mae.input import order
 
 CYCLIC = "dense_cyclic"
-SAMPLINGS = ("dense", CYCLIC, "dense_linspace", "uniform", "uniform_floor")
 
 # Steps between frames are rarely whole numbers; 1/1000 frame absorbs the rounding of their sums.
 _ROUNDING = 1e-3
@@ -48,7 +46,7 @@ class Clock:
     fps: tf.Tensor
     samples: tf.Tensor
     duration: tf.Tensor
-    rate: int = modality_lib.Audio.sample_rate
+    rate: int = Audio.sample_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +57,9 @@ class Windows:
     audio: tf.Tensor | None
 
 
-def random_window(
-    clock: Clock, modalities: Mapping[str, modality_lib.Modality], sampling: str, key: tf.Tensor
-) -> Windows:
+def random_window(clock: Clock, modalities: Modalities, sampling: str, key: tf.Tensor) -> Windows:
     """The one view (v = 1) that a training example sees."""
-    video, audio = modality_lib.video_and_audio(modalities)
+    video, audio = video_and_audio(modalities)
     sound = None
     if audio is not None:
         sound = order.integer(key, _last_sound_start(clock, audio, cyclic=sampling == CYCLIC), (1,))
@@ -77,8 +73,16 @@ def random_window(
         frames = _dense(clock, video, order.integer(key, last, (1,)), cyclic=sampling == CYCLIC)
     elif sampling == "dense_linspace":
         frames = _linspace_random(clock, video, key)
-    else:
-        frames = _segment_random(clock, video, key, whole=sampling == "uniform_floor")
+    else:  # a random frame of each segment; uniform_floor: of a whole number of frames each
+        if sampling == "uniform_floor":
+            lengths = clock.frames // video.frames
+            first = tf.range(video.frames) * lengths
+        else:
+            edges = _segments(clock, video, tf.range(video.frames + 1, dtype=tf.float32))
+            first, lengths = edges[:-1], edges[1:] - edges[:-1]
+        offsets = order.uniform(key, (video.frames,)) * tf.cast(lengths, tf.float32)
+        offsets = tf.minimum(tf.cast(offsets, tf.int32), tf.maximum(lengths - 1, 0))
+        frames = (first + offsets)[None]
     if audio is not None and sampling == CYCLIC:
         # The sample at the same share of the sound as the first frame is of the pictures.
         total = tf.cast(tf.maximum(clock.frames, 1), tf.float32)
@@ -87,11 +91,9 @@ def random_window(
     return Windows(frames, _aligned(frames, clock, audio, sound))
 
 
-def test_windows(
-    clock: Clock, modalities: Mapping[str, modality_lib.Modality], sampling: str, views: int
-) -> Windows:
+def test_windows(clock: Clock, modalities: Modalities, sampling: str, views: int) -> Windows:
     """`views` views that cover a clip evenly; a single one is the middle."""
-    video, audio = modality_lib.video_and_audio(modalities)
+    video, audio = video_and_audio(modalities)
     sound = None
     if audio is not None:
         sound = _even(_last_sound_start(clock, audio, cyclic=sampling == CYCLIC), views)
@@ -107,7 +109,7 @@ def test_windows(
     return Windows(frames, sound if sampling == CYCLIC else _aligned(frames, clock, audio, sound))
 
 
-def length(audio: modality_lib.Audio, rate: int) -> int:
+def length(audio: Audio, rate: int) -> int:
     """Samples of a sound window, or columns of its spectrogram."""
     return audio.samples * rate // audio.sample_rate
 
@@ -142,9 +144,7 @@ def _not_empty(sound: tf.Tensor) -> tf.Tensor:
     return tf.pad(sound, [[0, missing]] + [[0, 0]] * (sound.shape.rank - 1))
 
 
-def _dense(
-    clock: Clock, video: modality_lib.Video, starts: tf.Tensor, *, cyclic: bool
-) -> tf.Tensor:
+def _dense(clock: Clock, video: Video, starts: tf.Tensor, *, cyclic: bool) -> tf.Tensor:
     """Frames int32 [v, f] a step apart; behind the last one it stays, or the clip begins again."""
     steps = tf.range(video.frames, dtype=tf.float32) * _step(clock, video)
     frames = starts[:, None] + tf.cast(tf.floor(steps + _ROUNDING), tf.int32)
@@ -153,7 +153,7 @@ def _dense(
     return tf.minimum(frames, clock.frames - 1)
 
 
-def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) -> tf.Tensor:
+def _linspace_random(clock: Clock, video: Video, key: tf.Tensor) -> tf.Tensor:
     step, frames = _step(clock, video), tf.cast(clock.frames, tf.float32)
     span = tf.minimum(video.frames * step, frames)
     points = tf.minimum(tf.floor(frames / step + _ROUNDING), video.frames)
@@ -166,38 +166,24 @@ def _linspace_random(clock: Clock, video: modality_lib.Video, key: tf.Tensor) ->
     return order.integer(key, latest, (1,))[:, None] + indices
 
 
-def _segment_random(
-    clock: Clock, video: modality_lib.Video, key: tf.Tensor, *, whole: bool
-) -> tf.Tensor:
-    """A random frame int32 [1, f] of each segment; `whole`: of a whole number of frames each."""
-    if whole:
-        lengths = clock.frames // video.frames
-        first = tf.range(video.frames) * lengths
-    else:
-        edges = _segments(clock, video, tf.range(video.frames + 1, dtype=tf.float32))
-        first, lengths = edges[:-1], edges[1:] - edges[:-1]
-    offsets = order.uniform(key, (video.frames,)) * tf.cast(lengths, tf.float32)
-    return (first + tf.minimum(tf.cast(offsets, tf.int32), tf.maximum(lengths - 1, 0)))[None]
-
-
-def _segments(clock: Clock, video: modality_lib.Video, position: tf.Tensor) -> tf.Tensor:
+def _segments(clock: Clock, video: Video, position: tf.Tensor) -> tf.Tensor:
     """Frame index at `position`, measured in segments from the start of the clip."""
     frames = tf.cast(clock.frames, tf.float32)
     return tf.cast(tf.floor(position * frames / video.frames + _ROUNDING), tf.int32)
 
 
-def _step(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
+def _step(clock: Clock, video: Video) -> tf.Tensor:
     """Record frames between two sampled frames, float32 []."""
     return clock.fps * (video.stride / video.fps)
 
 
-def _last_start(clock: Clock, video: modality_lib.Video) -> tf.Tensor:
+def _last_start(clock: Clock, video: Video) -> tf.Tensor:
     """Latest first frame whose span still lies inside the clip; 0 if the clip is no longer."""
     span = tf.math.ceil(video.frames * _step(clock, video) - _ROUNDING)
     return tf.maximum(clock.frames - tf.cast(span, tf.int32), 0)
 
 
-def _last_sound_start(clock: Clock, audio: modality_lib.Audio, *, cyclic: bool) -> tf.Tensor:
+def _last_sound_start(clock: Clock, audio: Audio, *, cyclic: bool) -> tf.Tensor:
     """Latest start of a window inside the clip, cyclic ones inside the sound; 0 if it is longer."""
     end = clock.samples
     if not cyclic:
@@ -206,10 +192,7 @@ def _last_sound_start(clock: Clock, audio: modality_lib.Audio, *, cyclic: bool) 
 
 
 def _aligned(
-    frames_vf: tf.Tensor,
-    clock: Clock,
-    audio: modality_lib.Audio | None,
-    alone: tf.Tensor | None,
+    frames_vf: tf.Tensor, clock: Clock, audio: Audio | None, alone: tf.Tensor | None
 ) -> tf.Tensor | None:
     """Start of the sound window centred on the time that the sampled frames are shown.
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, cast
 
-# Names of unfinished files: hidden, and told apart from those of other programs.
+# Names of unfinished files: hidden, and different from those of other programs.
 _UNFINISHED = ".tmp"
 _TOKEN = 4  # bytes, written as twice as many digits
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -74,17 +74,16 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
         OSError: it cannot be written, or the disk is full.
     """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN)}{_UNFINISHED}")
     with contextlib.ExitStack() as stack:
+        temporary = beside
         if is_address(path):
-            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            temporary = folder / path.name
-        else:
-            temporary = _beside(path)
+            temporary = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()), path.name)
         try:
             yield temporary
             with open(temporary, "rb+") as file:  # fsync needs a writable file on some systems
                 os.fsync(file.fileno())
-            _move(temporary, path)
+            _move(temporary, beside, path)
         except OSError as error:
             if error.strerror is None:  # it already says what could not be done
                 raise
@@ -108,19 +107,13 @@ def sizes(folder: pathlib.Path) -> dict[str, int]:
     store = cast(Any, folder)
     with contextlib.suppress(FileNotFoundError):
         listed = store.fs.ls(store.path, detail=True, refresh=True)
-        return {
-            file["name"].rpartition("/")[2]: file["size"]
-            for file in listed
-            if file["type"] == "file"
-        }
+        files = [file for file in listed if file["type"] == "file"]
+        return {file["name"].rpartition("/")[2]: file["size"] for file in files}
     return {}
 
 
-def _beside(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN)}{_UNFINISHED}")
-
-
-def _move(temporary: pathlib.Path, path: pathlib.Path) -> None:
+def _move(temporary: pathlib.Path, beside: Any, path: Any) -> None:
+    """Gives a file its name; in a store it is uploaded `beside` first, so that it appears whole."""
     if not is_address(path):
         os.replace(temporary, path)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -129,11 +122,10 @@ def _move(temporary: pathlib.Path, path: pathlib.Path) -> None:
         finally:
             os.close(folder)
         return
-    store, beside = cast(Any, path), cast(Any, _beside(path))
     try:
-        store.fs.put_file(str(temporary), beside.path)
-        store.fs.mv(beside.path, store.path)
+        path.fs.put_file(str(temporary), beside.path)
+        path.fs.mv(beside.path, path.path)
     except BaseException:
         with contextlib.suppress(Exception):
-            store.fs.rm(beside.path)
+            path.fs.rm(beside.path)
         raise

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from flax import traverse_util
 
-from av_mae.config import durations, schema
+from av_mae.config import limits, schema
 from av_mae.experiment import sharding
 from av_mae.experiment.run import Run, steps_per_epoch
 from av_mae.input import description, records
@@ -91,7 +91,7 @@ def _of_step(
     if not times:
         return figures
     per_epoch = steps_per_epoch(e, info)
-    steps = durations.steps(e.total, steps_per_epoch=per_epoch, batch_size=e.batch_size)
+    steps = limits.steps(e.total, steps_per_epoch=per_epoch, batch_size=e.batch_size)
     return figures | {
         "seconds": times,
         "clips_per_second": e.batch_size / times["estimated"],

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Int16, Key
 
 from av_mae.config.modality import Audio
 
+Spectrograms = Float[Array, "b t m"]
+
 SAMPLE_RATE = Audio.sample_rate
 HOP = Audio.hop
 WINDOW = 400
@@ -54,12 +56,12 @@ def log_mel(
     return jnp.log(jnp.maximum(energy_btm, FLOOR))
 
 
-def normalise(x_btm: Float[Array, "b t m"], mean: float, std: float) -> Float[Array, "b t m"]:
+def normalise(x_btm: Spectrograms, mean: float, std: float) -> Spectrograms:
     """(x - mean) / std with the statistics of a whole data set."""
     return (x_btm - mean) / std
 
 
-def roll(x_btm: Float[Array, "b t m"], keys_b: Key[Array, " b"]) -> Float[Array, "b t m"]:
+def roll(x_btm: Spectrograms, keys_b: Key[Array, " b"]) -> Spectrograms:
     """Shifts each spectrogram circularly by a random number of columns."""
 
     def one(x_tm: jax.Array, key: jax.Array) -> jax.Array:
@@ -69,14 +71,14 @@ def roll(x_btm: Float[Array, "b t m"], keys_b: Key[Array, " b"]) -> Float[Array,
 
 
 def spec_augment(
-    x_btm: Float[Array, "b t m"],
+    x_btm: Spectrograms,
     keys_b: Key[Array, " b"],
     *,
     freq_masks: int = 0,
     freq_mask_bins: int = 0,
     time_masks: int = 0,
     time_mask_columns: int = 0,
-) -> Float[Array, "b t m"]:
+) -> Spectrograms:
     """Sets random bands and time spans to 0, the data set's mean after `normalise`.
 
     Each mask is int(U[0, 1) * (its largest size)) wide and lies anywhere inside; masks may overlap
@@ -92,9 +94,7 @@ def spec_augment(
     return jax.vmap(one)(x_btm, keys_b)
 
 
-def griffin_lim(
-    log_mel_tm: Float[np.ndarray, "t m"], iterations: int = 32
-) -> Float[np.ndarray, " s"]:
+def griffin_lim(log_mel_tm: Float[np.ndarray, "t m"]) -> Float[np.ndarray, " s"]:
     """Sound whose log-mel spectrogram is close to a given one, `160 * t` samples, on the host.
 
     For listening to predictions. The mel bands are inverted by non-negative least squares, phases
@@ -108,7 +108,7 @@ def griffin_lim(
     magnitude_tk = np.pad(np.sqrt(_invert_mel(energy_tm)), ((0, 0), (1, 1)))
     phase_tk = np.exp(2j * np.pi * np.random.default_rng(0).random(magnitude_tk.shape))
     before_tk = np.zeros_like(phase_tk)
-    for _ in range(iterations):
+    for _ in range(32):
         wave_s = _overlap_add(magnitude_tk * phase_tk)
         windows_tw = np.lib.stride_tricks.sliding_window_view(wave_s, WINDOW)[::HOP]
         spectrum_tk = np.fft.rfft(windows_tw[: len(phase_tk)] * np.hamming(WINDOW), FFT)
@@ -171,7 +171,7 @@ def _spans(key: jax.Array, count: int, largest: int, size: int) -> jax.Array:
     return ((place >= start) & (place < start + width)).any(0)
 
 
-def _invert_mel(energy_tm: np.ndarray, iterations: int = 10) -> np.ndarray:
+def _invert_mel(energy_tm: np.ndarray) -> np.ndarray:
     """Non-negative power `[t 255]` whose mel energies fit, by multiplicative updates.
 
     Lee and Seung 2001, with the filters fixed.
@@ -179,7 +179,7 @@ def _invert_mel(energy_tm: np.ndarray, iterations: int = 10) -> np.ndarray:
     mel_mk = mel_filters(energy_tm.shape[1])
     wanted_tk = energy_tm @ mel_mk
     power_tk = wanted_tk / np.maximum(mel_mk.sum(0) * mel_mk.sum(1).mean(), 1e-12)
-    for _ in range(iterations):
+    for _ in range(10):
         power_tk *= wanted_tk / np.maximum(power_tk @ mel_mk.T @ mel_mk, 1e-30)
     return power_tk
 

@@ -13,7 +13,7 @@ from av_mae.preprocess import augment as augment_lib
 
 def prepare(
     batch: Mapping[str, Shaped[Array, "b ..."]],
-    modalities: Mapping[str, modality.Modality],
+    modalities: modality.Modalities,
     *,
     augment: schema.Augment | None = None,
     keys_b: Key[Array, " b"] | None = None,
@@ -51,7 +51,7 @@ def prepare(
 
 
 def unpack(
-    batch: Mapping[str, Shaped[Array, "_ ..."]], modalities: Mapping[str, modality.Modality]
+    batch: Mapping[str, Shaped[Array, "_ ..."]], modalities: modality.Modalities
 ) -> dict[str, Shaped[Array, "b ..."]]:
     """Cuts the crops of a batch whose pictures the host left whole; any other batch as it is.
 
@@ -67,11 +67,7 @@ def unpack(
 def _video(
     frames: jax.Array, spec: modality.Video, augment: schema.Augment | None, keys: Any
 ) -> jax.Array:
-    if frames.shape[1:] != spec.input_shape:
-        raise ValueError(
-            f"batch['video'] has shape {frames.shape}, expected (batch, "
-            f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
-        )
+    _check_shape(frames, spec.input_shape, "batch['video'] has shape")
     if augment and augment.rand_augment:
         frames = augment_lib.rand_augment(
             frames,
@@ -101,17 +97,10 @@ def _audio(
         )
     x = sound
     if sound.ndim != 3:
-        if sound.shape[1:] != (spec.samples,):
-            raise ValueError(
-                f"batch['audio'] has shape {sound.shape}, expected (batch, {spec.samples}) for "
-                f"{spec.seconds} seconds; fold views into the batch first"
-            )
+        why = f" for {spec.seconds} seconds"
+        _check_shape(sound, (spec.samples,), "batch['audio'] has shape", why)
         x = audio.log_mel(audio.to_float(sound), spec.mels, spec.axes[0])
-    if x.shape[1:] != spec.input_shape:
-        raise ValueError(
-            f"batch['audio'] holds spectrograms of shape {x.shape}, expected (batch, "
-            f"{', '.join(map(str, spec.input_shape))}); fold views into the batch first"
-        )
+    _check_shape(x, spec.input_shape, "batch['audio'] holds spectrograms of shape")
     x = audio.normalise(x, spec.mean, spec.std)
     if augment and augment.audio_roll:
         x = audio.roll(x, _fold(keys, "roll"))
@@ -125,6 +114,14 @@ def _audio(
             time_mask_columns=augment.time_mask_columns,
         )
     return x
+
+
+def _check_shape(x: jax.Array, shape: tuple[int, ...], what: str, why: str = "") -> None:
+    if x.shape[1:] != shape:
+        raise ValueError(
+            f"{what} {x.shape}, expected (batch, {', '.join(map(str, shape))}){why}; "
+            "fold views into the batch first"
+        )
 
 
 _PREPARE: dict[str, Callable[..., jax.Array]] = {"video": _video, "audio": _audio}

@@ -11,6 +11,10 @@ CONTRAST = (0.6, 1.4)
 HUE = 0.2
 LUMA = (0.2989, 0.5870, 0.1140)
 
+Clips = Float[Array, "b f h w 3"]
+Planes = Float[Array, "3 f h w"]
+Color = tuple[float, ...]  # a value a channel
+
 # Of crops: three passes of bfloat16 products on a TPU, TF32 on a GPU; a tenth of a grey level.
 _PRECISION = jax.lax.Precision.HIGH
 
@@ -42,40 +46,36 @@ def crops(
     return (pixels + 0.5).astype(jnp.uint8).reshape(-1, *pixels.shape[2:])
 
 
-def to_unit(frames_bfhwc: UInt8[Array, "b f h w 3"]) -> Float[Array, "b f h w 3"]:
+def to_unit(frames_bfhwc: UInt8[Array, "b f h w 3"]) -> Clips:
     """uint8 RGB -> float32 in [0, 1]."""
     return frames_bfhwc.astype(jnp.float32) / 255.0
 
 
-def normalise(
-    x_bfhwc: Float[Array, "b f h w 3"], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[Array, "b f h w 3"]:
+def normalise(x_bfhwc: Clips, mean: Color, std: Color) -> Clips:
     """(x - mean) / std per channel, x in [0, 1]."""
     return (x_bfhwc - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
-def remove_still(
-    x_bfhwc: Float[Array, "b f h w 3"], color: tuple[float, ...]
-) -> Float[Array, "b f h w 3"]:
+def remove_still(x_bfhwc: Clips, color: Color) -> Clips:
     """Replaces each pixel's mean over the frames by a colour: what is left is what moves."""
     return x_bfhwc - x_bfhwc.mean(1, keepdims=True) + np.asarray(color, np.float32)
 
 
 def denormalise(
-    x_bfhwc: Float[Array, "*b f h w 3"], mean: tuple[float, ...], std: tuple[float, ...]
+    x_bfhwc: Float[Array, "*b f h w 3"], mean: Color, std: Color
 ) -> Float[Array, "*b f h w 3"]:
     """Inverse of `normalise`; predictions may leave [0, 1]."""
     return x_bfhwc * np.asarray(std, np.float32) + np.asarray(mean, np.float32)
 
 
 def augment(
-    x_bfhwc: Float[Array, "b f h w 3"],
+    x_bfhwc: Clips,
     keys_b: Key[Array, " b"],
     *,
     flip: float = 0.0,
     color: float = 0.0,
     gray: float = 0.0,
-) -> Float[Array, "b f h w 3"]:
+) -> Clips:
     """Flips and recolours clips in [0, 1]; every frame of a clip is treated alike.
 
     Args:
@@ -118,9 +118,7 @@ def jitter(x_fhwc: Float[Array, "f h w 3"], key: Key[Array, ""]) -> Float[Array,
     return jnp.moveaxis(jnp.clip(x, 0.0, 1.0), 0, -1)
 
 
-def adjust_saturation(
-    x_cfhw: Float[Array, "3 f h w"], factor: Float[Array, ""]
-) -> Float[Array, "3 f h w"]:
+def adjust_saturation(x_cfhw: Planes, factor: Float[Array, ""]) -> Planes:
     """Multiplies the HSV saturation, at most up to 1.
 
     HSV keeps the largest channel v and moves the others along v - x, so no conversion is needed.
@@ -131,15 +129,13 @@ def adjust_saturation(
     return v - jnp.minimum(factor, limit) * (v - x_cfhw)
 
 
-def adjust_contrast(
-    x_cfhw: Float[Array, "3 f h w"], factor: Float[Array, ""]
-) -> Float[Array, "3 f h w"]:
+def adjust_contrast(x_cfhw: Planes, factor: Float[Array, ""]) -> Planes:
     """Scales the distance to the mean of each frame and channel."""
     mean = x_cfhw.mean((2, 3), keepdims=True)
     return mean + factor * (x_cfhw - mean)
 
 
-def rotate_hue(x_cfhw: Float[Array, "3 f h w"], turns: Float[Array, ""]) -> Float[Array, "3 f h w"]:
+def rotate_hue(x_cfhw: Planes, turns: Float[Array, ""]) -> Planes:
     """Adds `turns` of the colour circle to the HSV hue; value and saturation stay."""
     r, g, b = x_cfhw
     v = x_cfhw.max(0)

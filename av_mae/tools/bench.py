@@ -21,6 +21,7 @@ WHAT = ("step", "input", "both")
 _WHAT = flags.DEFINE_list("what", list(WHAT), "What to time.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps, or batches, of each.", lower_bound=1)
 _TRACE = flags.DEFINE_string("trace", None, "Folder for a profile of the last thing timed.")
+flags.adopt_module_key_flags(experiments)  # so that --help names them, too
 
 
 def main() -> None:

@@ -15,23 +15,13 @@ def define(*, part: bool = False) -> flags.FlagValues:
     They belong to one command: several of these can run in one process.
     """
     own = flags.FlagValues()
-    flags.DEFINE_string(
-        "model",
-        None,
-        "Workdir, checkpoint, or another program's file.",
-        required=True,
-        flag_values=own,
-    )
-    flags.DEFINE_string(
-        "modalities",
-        "",
-        "Which to use, as in --modalities=audio; default: all.",
-        flag_values=own,
-    )
+    meaning = "Workdir, checkpoint, or another program's file."
+    flags.DEFINE_string("model", None, meaning, required=True, flag_values=own)
+    meaning = "Which to use, as in --modalities=audio; default: all."
+    flags.DEFINE_string("modalities", "", meaning, flag_values=own)
     for name, default in (("start", "beginning"), ("end", "end")) if part else ():
-        flags.DEFINE_float(
-            name, None, f"Seconds; default: the {default} of the file.", flag_values=own
-        )
+        meaning = f"Seconds; default: the {default} of the file."
+        flags.DEFINE_float(name, None, meaning, flag_values=own)
     return own
 
 

@@ -24,6 +24,7 @@ _COSTS = flags.DEFINE_bool(
 _TEXT = flags.DEFINE_string(
     "text", None, "File for the compiled program, such as benchmarks.traffic reads."
 )
+flags.adopt_module_key_flags(experiments)  # so that --help names them, too
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import itertools
 import pathlib
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -37,7 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(path: str) -> None:
         clip = api.read_clip(path, start=own.start, end=own.end)
         found = model.reconstruct(clip, own.seed, modalities=names)
-        folder = out / _folder_name(path, {example.folder.name for example in stored})
+        # The name of the file; of files with the same name, later ones get a number.
+        stem = re.sub(r"[^\w.-]+", "_", pathlib.PurePath(path).stem)
+        free = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
+        taken = {example.folder.name for example in stored}
+        folder = out / next(name for name in free if name not in taken)
         stored.append(write(folder, found, pathlib.PurePath(path).name))
         print(folder, flush=True)
 
@@ -63,13 +67,6 @@ def write_page(
     name = pathlib.PurePath(model.source).name
     shown = page.galleries([gallery.Gallery(model.step, name, list(stored))])
     return render.page("reconstructions.html", out / PAGE, name=name, galleries=shown)
-
-
-def _folder_name(path: str, taken: Collection[str]) -> str:
-    """The name of the file; of files with the same name, later ones get a number."""
-    stem = re.sub(r"[^\w.-]+", "_", pathlib.PurePath(path).stem)
-    names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
-    return next(name for name in names if name not in taken)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import ml_collections
 import pytest
 from annotated_types import Interval
 
-from av_mae.config import durations, limits, modality, parse, schema
+from av_mae.config import limits, modality, parse, schema
 
 
 def values(**changes) -> dict:
@@ -247,7 +247,7 @@ def test_values_that_contradict_each_other_are_refused(changes, words):
     ],
 )
 def test_durations_are_steps(duration, steps):
-    assert durations.steps(duration, steps_per_epoch=10, batch_size=64, total=1000) == steps
+    assert limits.steps(duration, steps_per_epoch=10, batch_size=64, total=1000) == steps
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_durations_are_steps(duration, steps):
 )
 def test_what_is_no_duration_says_what_is(duration):
     with pytest.raises(schema.ConfigError, match="expected a number and steps, epochs"):
-        durations.steps(duration, steps_per_epoch=1, batch_size=1)
+        limits.steps(duration, steps_per_epoch=1, batch_size=1)
 
 
 def test_a_variant_names_widths_and_patch():

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import typing
 
 import input_clips
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from av_mae.config import modality
+from av_mae.config import modality, schema
 from av_mae.input import order, sampling
 
 
@@ -50,7 +51,7 @@ def test_random_starts_reach_every_place_that_holds_the_span():
     assert rows.max() == 34 and np.all(np.diff(rows) == 2)
 
 
-@pytest.mark.parametrize("how", sampling.SAMPLINGS)
+@pytest.mark.parametrize("how", typing.get_args(schema.Sampling))
 @pytest.mark.parametrize("frames", [1, 2, 9, 15])
 def test_a_short_clip_never_asks_for_a_frame_it_has_not(how, frames):
     clock, kinds = _clock(frames), _video() | _audio(0.4)

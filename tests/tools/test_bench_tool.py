@@ -5,6 +5,7 @@ import re
 
 import pytest
 import tiny
+import warm
 
 from av_mae.config import parse, schema
 from av_mae.planning import speed
@@ -43,3 +44,9 @@ def test_steps_on_noise_need_no_records():
 def test_without_records_it_says_so():
     with pytest.raises(schema.ConfigError, match="nowhere"):
         bench.prepared(parse.experiment(tiny.experiment("nowhere")), None, None)
+
+
+@pytest.mark.parametrize("tool", ["bench", "plan"])
+def test_help_names_the_flags_that_the_tools_share(tool):
+    done = warm.run(["-m", f"av_mae.tools.{tool}", "--help"], cwd=tiny.ROOT)
+    assert all(f"--{name}:" in done.stdout for name in ("config", "clips", "labels", "json"))

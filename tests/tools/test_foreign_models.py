@@ -10,6 +10,8 @@ from av_mae.convert import read
 from av_mae.experiment import checkpoint
 from av_mae.tools import features, predict
 
+pytestmark = pytest.mark.usefixtures("loads_once")
+
 DATA = pathlib.Path(__file__).parents[1] / "golden" / "data" / "videomae"
 KNOWN = {"model.heads": 4, "modalities.video.size": 32}
 

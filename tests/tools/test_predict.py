@@ -9,6 +9,8 @@ import av_mae
 from av_mae import api
 from av_mae.tools import predict
 
+pytestmark = pytest.mark.usefixtures("loads_once")
+
 
 def test_prints_what_the_model_says_about_every_file(classify_run, media_folder, capsys):
     talk, silent = (str(media_folder / name) for name in ("talk.mp4", "silent.mp4"))

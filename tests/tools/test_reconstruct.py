@@ -6,6 +6,8 @@ import av_mae
 from av_mae.report import media
 from av_mae.tools import reconstruct
 
+pytestmark = pytest.mark.usefixtures("loads_once")
+
 
 @pytest.fixture(scope="module")
 def out(pretrain_run, media_folder, tmp_path_factory):

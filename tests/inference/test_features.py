@@ -11,6 +11,8 @@ from av_mae.config import parse
 from av_mae.inference import features
 from av_mae.tools import features as command
 
+pytestmark = pytest.mark.usefixtures("loads_once")
+
 
 @pytest.fixture
 def model(pretrain_run) -> av_mae.Model:
