@@ -81,6 +81,7 @@ def _check_clips(info: records.Info, split: read.Contents, found: Findings) -> N
     late = heard & ~silent & (rows["before"] > _APART)
     quiet = heard & ~silent & (rows["rms"] < _QUIET)
     large = np.minimum(rows["height"], rows["width"]) > info.short_side + 1
+    clipped = heard & (rows["clipped"] > _CLIPPED)
     other_rate = moving & (np.abs(rows["fps"] - info.fps) > 1e-3)
     # Which clips are strange, and the number that makes clip i so.
     strange = {
@@ -91,10 +92,7 @@ def _check_clips(info: records.Info, split: read.Contents, found: Findings) -> N
         "late sound": (late, lambda i: f" ({rows['before'][i]:.1f} s)"),
         "digital silence": (silent, lambda i: ""),
         "very quiet": (quiet, lambda i: f" ({rows['rms'][i]:.0f} dBFS)"),
-        "clipped sound": (
-            heard & (rows["clipped"] > _CLIPPED),
-            lambda i: f" ({rows['clipped'][i]:.1%})",
-        ),
+        "clipped sound": (clipped, lambda i: f" ({rows['clipped'][i]:.1%})"),
         "still pictures": (rows["still"], lambda i: ""),
     }
     for kind, (where, amount) in strange.items():

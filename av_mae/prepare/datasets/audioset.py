@@ -47,8 +47,10 @@ def clips(
     """
     folders = official.Folders(source, options.media)
     path = folders.file("class_labels_indices.csv", at=_AT)
-    classes = list(official.rows(path, "index", "mid", "display_name"))
-    names = {row["mid"]: row["display_name"] for row in classes}
+    names, numbered = {}, []
+    for row in official.rows(path, "index", "mid", "display_name"):
+        names[row["mid"]] = row["display_name"]
+        numbered.append((official.number(row["index"], path), row["display_name"]))
     trained = [entry for name in _TRAIN[train] for entry in _entries(folders, name, names)]
     if train == "mbt":
         trained = more_balanced(trained, _MOST_OF_A_CLASS)
@@ -63,9 +65,7 @@ def clips(
     fewer = train == "mbt" or ids
     return library.Library(folders.media).listing(
         (library.of_video(entry, whole=whole, kind=kind) for entry in entries),
-        labels=official.labels(
-            ((official.number(row["index"], path), row["display_name"]) for row in classes), path
-        ),
+        labels=official.labels(numbered, path),
         published=None if fewer else sum(_PUBLISHED[name] for name in (*_TRAIN[train], "eval")),
     )
 
@@ -108,7 +108,5 @@ def _entries(folders: official.Folders, name: str, names: Mapping[str, str]) -> 
                         "classes that class_labels_indices.csv has"
                     ) from error
     if announced is not None and found != announced:
-        raise ValueError(
-            f"{path} holds {found:,} clips, its second line says {announced:,}; get it again "
-            f"from {_AT}"
-        )
+        what = f"holds {found:,} clips, its second line says {announced:,}"
+        raise ValueError(f"{path} {what}; get it again from {_AT}")

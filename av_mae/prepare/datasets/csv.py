@@ -83,7 +83,8 @@ def _entry(where: str, row: dict[str, str], media: str, kind: Kind) -> Entry:
     source = row["path"]
     if not source:
         raise ValueError(f"{where}: the path is empty")
-    labels = re.split(r"[;|]", listing.readable(row.get("label", "")))
+    names = re.split(r"[;|]", listing.readable(row.get("label", "")))
+    labels = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
     split = row.get("split", "train").strip().lower()
     if not re.fullmatch(r"[a-z][a-z0-9_]*", split):
         raise ValueError(f"{where}: split {split!r}, expected train, val or test")
@@ -104,16 +105,9 @@ def _entry(where: str, row: dict[str, str], media: str, kind: Kind) -> Entry:
         if kind == "picture":
             raise ValueError(f"{where}: a picture has no start and end; leave them empty")
         part = f"@{start or 0:g}-" + ("" if end is None else f"{end:g}")
-    return Entry(
-        id=listing.readable(row.get("id", "") or source + part),
-        path=storage.join(media, source),
-        source=source,
-        split=listing.SPLITS.get(split, split),
-        labels=tuple(dict.fromkeys(name.strip() for name in labels if name.strip())),
-        start=start,
-        end=end,
-        kind=kind,
-    )
+    id = listing.readable(row.get("id", "") or source + part)
+    split = listing.SPLITS.get(split, split)
+    return Entry(id, storage.join(media, source), source, split, labels, start, end, kind)
 
 
 def _rows(path: pathlib.Path, ignored: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:

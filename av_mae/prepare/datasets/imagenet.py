@@ -53,16 +53,11 @@ def clips(source: str, options: Options) -> Listing:
             elif id in entries:
                 refused.append(Refused(id, file, "there twice: one is kept"))
             else:
-                place = str(folders.media / path)
-                labels = (names[wnid],)
-                entries[id] = Entry(id, place, file, split, labels, kind="picture")
-    return Listing(
-        tuple(entries.values()),
-        tuple(refused),
-        labels=tuple(names.values()),
-        listed=dict(collections.Counter(entry.split for entry in entries.values())),
-        published=_PUBLISHED,
-    )
+                place, label = str(folders.media / path), names[wnid]
+                entries[id] = Entry(id, place, file, split, (label,), kind="picture")
+    listed = dict(collections.Counter(entry.split for entry in entries.values()))
+    kept, labels = tuple(entries.values()), tuple(names.values())
+    return Listing(kept, tuple(refused), labels, listed, _PUBLISHED)
 
 
 def _truth(folders: official.Folders) -> dict[str, str]:

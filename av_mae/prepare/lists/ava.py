@@ -70,21 +70,14 @@ def key_frames(
 
     for (video, time, moment), found in frames.items():
         boxes = []
-        for (x1, y1, x2, y2, person), labels in found.items():
-            known = tuple(dict.fromkeys(name for name in labels if name))
+        for (x1, y1, x2, y2, person), acts in found.items():
+            known = tuple(dict.fromkeys(name for name in acts if name))
             if known:
                 boxes.append(Box(x1, y1, x2, y2, time, known, int(person)))
         if boxes:
-            yield Entry(
-                f"{video},{moment}",
-                path="",
-                source="",
-                split=split,
-                labels=tuple(dict.fromkeys(name for box in boxes for name in box.labels)),
-                start=max(0.0, time - seconds / 2),
-                end=time + seconds / 2,
-                boxes=tuple(boxes),
-            )
+            labels = tuple(dict.fromkeys(name for box in boxes for name in box.labels))
+            start, end = max(0.0, time - seconds / 2), time + seconds / 2
+            yield Entry(f"{video},{moment}", "", "", split, labels, start, end, boxes=tuple(boxes))
 
 
 def movies(folders: official.Folders, names: Mapping[int, str], seconds: float) -> Listing:

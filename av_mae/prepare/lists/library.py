@@ -127,14 +127,8 @@ class Library:
                 f"several files have the name of one clip, for {len(twins)} clips; the first is "
                 f"taken, as {taken} and not {other}",
             )
-        return Listing(
-            tuple(entries.values()),
-            tuple(refused),
-            labels=tuple(labels),
-            listed=dict(listed),
-            published=published,
-            warnings=warnings,
-        )
+        found = tuple(entries.values())
+        return Listing(found, tuple(refused), tuple(labels), dict(listed), published, warnings)
 
     def _nothing(self, missing: Wanted | None, listed: int) -> str:
         """Why no clip was found: what was searched, and which files there are instead."""
