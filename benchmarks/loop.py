@@ -8,6 +8,7 @@ first and its last line of metrics.jsonl. On a CPU the steps get half of the cor
 has some of its own, as beside an accelerator; the default then takes about 50 ms a step on two.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -81,7 +82,7 @@ def looped(run: Run) -> float:
         workdir = pathlib.Path(folder)
         saved = checkpoint.Checkpoints(workdir / "checkpoints", e, run.info.labels, keep=2)
         current = run.init()
-        with loop.Loop(run, saved, workdir, 0, clock.Stages()) as running:
+        with contextlib.closing(loop.Loop(run, saved, workdir, 0, clock.Stages())) as running:
             running.run(current, noise)
         lines = map(json.loads, (workdir / history.METRICS).read_text().splitlines())
         told = [(line["step"], line["time"]) for line in lines if line["kind"] == "train"]

@@ -1,6 +1,7 @@
 """Batches of a split for evaluators, on the devices, and results of them back on the host."""
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -83,12 +84,7 @@ class Batches:
 
 def fetched(results: Iterable[Result]) -> Iterator[Result]:
     """Every result as numpy arrays, fetched once the devices have begun with the next one."""
-    waiting: list[Result] = []
-    for result in results:
-        waiting.append(result)
-        if len(waiting) > 1:
-            yield jax.device_get(waiting.pop(0))
-    for result in waiting:
+    for result, _ in itertools.pairwise(itertools.chain(results, [None])):
         yield jax.device_get(result)
 
 

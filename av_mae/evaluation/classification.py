@@ -36,9 +36,7 @@ class Evaluator:
             yield from metric.compute().items()
 
 
-def scores(
-    task: Any, merge: str, model: Any, batch: Batch
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def scores(task: Any, merge: str, model: Any, batch: Batch) -> tuple[jax.Array, ...]:
     """(scores `[b k]`, labels `[b k]`, counted `[b]`) of a batch of clips with views.
 
     Padding does not count, nor does a clip without any of the batch's modalities: its logits say

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import pathlib
-from typing import Any
 
 import jax
 from absl import logging
@@ -39,8 +38,14 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
     run = Run.build(dataclasses.replace(experiment, evaluators=named))
     if run.task.labelled:
         fingerprint.compare_labels(saved.labels, run.info.labels, workdir)
-    params = _placed(saved.params, run.abstract.params, workdir)
-    rest = _placed(saved.rest, run.abstract.rest, workdir)
+    pairs = (saved.params, run.abstract.params), (saved.rest, run.abstract.rest)
+    for difference in filter(None, (fingerprint.difference(*pair) for pair in pairs)):
+        raise schema.ConfigError(
+            f"the checkpoint in {workdir} does not fit the config: {difference}; use the config "
+            "that the run was trained with"
+        )
+    put = lambda x, like: jax.device_put(x, like.sharding)  # noqa: E731
+    params, rest = (jax.tree.map(put, *pair) for pair in pairs)
 
     reporter = run.reporter(workdir, resume_step=None)
     evaluators = evaluation.make(run, reporter)
@@ -71,14 +76,3 @@ def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
     history.write_whole(path, json.dumps({"step": step, "results": kept | plain}, indent=1))
     for name, value in results.items():
         logging.info("%-32s %.4f", name, value)
-
-
-def _placed(found: Any, abstract: Any, workdir: pathlib.Path) -> Any:
-    """Host arrays laid out on the devices as the run has them, after checking that they fit."""
-    difference = fingerprint.difference(found, abstract)
-    if difference:
-        raise schema.ConfigError(
-            f"the checkpoint in {workdir} does not fit the config: {difference}; use the config "
-            "that the run was trained with"
-        )
-    return jax.tree.map(lambda x, s: jax.device_put(x, s.sharding), found, abstract)

@@ -46,7 +46,7 @@ class Evaluator:
 
     def _collect(
         self, params: Any, rest: Any, clips: batches.Batches
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    ) -> dict[str, tuple[Any, Any]]:
         """(unit features `[n d]`, labels `[n k]`) of the clips that have a modality, by modality.
 
         Where there are several, `all` has them side by side, zeros for one that a clip lacks.
@@ -79,9 +79,7 @@ def unit(x_nd: np.ndarray) -> np.ndarray:
     return x_nd / np.maximum(np.linalg.norm(x_nd, axis=1, keepdims=True), 1e-12)
 
 
-def _features(
-    task: Any, model: Any, batch: Batch
-) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
+def _features(task: Any, model: Any, batch: Batch) -> tuple[Any, jax.Array, Any]:
     """(unit features `[b d]`, labels `[b k]`, presence `[b]`), views averaged, by modality."""
     rows = batch["valid"].shape[0]
     tokens = task.features(model, batches.fold_views(batch))

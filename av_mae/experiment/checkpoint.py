@@ -101,7 +101,7 @@ class Checkpoints:
             "version": __version__,
             "digest": fingerprint.digest(state),
             "shapes": fingerprint.shapes(state),
-            "dtypes": fingerprint.dtypes(state),
+            "dtypes": {k: str(x.dtype) for k, x in fingerprint.named(state).items()},
             "note": note or {},
         }
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), meta=ocp.args.JsonSave(meta))

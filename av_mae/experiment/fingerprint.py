@@ -21,8 +21,8 @@ class OtherRunError(schema.ConfigError):
 
 def digest(tree: Any) -> dict[str, int]:
     """Sum of the bits of every array as unsigned integers, by path; layout plays no part."""
-    named = _named(tree)
-    return dict(zip(named, map(int, jax.device_get(_bit_sums([*named.values()]))), strict=True))
+    arrays = named(tree)
+    return dict(zip(arrays, map(int, jax.device_get(_bit_sums([*arrays.values()]))), strict=True))
 
 
 def of_host(tree: Any) -> dict[str, int]:
@@ -30,19 +30,20 @@ def of_host(tree: Any) -> dict[str, int]:
     unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32}
     sums = {
         name: np.sum(np.ascontiguousarray(x).view(unsigned[x.dtype.itemsize]), dtype=np.uint64)
-        for name, x in _named(tree).items()
+        for name, x in named(tree).items()
     }
     return {name: int(total % 2**32) for name, total in sums.items()}
 
 
+def named(tree: Any) -> dict[str, Any]:
+    """Every array by its path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {sharding.path_name(path): leaf for path, leaf in leaves}
+
+
 def shapes(tree: Any) -> dict[str, list[int]]:
     """Shape of every array, by path."""
-    return {name: list(x.shape) for name, x in _named(tree).items()}
-
-
-def dtypes(tree: Any) -> dict[str, str]:
-    """Type of every array, by path."""
-    return {name: str(x.dtype) for name, x in _named(tree).items()}
+    return {name: list(x.shape) for name, x in named(tree).items()}
 
 
 def difference(found: Any, wanted: Any) -> str:
@@ -88,11 +89,6 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for c in (before, now)
     )
     return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in old | new if old.get(k) != new.get(k)]
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {sharding.path_name(path): leaf for path, leaf in leaves}
 
 
 @jax.jit

@@ -83,9 +83,16 @@ def row_shards(mesh: Mesh) -> int:
 def check_batches(e: schema.Experiment, mesh: Mesh) -> None:
     """Raises ConfigError unless the devices divide the batch, and hosts its clips."""
     check_batch(e.batch_size, mesh, micro=e.optim.accumulate)
-    check_copies(e.batch_size, mesh, e.dataset.repeat)
+    copies = e.dataset.repeat
+    for host in {device.process_index for device in mesh.devices.flat}:
+        rows = host_rows(mesh, e.batch_size, host)
+        if len(np.unique(rows // copies)) * copies != len(rows):
+            raise schema.ConfigError(
+                f"batch_size {e.batch_size} parts the {copies} copies of a clip (dataset.repeat) "
+                f"over hosts; use a multiple of {copies * row_shards(mesh)}"
+            )
     if any(e.dataset.canvas):
-        clips = e.batch_size // e.dataset.repeat
+        clips = e.batch_size // copies
         check_batch(clips, mesh, "with dataset.canvas, batch_size / dataset.repeat")
 
 
@@ -102,17 +109,6 @@ def check_batch(batch_size: int, mesh: Mesh, key: str = "batch_size", *, micro: 
         parts = f" x {micro} micro-batches (optim.accumulate)" if micro > 1 else ""
         raise schema.ConfigError(
             f"{key} {batch_size} is not divisible by {devices}{parts}; use {choice}"
-        )
-
-
-def check_copies(batch_size: int, mesh: Mesh, copies: int) -> None:
-    """Raises ConfigError unless every host feeds all `copies` of the clips that it feeds."""
-    hosts = sorted({device.process_index for device in mesh.devices.flat})
-    rows = [host_rows(mesh, batch_size, host) for host in hosts]
-    if any(len(np.unique(own // copies)) * copies != len(own) for own in rows):
-        raise schema.ConfigError(
-            f"batch_size {batch_size} parts the {copies} copies of a clip (dataset.repeat) over "
-            f"hosts; use a multiple of {copies * row_shards(mesh)}"
         )
 
 

@@ -159,9 +159,7 @@ def drop_elements(
 
 
 @jax.custom_vjp
-def _by_head(
-    q_bthk: jax.Array, k_bshk: jax.Array, v_bshk: jax.Array, keep_bs: jax.Array | None
-) -> jax.Array:
+def _by_head(q_bthk, k_bshk, v_bshk, keep_bs):
     """softmax(q k^T) v, one head and one block of queries after another; the queries are scaled.
 
     Scores live only within a block; the backward pass computes them again from the saved logarithm

@@ -88,9 +88,7 @@ def attend(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _attend(
-    qkv: jax.Array, bias: jax.Array | None, heads: int, length: int, interpret: bool
-) -> jax.Array:
+def _attend(qkv, bias, heads: int, length: int, interpret: bool):
     return _attend_forward(qkv, bias, heads, length, interpret)[0]
 
 
@@ -150,7 +148,8 @@ _attend.defvjp(_attend_forward, _attend_backward)
 
 def _forward_kernel(q_ref, k_ref, v_ref, *refs, width: int, masked: bool, length: int):
     bias_ref, (y_ref, lse_ref) = (refs[0], refs[1:]) if masked else (None, refs)
-    for head, lanes in _heads(q_ref, width):
+    for head in range(q_ref.shape[2] // width):
+        lanes = slice(head * width, (head + 1) * width)
         q, k, v = q_ref[0, :, lanes], k_ref[0, :, lanes], v_ref[0, :, lanes]
         scores_sr = _scores(q, k, bias_ref, length)
         highest = scores_sr.max(0, keepdims=True)
@@ -179,7 +178,8 @@ def _backward_kernel(
     there = step * rows + jax.lax.broadcasted_iota(jnp.int32, (rows, width), 0) < tokens
     there_r = step * rows + jax.lax.broadcasted_iota(jnp.int32, (1, rows), 1) < tokens
     ones = jnp.ones((8, width), jnp.float32)
-    for head, lanes in _heads(q_ref, width):
+    for head in range(q_ref.shape[2] // width):
+        lanes = slice(head * width, (head + 1) * width)
         k, v = k_ref[0, :, lanes], v_ref[0, :, lanes]
         q, y, grad = (
             jnp.where(there, ref[0, :, lanes], jnp.zeros((), ref.dtype))
@@ -217,11 +217,6 @@ def _dot(a: jax.Array, b: jax.Array, a_axis: int, b_axis: int, precision: Any = 
         a, b, (((a_axis,), (b_axis,)), ((), ())), precision=precision,
         preferred_element_type=jnp.float32,
     )  # fmt: skip
-
-
-def _heads(ref: Any, width: int):
-    """(number, columns) of the heads in a block."""
-    return [(i, slice(i * width, (i + 1) * width)) for i in range(ref.shape[2] // width)]
 
 
 def _group(width: int) -> int:

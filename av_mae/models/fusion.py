@@ -135,15 +135,8 @@ class Fusion(nnx.Module):
             tokens = self.encode(stack, tokens, present, keys_b, layer)
         return self.last_norm(tokens, layer)
 
-    def encode(
-        self,
-        stack: Stack,
-        tokens: Tokens,
-        present: presence.Present | None,
-        keys_b: jax.Array | None,
-        layer: int | None,
-    ) -> Tokens:
-        """Passes the tokens of the stack's modalities through it, those of the others by it."""
+    def encode(self, stack: Stack, tokens: Tokens, present, keys_b, layer) -> Tokens:
+        """Passes the tokens of the stack's modalities through it; the others' stay as they are."""
         encoder: Any = functools.reduce(getattr, stack.path.split("/"), self)
         if stack.joint:
             joined_btd = encoder(

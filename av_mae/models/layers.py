@@ -4,6 +4,7 @@ Parameters are float32; products run in the given dtype, norms in float32. Atten
 have an axis of heads; products take them as matrices.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -15,6 +16,9 @@ from jaxtyping import Array, Float, Shaped
 
 # Names of mesh axes: what splits the rows of a batch, and what splits the heads.
 BATCH_AXES, HEAD_AXIS = ("data", "fsdp"), "tensor"
+
+# Keeps only the arguments for the backward pass: less memory than elementwise steps take.
+recomputed = functools.partial(jax.checkpoint, prevent_cse=False)
 
 _XAVIER = nnx.initializers.xavier_uniform()
 
@@ -139,8 +143,3 @@ def keep_rows(x: Shaped[Array, "b ..."]) -> Shaped[Array, "b ..."]:
         return x
     open_axes = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
     return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES, *open_axes))
-
-
-def recomputed(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Keeps only the arguments for the backward pass: less memory than elementwise steps take."""
-    return jax.checkpoint(function, prevent_cse=False)

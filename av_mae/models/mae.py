@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
@@ -128,15 +127,8 @@ class MaskedAutoencoder(backbone.Backbone):
         decoded, _ = self._decode(inputs, masks, present, None, False)
         return {k: self.predict[k](x).astype(jnp.float32) for k, x in decoded.items()}
 
-    def _decode(
-        self,
-        inputs: backbone.Inputs,
-        masks: Masks | None,
-        present: Present | None,
-        keys_b: jax.Array | None,
-        train: bool,
-    ) -> tuple[dict[str, jax.Array], dict[str, masking.Mask]]:
-        """Decoder output `[b n e]` of all tokens, and which of them are to be predicted."""
+    def _decode(self, inputs: backbone.Inputs, masks: Masks | None, present, keys_b, train: bool):
+        """(decoder output `[b n e]` of all tokens, masks of those to be predicted) by modality."""
         modalities, hidden = self.given(inputs), {}
         for m in modalities:
             if masks is not None:

@@ -32,18 +32,9 @@ class Attention(nnx.Module):
         self.out = layers.Output(model.width, **sizes)
         self.dropout = model.attention_dropout
 
-    def __call__(
-        self,
-        x_btd: Float[Array, "b t d"],
-        *,
-        length: int | None,
-        keep_bt: Bool[Array, "b t"] | None,
-        keys_b: Key[Array, "b"] | None,
-    ) -> Float[Array, "b t d"]:
-        y = attention.attend(
-            self.qkv(x_btd), length=length, keep_bs=keep_bt, dropout=self.dropout, keys_b=keys_b
-        )
-        return self.out(y)
+    def __call__(self, x_btd: Float[Array, "b t d"], **masks: Any) -> Float[Array, "b t d"]:
+        """`masks` are those of `attention.attend`, and the keys of its dropout."""
+        return self.out(attention.attend(self.qkv(x_btd), dropout=self.dropout, **masks))
 
 
 class Mlp(nnx.Module):
@@ -93,20 +84,14 @@ class Block(nnx.Module):
             keep_bt: tokens that may be attended to. None: all of them.
             keys_b: one key an example for the random parts; None turns them off.
         """
-        y = self.attention(
-            self.norm1(x_btd), length=length, keep_bt=keep_bt, keys_b=fold(keys_b, 0)
-        )
+        y = self.norm1(x_btd)
+        y = self.attention(y, length=length, keep_bs=keep_bt, keys_b=fold(keys_b, 0))
         x_btd = x_btd + self._branch(y, self.gamma1, drop_path, fold(keys_b, 1))
         y = self.mlp(self.norm2(x_btd), keys_b=fold(keys_b, 2))
         return x_btd + self._branch(y, self.gamma2, drop_path, fold(keys_b, 3))
 
-    def _branch(
-        self,
-        y_btd: jax.Array,
-        gamma: nnx.Param | None,
-        drop_path: jax.Array | None,
-        keys_b: jax.Array | None,
-    ) -> jax.Array:
+    def _branch(self, y_btd: jax.Array, gamma, drop_path, keys_b) -> jax.Array:
+        """What a branch adds: dropout, layer scale, then drop path by example."""
         y_btd = attention.drop_elements(y_btd, self.dropout, keys_b)
         if gamma is not None:
             y_btd = y_btd * gamma[...].astype(y_btd.dtype)
@@ -164,10 +149,7 @@ class Encoder(nnx.Module):
             length = x_btd.shape[1]
             padding = attention.padding(length)
             keep_bt = None if keep_bt is None else attention.lengthen(keep_bt, padding)
-
-            def body(x_btd: jax.Array, layer: Layer) -> jax.Array:
-                return apply(layer, x_btd, length, keep_bt, keys_b)
-
+            body = lambda x_btd, layer: apply(layer, x_btd, length, keep_bt, keys_b)  # noqa: E731
             x_btd = loop(body, attention.lengthen(x_btd, padding), every, self.compute)
             x_btd = x_btd[:, :length]
         if self.norm is None or (layer is not None and layer <= self.first_layer + self.depth):
@@ -190,13 +172,7 @@ class Encoder(nnx.Module):
             rates = self.model.drop_path * index / max(self.model.depth - 1, 1)
             every["drop_path"] = rates.astype(np.float32)
 
-        def apply(
-            layer: Layer,
-            x_btd: jax.Array,
-            length: int | None,
-            keep_bt: jax.Array | None,
-            keys_b: jax.Array | None,
-        ) -> jax.Array:
+        def apply(layer: Layer, x_btd: jax.Array, length, keep_bt, keys_b) -> jax.Array:
             block: Any = nnx.merge(graphdef, layer["params"])
             if self.inner_norm is not None:
                 here = layer["index"] == self.inner_layer

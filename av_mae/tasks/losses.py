@@ -140,8 +140,8 @@ def softmax_cross_entropy(
     logits_bk: Float[Array, "b k"], labels_bk: Float[Array, "b k"], smoothing: float = 0.0
 ) -> Float[Array, "b"]:
     """-sum of labels log softmax(logits), labels smoothed to y (1 - s) + s / k."""
-    logits_bk = logits_bk.astype(jnp.float32)
-    return -(_smooth(labels_bk, smoothing) * jax.nn.log_softmax(logits_bk)).sum(-1)
+    y_bk = labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
+    return -(y_bk * jax.nn.log_softmax(logits_bk.astype(jnp.float32))).sum(-1)
 
 
 def sigmoid_cross_entropy(
@@ -149,13 +149,9 @@ def sigmoid_cross_entropy(
 ) -> Float[Array, "b"]:
     """Binary cross entropies summed over the classes, labels smoothed to y (1 - s) + s / k."""
     logits_bk = logits_bk.astype(jnp.float32)
-    y_bk = _smooth(labels_bk, smoothing)
+    y_bk = labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
     positive, negative = jax.nn.log_sigmoid(logits_bk), jax.nn.log_sigmoid(-logits_bk)
     return -(y_bk * positive + (1.0 - y_bk) * negative).sum(-1)
-
-
-def _smooth(labels_bk: jax.Array, smoothing: float) -> jax.Array:
-    return labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
 
 
 def _sum(

@@ -111,10 +111,8 @@ class MeanClassAccuracy(Metric):
         """Labels are one-hot; a row without a label is not counted."""
         scores_bk = jnp.asarray(scores_bk)
         truth_bk = (jnp.asarray(labels_bk) > 0) & jnp.asarray(valid_b)[:, None]
-        finite_bk = jnp.where(jnp.isnan(scores_bk).any(1, keepdims=True), jnp.nan, scores_bk)
-        guess_bk = (finite_bk.argmax(1)[:, None] == jnp.arange(scores_bk.shape[1])) & ~jnp.isnan(
-            finite_bk
-        )
+        finite_b1 = ~jnp.isnan(scores_bk).any(1, keepdims=True)
+        guess_bk = (scores_bk.argmax(1)[:, None] == jnp.arange(scores_bk.shape[1])) & finite_b1
         return cls(right=(truth_bk & guess_bk).sum(0), rows=truth_bk.sum(0))
 
     def compute(self) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """The training loop, the same for every task."""
 
+import contextlib
 import json
 import math
 import pathlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -69,7 +71,7 @@ def train(
         workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(run.experiment.to_dict(), indent=1)
         (workdir / history.CONFIG).write_text(text)
-    with Loop(run, saved, workdir, begin, stages) as loop:
+    with contextlib.closing(Loop(run, saved, workdir, begin, stages)) as loop:
         finished = loop.run(state, batches(run, begin))
     if jax.process_index() == 0:
         page.write(workdir)
@@ -122,10 +124,8 @@ class Loop:
         self._stop = StopSignal(saved)
         self._unread: tuple[int, Metrics] | None = None
 
-    def __enter__(self) -> "Loop":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Waits for checkpoints, and closes what the loop has opened."""
         self._stop.close()
         self._saved.close()
         if self._best:
@@ -229,10 +229,10 @@ class StopSignal:
     """Turns SIGTERM into a stop after the current step, the same step on every process."""
 
     def __init__(self, saved: checkpoint.Checkpoints):
-        self._saved, self._received = saved, False
+        self._saved, self._received = saved, threading.Event()
         self._alone = jax.process_count() == 1
         if self._alone:
-            self._before = signal.signal(signal.SIGTERM, self._receive)
+            self._before = signal.signal(signal.SIGTERM, lambda *_: self._received.set())
 
     def close(self) -> None:
         """Gives the signal back to whoever had it."""
@@ -240,7 +240,5 @@ class StopSignal:
             signal.signal(signal.SIGTERM, self._before)
 
     def now(self, step: int) -> bool:
-        return self._received if self._alone else self._saved.reached_preemption(step)
-
-    def _receive(self, *_: object) -> None:
-        self._received = True
+        """Whether to stop after this step."""
+        return self._received.is_set() if self._alone else self._saved.reached_preemption(step)

@@ -113,9 +113,10 @@ def test_every_row_is_fed_by_the_hosts_whose_chips_hold_it(chips, fsdp, tensor):
 
 def test_hosts_feed_clips_with_all_their_copies():
     mesh = sharding.make_mesh(devices=torus("TPU v5", 4, 4, 4))
-    sharding.check_copies(128, mesh, 2)
+    twice = schema.Experiment(batch_size=128, dataset=schema.Dataset(repeat=2))
+    sharding.check_batches(twice, mesh)
     with pytest.raises(schema.ConfigError, match="64 parts the 2 copies.*use a multiple of 128"):
-        sharding.check_copies(64, mesh, 2)
+        sharding.check_batches(dataclasses.replace(twice, batch_size=64), mesh)
 
 
 @dataclasses.dataclass(frozen=True)
