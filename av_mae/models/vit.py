@@ -1,4 +1,4 @@
-"""The Vision Transformer (Dosovitskiy et al. 2021): attention, perceptron, block, stack of blocks.
+"""The Vision Transformer (Dosovitskiy et al. 2021): a block, and stacks of blocks.
 
 Parameters are float32; products run in `Compute.dtype`; norms, softmax and dropout scales in
 float32. The families this package reads differ in small ways, each a field of `config.Model`. A
@@ -7,6 +7,7 @@ are Scenic's (xavier uniform on each of query, key, value; zero biases, MLP bias
 where VideoMAE's take the packed query-key-value matrix as one.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,46 +24,26 @@ from av_mae.models import attention, layers
 Layer = dict[str, Any]
 
 
-class Attention(nnx.Module):
-    """Multi-head self-attention."""
-
-    def __init__(self, model: schema.Model, dtype: str, *, rngs: nnx.Rngs):
-        sizes = {"heads": model.heads, "dtype": dtype, "rngs": rngs}
-        self.qkv = layers.QueryKeyValue(model.width, bias=model.qkv_bias, **sizes)
-        self.out = layers.Output(model.width, **sizes)
-        self.dropout = model.attention_dropout
-
-    def __call__(self, x_btd: Float[Array, "b t d"], **masks: Any) -> Float[Array, "b t d"]:
-        """`masks` are those of `attention.attend`, and the keys of its dropout."""
-        return self.out(attention.attend(self.qkv(x_btd), dropout=self.dropout, **masks))
-
-
-class Mlp(nnx.Module):
-    """Dense, GELU (tanh or erf form), dropout, Dense."""
-
-    def __init__(self, model: schema.Model, dtype: str, *, rngs: nnx.Rngs):
-        tiny = nnx.initializers.normal(1e-6)
-        self.up = layers.Dense(model.width, model.mlp, dtype=dtype, bias_init=tiny, rngs=rngs)
-        self.down = layers.Dense(model.mlp, model.width, dtype=dtype, bias_init=tiny, rngs=rngs)
-        self.tanh = model.gelu == "tanh"
-        self.dropout = model.dropout
-
-    def __call__(
-        self, x_btd: Float[Array, "b t d"], *, keys_b: Key[Array, "b"] | None
-    ) -> Float[Array, "b t d"]:
-        y = layers.recomputed(lambda x: nnx.gelu(x, approximate=self.tanh))(self.up(x_btd))
-        return self.down(attention.drop_elements(y, self.dropout, keys_b))
-
-
 class Block(nnx.Module):
-    """Pre-norm block: x += drop(gamma1 attention(norm1 x)); x += drop(gamma2 mlp(norm2 x))."""
+    """Pre-norm block: x += drop(gamma1 attention(norm1 x)); x += drop(gamma2 mlp(norm2 x)).
+
+    The perceptron is Dense, GELU (tanh or erf form), dropout, Dense.
+    """
 
     def __init__(self, model: schema.Model, dtype: str, *, rngs: nnx.Rngs):
-        self.dropout, self.drop_path_rescale = model.dropout, model.drop_path_rescale
+        self.model = model
+        heads = {"heads": model.heads, "dtype": dtype, "rngs": rngs}
+        units = {"dtype": dtype, "bias_init": nnx.initializers.normal(1e-6), "rngs": rngs}
         self.norm1 = layers.LayerNorm(model.width, model.norm_eps)
-        self.attention = Attention(model, dtype, rngs=rngs)
+        self.attention = nnx.Dict(
+            qkv=layers.QueryKeyValue(model.width, bias=model.qkv_bias, **heads),
+            out=layers.Output(model.width, **heads),
+        )
         self.norm2 = layers.LayerNorm(model.width, model.norm_eps)
-        self.mlp = Mlp(model, dtype, rngs=rngs)
+        self.mlp = nnx.Dict(
+            up=layers.Dense(model.width, model.mlp, **units),
+            down=layers.Dense(model.mlp, model.width, **units),
+        )
         gamma, scaled = jnp.full(model.width, model.layer_scale), model.layer_scale != 0
         self.gamma1 = nnx.Param(gamma) if scaled else None
         self.gamma2 = nnx.Param(gamma) if scaled else None
@@ -84,22 +65,28 @@ class Block(nnx.Module):
             keep_bt: tokens that may be attended to. None: all of them.
             keys_b: one key an example for the random parts; None turns them off.
         """
-        y = self.norm1(x_btd)
-        y = self.attention(y, length=length, keep_bs=keep_bt, keys_b=fold(keys_b, 0))
+        y, drop_keys = self.norm1(x_btd), fold(keys_b, 0)
+        drops = {"dropout": self.model.attention_dropout, "keys_b": drop_keys}
+        y = attention.attend(self.attention["qkv"](y), length=length, keep_bs=keep_bt, **drops)
+        y = self.attention["out"](y)
         x_btd = x_btd + self._branch(y, self.gamma1, drop_path, fold(keys_b, 1))
-        y = self.mlp(self.norm2(x_btd), keys_b=fold(keys_b, 2))
+
+        y, drop_keys = self.norm2(x_btd), fold(keys_b, 2)
+        gelu = functools.partial(nnx.gelu, approximate=self.model.gelu == "tanh")
+        y = layers.recomputed(gelu)(self.mlp["up"](y))
+        y = self.mlp["down"](attention.drop_elements(y, self.model.dropout, drop_keys))
         return x_btd + self._branch(y, self.gamma2, drop_path, fold(keys_b, 3))
 
     def _branch(self, y_btd: jax.Array, gamma, drop_path, keys_b) -> jax.Array:
         """What a branch adds: dropout, layer scale, then drop path by example."""
-        y_btd = attention.drop_elements(y_btd, self.dropout, keys_b)
+        y_btd = attention.drop_elements(y_btd, self.model.dropout, keys_b)
         if gamma is not None:
             y_btd = y_btd * gamma[...].astype(y_btd.dtype)
         if drop_path is None or keys_b is None:
             return y_btd
         draw = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - drop_path))
         factor_b = draw(fold(keys_b, 1)).astype(jnp.float32)
-        if self.drop_path_rescale:
+        if self.model.drop_path_rescale:
             factor_b = factor_b / (1.0 - drop_path)
         return y_btd * factor_b[:, None, None].astype(y_btd.dtype)
 
