@@ -48,7 +48,7 @@ def attend(
 ) -> Float[Array, "b t h k"]:
     """softmax(q k^T / sqrt(k)) v, with scores and softmax in float32.
 
-    Runs as one kernel where there is one: ours on TPUs, cuDNN's on NVIDIA GPUs (bfloat16 only).
+    Runs as one kernel where there is one: `flash` on TPUs, cuDNN on NVIDIA GPUs (bfloat16 only).
     The form is logged once. All agree within the rounding of the inputs' type.
 
     Args:
@@ -133,8 +133,7 @@ def _cudnn(qkv_bt3hk: jax.Array, keep_bs: jax.Array | None = None, *, length: in
     odd = t % 2
     qkv_bt3hk, padded = lengthen(qkv_bt3hk, odd), t + odd
     real_t = jnp.arange(padded) < length
-    mask: jax.Array | None = None
-    lengths: jax.Array | None = None
+    mask = lengths = None
     if keep_bs is not None:
         real_bs = lengthen(keep_bs, odd) & real_t
         mask = jnp.broadcast_to(real_bs[:, None, None, :], (b, 1, padded, padded))

@@ -60,9 +60,7 @@ class Classify(tasks.Task):
 
     def init(self, rngs: nnx.Rngs) -> classifier.Classifier:
         e = self.experiment
-        return classifier.Classifier(
-            e.modalities, e.model, e.compute, classes=len(self.labels), rngs=rngs
-        )
+        return classifier.Classifier(e.modalities, e.model, e.compute, len(self.labels), rngs)
 
     def loss(
         self, model: classifier.Classifier, batch: tasks.Batch, key: jax.Array, keys_b: jax.Array

@@ -104,7 +104,7 @@ class Pretrain(tasks.Task):
 
     def init(self, rngs: nnx.Rngs) -> mae.MaskedAutoencoder:
         e = self.experiment
-        return mae.MaskedAutoencoder(e.modalities, e.model, e.compute, rngs=rngs)
+        return mae.MaskedAutoencoder(e.modalities, e.model, e.compute, rngs)
 
     def loss(
         self, model: mae.MaskedAutoencoder, batch: tasks.Batch, key: jax.Array, keys_b: jax.Array
