@@ -117,6 +117,7 @@ class Checkpoints:
             ConfigError: checkpoints exist but not one can be read, or they are of another config;
                 then they are left where they are.
         """
+        self._manager.wait_until_finished()
         steps = sorted(_steps(self._folder), reverse=True)
         for step in steps:
             try:
@@ -144,7 +145,8 @@ class Checkpoints:
         return None
 
     def latest(self) -> int | None:
-        """The newest step, None without any."""
+        """The newest step, None without any; waits until what was saved is on disk."""
+        self._manager.wait_until_finished()
         return max(self._manager.all_steps(), default=None)
 
     def note(self, step: int) -> dict[str, Any]:
@@ -154,10 +156,6 @@ class Checkpoints:
     def reached_preemption(self, step: int) -> bool:
         """True once any process of a distributed run was told to stop; the same on all."""
         return self._manager.reached_preemption(step)
-
-    def wait(self) -> None:
-        """Blocks until everything saved so far is on disk."""
-        self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits for what is being written."""

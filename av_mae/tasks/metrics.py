@@ -148,11 +148,13 @@ class MeanAveragePrecision(Metric):
             rows = int(np.isnan(scores_nk).any(1).sum())
             raise Diverged(f"{rows} of {len(scores_nk)} rows have NaN scores: the model diverged")
         per_class = [_ranking(s, y) for s, y in zip(scores_nk.T, labels_nk.T, strict=True)]
-        precision_k, auc_k = np.asarray(per_class, np.float64).reshape(-1, 2).T
-        auc = _nanmean(auc_k)
+        per_class_k2 = np.asarray(per_class, np.float64).reshape(-1, 2)
+        precision, auc = (
+            float(np.nanmean(x)) if not np.isnan(x).all() else math.nan for x in per_class_k2.T
+        )
         return {
-            "mAP": _nanmean(precision_k),
-            "mAP_all": _nanmean(precision_k) * float((~np.isnan(precision_k)).mean()),
+            "mAP": precision,
+            "mAP_all": precision * float((~np.isnan(per_class_k2[:, 0])).mean()),
             "AUC": auc,
             "dprime": d_prime(auc),
         }
@@ -186,7 +188,3 @@ def _ranking(scores_n: np.ndarray, labels_n: np.ndarray) -> tuple[float, float]:
 
 def _ratio(total: Array, count: Array) -> float:
     return float(total) / float(count) if float(count) > 0 else math.nan
-
-
-def _nanmean(x: np.ndarray) -> float:
-    return float(np.nanmean(x)) if not np.isnan(x).all() else math.nan

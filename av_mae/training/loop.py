@@ -193,7 +193,6 @@ class Loop:
         (step, metrics), self._unread = self._unread, None
         loss, norm = float(metrics["loss"]), float(metrics["grad_norm"])
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._saved.wait()
             good = self._saved.latest()
             after = f"the last good checkpoint is step {good}"
             raise Diverged(

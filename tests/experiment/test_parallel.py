@@ -61,7 +61,6 @@ def test_a_checkpoint_of_one_layout_restores_on_another(tmp_path, number):
     other = laid_out(*LAYOUTS[number - 1])
     written = checkpoint.Checkpoints(tmp_path / "a", other.experiment, ("0", "1"), keep=1)
     written.save(STEPS, state)
-    written.wait()
     restored = written.restore(other.abstract)
     written.close()
     assert restored
