@@ -43,7 +43,7 @@ class Maker:
     Attributes:
         dataset: how frames are chosen, clips are repeated and pictures are cut.
         classes: number of label names of the data set.
-        lacking: modalities that some clip lacks; examples say in `<modality>_present` who has them.
+        lacking: modalities that some clip lacks; examples then have `<modality>_present`.
     """
 
     modalities: Modalities
@@ -166,7 +166,7 @@ class Maker:
         return {"audio": tf.repeat(waves, crops, axis=0)}
 
     def _facts(self, parsed: Tensors, position: tf.Tensor) -> Tensors:
-        """The label float32 [classes], the index and who is present, of one row."""
+        """Label float32 [classes], index and present modalities of one row."""
         labels, classes = parsed["label"], self.classes
         known = tf.reduce_all((labels >= 0) & (labels < classes))
         check = tf.debugging.Assert(known, [f"a label is none of the {classes} names:", labels])

@@ -67,7 +67,7 @@ class Table:
         return len(self.offset)
 
     def read(self, position: tf.Tensor) -> tf.Tensor:
-        """The serialised record string [] at a position int64 []; nothing beside it is read."""
+        """The serialised record string [] at a position int64 []; reads no other record."""
         dataset = tf.data.experimental.from_variant(
             tf.raw_ops.TFRecordDatasetV2(
                 filenames=[self.files[self.file[position]]],
@@ -81,10 +81,10 @@ class Table:
 
 
 def counters(clips_per_batch: int, own: np.ndarray, *, start: int) -> tf.data.Dataset:
-    """Clip counters int64 [] that one host feeds, in order, without end.
+    """Endless clip counters int64 [] of one host, in order.
 
     Args:
-        own: which clips of every global batch of `clips_per_batch` are the host's, ascending.
+        own: places in every global batch of `clips_per_batch` that this host fills, ascending.
         start: number of global batches already consumed.
     """
     share = len(own)
@@ -111,7 +111,7 @@ def key(seed: int, counter: tf.Tensor) -> tf.Tensor:
 
 
 def fold(key: tf.Tensor, purpose: int) -> tf.Tensor:
-    """A key int64 [2] for one of several purposes, whose draws are independent of the others'."""
+    """A key int64 [2] for one purpose, with draws independent of those for other purposes."""
     return _random.fold_in(key, tf.constant(purpose, tf.int64), alg="philox")
 
 

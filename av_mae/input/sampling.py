@@ -1,6 +1,6 @@
 """Which frames and which sound a view of a clip holds, on the clip's own clock.
 
-Two ways to choose frames, and two that differ from them in training only:
+How frames are chosen, by `dataset.sampling`; the ones after `uniform` differ in training only:
 
 * dense: `frames` pictures, `stride / fps` seconds apart. Training starts at a random frame, test
   views start evenly spaced (one view: in the middle).
@@ -13,12 +13,12 @@ Two ways to choose frames, and two that differ from them in training only:
 * uniform_floor: as VideoMAE finetunes on Something-Something. Segments hold a whole number of
   frames, so what is left over at the end is never seen; a clip of fewer frames than segments
   gives its first frame only.
-* dense_cyclic: as Scenic's AV-MAE. Short clips begin again instead of holding their last frame,
-  and sound is not taken by the clock: in training it begins at the same share of its length as the
-  pictures and goes on cyclically, at test its windows are spaced evenly by themselves.
+* dense_cyclic: as Scenic's AV-MAE, also at test. Short clips repeat instead of holding their last
+  frame, and sound does not follow the clock: in training it starts at the same fraction of its
+  length as the pictures and wraps around, at test its windows are spaced evenly.
 
-Elsewhere a clip shorter than the span holds its last frame. Its sound does the same by ending in
-zeros, so picture and sound stay on one clock (repeating the clip would break that).
+Otherwise a clip shorter than the span holds its last frame, and its sound is padded with zeros, so
+that pictures and sound stay on one clock (repeating the clip would break that).
 """
 
 import dataclasses
@@ -117,8 +117,8 @@ def length(audio: Audio, rate: int) -> int:
 def cut(sound: tf.Tensor, starts: tf.Tensor, samples: int, *, cyclic: bool = False) -> tf.Tensor:
     """Windows [v, samples ...] of a waveform [s], or of a spectrogram [s, m].
 
-    Where a waveform has ended there are zeros, where a spectrogram has, what is quietest in it;
-    with `cyclic` both begin again.
+    Behind its end a waveform is padded with zeros and a spectrogram with its smallest value; with
+    `cyclic` both wrap around.
     """
     windows = []
     for start in tf.unstack(starts):
@@ -132,20 +132,20 @@ def cut(sound: tf.Tensor, starts: tf.Tensor, samples: int, *, cyclic: bool = Fal
 
 
 def quiet(sound: tf.Tensor) -> tf.Tensor:
-    """What silence is in a waveform [s], or in a spectrogram [s, m]."""
+    """The value of silence in a waveform [s], or in a spectrogram [s, m]."""
     if sound.shape.rank == 1:
         return tf.zeros([], sound.dtype)
     return tf.reduce_min(_not_empty(sound))
 
 
 def _not_empty(sound: tf.Tensor) -> tf.Tensor:
-    """With one sample of zeros if there is none."""
+    """The sound, or one sample of zeros if it is empty."""
     missing = tf.maximum(1 - tf.shape(sound)[0], 0)
     return tf.pad(sound, [[0, missing]] + [[0, 0]] * (sound.shape.rank - 1))
 
 
 def _dense(clock: Clock, video: Video, starts: tf.Tensor, *, cyclic: bool) -> tf.Tensor:
-    """Frames int32 [v, f] a step apart; behind the last one it stays, or the clip begins again."""
+    """Frames int32 [v, f] a step apart; after the last one it is held, or the clip repeats."""
     steps = tf.range(video.frames, dtype=tf.float32) * _step(clock, video)
     frames = starts[:, None] + tf.cast(tf.floor(steps + _ROUNDING), tf.int32)
     if cyclic:

@@ -1,8 +1,8 @@
-"""Where data sets lie: a folder of this machine, or an address (gs://, s3://, ...) of a store.
+"""Paths of data sets: local folders, and addresses (gs://, s3://, ...) of object stores.
 
-Local paths are pathlib's. Addresses are those of fsspec, as paths of universal_pathlib, which have
-the same methods. Every file is written under a temporary name and then renamed; object stores have
-no renaming, there it is a copy inside the store.
+Local paths are pathlib's. Addresses are fsspec's, as paths of universal_pathlib with the same
+methods. Every file is written under a temporary name and then renamed; in an object store renaming
+is a copy inside the store.
 """
 
 import contextlib
@@ -56,10 +56,10 @@ def join(folder: str | os.PathLike[str], name: str) -> str:
 
 
 def write(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file in one move: a reader sees the old one or the new one, whole.
+    """Writes a file atomically: a reader sees the whole old one or the whole new one.
 
     Raises:
-        OSError: it cannot be written, or the disk is full; nothing of it is left.
+        OSError: it cannot be written, or the disk is full; no part of it remains.
     """
     with writing(path) as temporary:
         temporary.write_bytes(content)
@@ -67,9 +67,9 @@ def write(path: pathlib.Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a local file to fill; then it is flushed to the disk and becomes `path` in one move.
+    """Yields a temporary local file to write; on exit it is flushed to disk and renamed to `path`.
 
-    After an error nothing of it is left.
+    After an error it is removed.
 
     Raises:
         OSError: it cannot be written, or the disk is full.
@@ -93,7 +93,7 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def unfinished(folder: pathlib.Path) -> list[pathlib.Path]:
-    """What runs that were killed have left in a folder."""
+    """Temporary files that killed processes have left in a folder."""
     token = "[0-9a-f]" * (2 * _TOKEN)
     return list(folder.glob(f".*.{token}{_UNFINISHED}"))
 

@@ -1,4 +1,4 @@
-"""The one door from batches to model inputs, for training, evaluation and single files alike."""
+"""From batches to model inputs, for training, evaluation and single files alike."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def prepare(
 
     Sound may also be a log-mel spectrogram float32 `[b t m]` already, as some records hold it.
 
-    Prepares the modalities that the batch holds; other entries of the batch are not looked at.
+    Prepares the modalities that the batch holds and ignores its other entries.
 
     Args:
         augment: what is done to training examples; needs `keys_b`. Mixing is `mix.mix`.
@@ -55,7 +55,7 @@ def unpack(
 ) -> dict[str, Shaped[Array, "b ..."]]:
     """Cuts the crops of a batch whose pictures the host left whole; any other batch as it is.
 
-    This comes before rows are dealt out to micro-batches, since a canvas serves several rows.
+    This comes before the batch is split into micro-batches, since a canvas serves several rows.
     """
     if "canvas" not in batch:
         return dict(batch)

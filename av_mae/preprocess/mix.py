@@ -77,7 +77,7 @@ def mix(
 
 
 def _draw(key: jax.Array, mixup: float, cutmix: float) -> tuple[jax.Array, jax.Array]:
-    """(share of the row that stays, whether it is cut rather than blended)."""
+    """(weight of the row itself, whether it is cut rather than blended)."""
     up_key, cut_key, choice_key = jax.random.split(key, 3)
     if not cutmix:
         return jax.random.beta(up_key, mixup, mixup), jnp.array(False)
