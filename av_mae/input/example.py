@@ -29,7 +29,7 @@ LABELS = "clip/label/index"
 SOUNDS = {"waveform": "WAVEFORM/feature/floats", "melspec": "melspec/feature/floats"}
 SOUND_TIMES = {"waveform": "WAVEFORM/feature/timestamp", "melspec": "melspec/feature/timestamp"}
 
-COLUMNS = 100  # of a spectrogram, a second
+COLUMNS = Audio.sample_rate // Audio.hop  # of a spectrogram, a second
 
 _MICROSECONDS = 1e6
 # Samples are -1 to 1; rounding and codecs may go a little beyond.
@@ -160,7 +160,7 @@ class Maker:
         _, spec = video_and_audio(self.modalities)
         if spec is None or windows.audio is None:
             return {}
-        length = sampling.length(spec, _rate(parsed))
+        length = sampling.length(spec, _clock(parsed).rate)
         cyclic = self.dataset.sampling == sampling.CYCLIC
         waves = sampling.cut(parsed["audio"], windows.audio, length, cyclic=cyclic)
         return {"audio": tf.repeat(waves, crops, axis=0)}
@@ -267,19 +267,14 @@ class SequenceMaker(Maker):
 
 
 def _clock(parsed: Tensors) -> sampling.Clock:
+    spectrogram = "audio" in parsed and parsed["audio"].shape.rank == 2
     return sampling.Clock(
         frames=tf.size(parsed["frames"]) if "frames" in parsed else tf.constant(0),
         fps=parsed["fps"],
         samples=tf.shape(parsed["audio"])[0] if "audio" in parsed else tf.constant(0),
         duration=parsed["duration"],
-        rate=_rate(parsed),
+        rate=COLUMNS if spectrogram else Audio.sample_rate,
     )
-
-
-def _rate(parsed: Tensors) -> int:
-    """Samples of sound a second, columns where it is a spectrogram."""
-    spectrogram = "audio" in parsed and parsed["audio"].shape.rank == 2
-    return Audio.sample_rate // Audio.hop if spectrogram else Audio.sample_rate
 
 
 def _seconds(times: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int16, Key
+from jaxtyping import Array, Float, Key
 
 from av_mae.config.modality import Audio
 
@@ -22,11 +22,6 @@ WINDOW = 400
 FFT = 512
 # Kaldi's floor of a band's energy: float32's machine epsilon, so that silence is log(floor).
 FLOOR = 1.1920929e-07
-
-
-def to_float(wave_bs: Int16[Array, "b s"]) -> Float[Array, "b s"]:
-    """int16 samples -> float32 in [-1, 1)."""
-    return wave_bs.astype(jnp.float32) / 32768.0
 
 
 def log_mel(
@@ -56,11 +51,6 @@ def log_mel(
     return jnp.log(jnp.maximum(energy_btm, FLOOR))
 
 
-def normalise(x_btm: Spectrograms, mean: float, std: float) -> Spectrograms:
-    """(x - mean) / std with the statistics of a whole data set."""
-    return (x_btm - mean) / std
-
-
 def roll(x_btm: Spectrograms, keys_b: Key[Array, " b"]) -> Spectrograms:
     """Shifts each spectrogram circularly by a random number of columns."""
 
@@ -79,7 +69,7 @@ def spec_augment(
     time_masks: int = 0,
     time_mask_columns: int = 0,
 ) -> Spectrograms:
-    """Sets random bands and time spans to 0, the data set's mean after `normalise`.
+    """Sets random bands and time spans to 0, the data set's mean of normalised spectrograms.
 
     Each mask is int(U[0, 1) * (its largest size)) wide and lies anywhere inside; masks may overlap
     (SpecAugment, Park et al. 2019).
@@ -144,22 +134,15 @@ def _power(x_btw: jax.Array) -> jax.Array:
     only sines, which halves the products. They shard over any axis and run on matrix units, where
     an FFT does neither.
     """
-    cosines, sines = _dft()
+    n = np.arange(WINDOW // 2)[:, None]
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * n / (WINDOW - 1))
+    angle = 2 * np.pi / FFT * (n - (WINDOW - 1) / 2) * np.arange(1, FFT // 2)
+    cosines, sines = (np.float32(window * wave(angle)) for wave in (np.cos, np.sin))
     first, second = x_btw[..., : WINDOW // 2], x_btw[..., : WINDOW // 2 - 1 : -1]
     highest = jax.lax.Precision.HIGHEST
     real = jnp.matmul(first + second, cosines, precision=highest)
     imag = jnp.matmul(first - second, sines, precision=highest)
     return real**2 + imag**2
-
-
-@functools.cache
-def _dft() -> tuple[np.ndarray, np.ndarray]:
-    """Windowed cosines and sines `[200, 255]` about the middle of the window."""
-    n = np.arange(WINDOW // 2)[:, None]
-    window = 0.54 - 0.46 * np.cos(2 * np.pi * n / (WINDOW - 1))
-    angle = 2 * np.pi / FFT * (n - (WINDOW - 1) / 2) * np.arange(1, FFT // 2)
-    cosines, sines = window * np.cos(angle), window * np.sin(angle)
-    return cosines.astype(np.float32), sines.astype(np.float32)
 
 
 def _spans(key: jax.Array, count: int, largest: int, size: int) -> jax.Array:

@@ -10,7 +10,6 @@ Random erasing: Zhong et al. 2020 (arXiv 1708.04896), as VideoMAE finetunes with
 differs from pixel to pixel and from frame to frame, N(0, 1) after normalisation.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -96,7 +95,8 @@ def apply(
     warped = _warp(x_hwcf, op, sign * share)
     blended = _blend(x_hwcf, op, sign * share)
     looked_up = _look_up(x_hwcf, op, share)
-    kinds = [_among(op, GEOMETRIC), _among(op, BLENDS), _among(op, TABLES)]
+    families = [jnp.array([OPS.index(n) for n in names]) for names in (GEOMETRIC, BLENDS, TABLES)]
+    kinds = [(op == family).any() for family in families]
     return jnp.select(kinds, [warped, blended, looked_up], x_hwcf)
 
 
@@ -164,7 +164,7 @@ def _blend(x_hwcf: jax.Array, op: jax.Array, share: jax.Array) -> jax.Array:
     smooth = x.at[1:-1, 1:-1].set((2 * total + 13) // 26)
 
     bases = [grey, jnp.broadcast_to(mean_f, x.shape), smooth]
-    kinds = [_among(op, (name,)) for name in ("color", "contrast", "sharpness")]
+    kinds = [op == OPS.index(name) for name in ("color", "contrast", "sharpness")]
     base = jnp.select(kinds, bases, jnp.zeros_like(x)).astype(jnp.float32)
     return _to_bytes(base + (1.0 + _FACTOR * share) * (x_hwcf.astype(jnp.float32) - base))
 
@@ -221,10 +221,6 @@ def _choose(op: jax.Array, by_name: dict[str, jax.Array]) -> jax.Array:
     chosen = jnp.stack([op == OPS.index(name) for name in by_name]).astype(jnp.float32)
     entries = jnp.stack(list(by_name.values())).astype(jnp.float32)
     return jnp.tensordot(chosen, entries, 1, precision=jax.lax.Precision.HIGHEST)
-
-
-def _among(op: jax.Array, names: tuple[str, ...]) -> jax.Array:
-    return functools.reduce(jnp.logical_or, [op == OPS.index(name) for name in names])
 
 
 def _to_bytes(x: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 from av_mae.config import modality, schema
@@ -76,7 +77,7 @@ def _video(
             magnitude=augment.rand_augment_magnitude,
             deviation=augment.rand_augment_deviation,
         )
-    x = video.to_unit(frames)
+    x = frames.astype(jnp.float32) / 255.0
     if augment:
         x = video.augment(x, keys, flip=augment.flip, color=augment.color, gray=augment.gray)
     if spec.remove_still:
@@ -99,9 +100,9 @@ def _audio(
     if sound.ndim != 3:
         why = f" for {spec.seconds} seconds"
         _check_shape(sound, (spec.samples,), "batch['audio'] has shape", why)
-        x = audio.log_mel(audio.to_float(sound), spec.mels, spec.axes[0])
+        x = audio.log_mel(sound.astype(jnp.float32) / 32768.0, spec.mels, spec.axes[0])
     _check_shape(x, spec.input_shape, "batch['audio'] holds spectrograms of shape")
-    x = audio.normalise(x, spec.mean, spec.std)
+    x = (x - spec.mean) / spec.std
     if augment and augment.audio_roll:
         x = audio.roll(x, _fold(keys, "roll"))
     if augment and (augment.freq_masks or augment.time_masks):

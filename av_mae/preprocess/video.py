@@ -46,11 +46,6 @@ def crops(
     return (pixels + 0.5).astype(jnp.uint8).reshape(-1, *pixels.shape[2:])
 
 
-def to_unit(frames_bfhwc: UInt8[Array, "b f h w 3"]) -> Clips:
-    """uint8 RGB -> float32 in [0, 1]."""
-    return frames_bfhwc.astype(jnp.float32) / 255.0
-
-
 def normalise(x_bfhwc: Clips, mean: Color, std: Color) -> Clips:
     """(x - mean) / std per channel, x in [0, 1]."""
     return (x_bfhwc - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)

@@ -75,21 +75,9 @@ def test_a_window_without_enough_sound_is_an_error():
 
 
 def test_silence_is_finite():
-    silent = audio.log_mel(audio.to_float(jnp.zeros((2, 1_600), jnp.int16)), 128, 10)
+    silent = audio.log_mel(jnp.zeros((2, 1_600)), 128, 10)
     np.testing.assert_allclose(silent, np.log(audio.FLOOR), rtol=1e-6)
-    assert np.isfinite(audio.normalise(silent, -7.0, 4.0)).all()
-
-
-def test_int16_keeps_every_bit():
-    wave = np.array([[-32768, -1, 0, 1, 32767]], np.int16)
-    found = np.asarray(audio.to_float(jnp.asarray(wave)))
-    np.testing.assert_array_equal(found * 32768, wave)
-
-
-def test_normalise_gives_zero_mean_and_unit_deviation():
-    x = np.random.default_rng(0).normal(3.0, 5.0, (2, 8, 4)).astype(np.float32)
-    found = audio.normalise(jnp.asarray(x), float(x.mean()), float(x.std()))
-    assert abs(float(found.mean())) < 1e-5 and abs(float(found.std()) - 1) < 1e-5
+    assert np.isfinite(silent).all()
 
 
 def test_roll_moves_columns_and_loses_none():

@@ -133,3 +133,14 @@ def test_a_still_picture_without_what_stands_still_is_empty():
     x = inputs.prepare({"video": jnp.asarray(frames)}, {"video": spec})["video"]
     assert x.shape == (1, *spec.input_shape)
     np.testing.assert_allclose(x, 0.0, atol=1e-5)
+
+
+def test_int16_sound_is_normalised_by_the_statistics_of_the_data_set():
+    """Every sample counts, the lowest too: the spectrogram is that of sound in [-1, 1)."""
+    wave = np.random.default_rng(0).integers(-32768, 32768, (2, AUDIO.samples)).astype(np.int16)
+    wave[:, :2] = -32768, 32767
+    mel = audio.log_mel(jnp.asarray(wave / np.float32(32768)), AUDIO.mels, AUDIO.axes[0])
+    spec = dataclasses.replace(AUDIO, mean=float(mel.mean()), std=float(mel.std()))
+    found = inputs.prepare({"audio": jnp.asarray(wave)}, {"audio": spec})["audio"]
+    np.testing.assert_allclose(found, (mel - mel.mean()) / mel.std(), atol=1e-4)
+    assert abs(float(found.mean())) < 1e-4 and abs(float(found.std()) - 1) < 1e-4

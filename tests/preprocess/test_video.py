@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from av_mae.preprocess import video
+from av_mae.config import modality
+from av_mae.preprocess import inputs, video
 
 
 def _frames(seed=0, batch=2):
@@ -29,7 +30,8 @@ def _on_planes(function, x_fhwc, amount):
 
 def test_default_normalisation_maps_bytes_to_minus_one_and_one():
     frames = jnp.asarray(np.array([0, 255], np.uint8).repeat(3).reshape(1, 2, 1, 1, 3))
-    found = video.normalise(video.to_unit(frames), (0.5,) * 3, (0.5,) * 3)
+    spec = modality.Video(frames=2, size=1, patch=(1, 1, 1))
+    found = inputs.prepare({"video": frames}, {"video": spec})["video"]
     np.testing.assert_allclose(found[0, :, 0, 0, 0], [-1.0, 1.0])
 
 
