@@ -1,0 +1,1 @@
+"""Encoder, fusion, decoder and heads: what turns inputs into tokens and tokens into predictions."""
