@@ -6,13 +6,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from av_mae.config import modality as modality_lib
 from av_mae.config import schema
+from av_mae.config.modality import Modalities, Modality
 from av_mae.models import fusion, layers, masking, positions
 from av_mae.models.presence import Present
 
 Inputs = Mapping[str, Float[Array, "b ..."]]
-Modalities = Mapping[str, modality_lib.Modality]
 
 
 class Backbone(nnx.Module):
@@ -85,7 +84,7 @@ class Backbone(nnx.Module):
         tokens = self.encoders(self.tokenise(inputs), present=present, layer=layer)
         return self.without_class_token(tokens)
 
-    def given(self, inputs: Mapping[str, object]) -> tuple[modality_lib.Modality, ...]:
+    def given(self, inputs: Mapping[str, object]) -> tuple[Modality, ...]:
         """The modalities among `inputs`, in the model's order.
 
         Raises:

@@ -10,8 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from av_mae.config import schema
+from av_mae.config.modality import Modalities
 from av_mae.models import attention, backbone, layers, presence, vit
-from av_mae.models.backbone import Modalities
 from av_mae.models.presence import Present
 
 

@@ -2,8 +2,8 @@
 
 Two operations a multiply-add. Training counts each product three times (forward, and backward for
 both factors), except for the patch embedding, whose input needs no gradient, and for what a frozen
-encoder saves. Recomputation (remat, attention by blocks) is not counted: this is what the
-model needs, not what the machine does.
+encoder saves. Recomputation (remat, attention by blocks) is not counted: this is what the model
+needs, not what the machine does.
 """
 
 import dataclasses

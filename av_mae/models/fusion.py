@@ -8,6 +8,7 @@ which examples have a modality: tokens of an absent one are never attended to, s
 nothing for the others. Decoders are `Joint`, `Shared` or `Separate`.
 """
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
@@ -81,13 +82,13 @@ class Fusion(nnx.Module):
         self.norm = layers.LayerNorm(model.width, eps) if shared else None
 
     @classmethod
+    @abc.abstractmethod
     def stacks(cls, model: schema.Model, names: tuple[str, ...]) -> list[Stack]:
         """All stacks, from the bottom; they do not depend on one another's modalities.
 
         Raises:
             ConfigError: the model has fewer layers than are to be fused.
         """
-        raise NotImplementedError
 
     @classmethod
     def own_norms(cls, model: schema.Model) -> bool:

@@ -1,7 +1,7 @@
 """The masked autoencoder: encode the visible tokens, decode all of them, predict the hidden ones.
 
 MAE (He et al. 2022), VideoMAE (Tong et al. 2022) and audio-visual MAE (Georgescu et al. 2023) are
-configurations of this one model; see `config.Model`. Mask tokens and the prediction layer start
+configurations of this one model; see `schema.Model`. Mask tokens and the prediction layer start
 at zero, as in Scenic.
 """
 
@@ -14,8 +14,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from av_mae.config import schema
+from av_mae.config.modality import Modalities
 from av_mae.models import backbone, fusion, layers, masking, positions, vit
-from av_mae.models.backbone import Modalities
 from av_mae.models.presence import Present
 
 Masks = Mapping[str, Bool[Array, "b n"] | masking.Mask]

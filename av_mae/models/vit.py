@@ -1,10 +1,10 @@
 """The Vision Transformer (Dosovitskiy et al. 2021): a block, and stacks of blocks.
 
 Parameters are float32; products run in `Compute.dtype`; norms, softmax and dropout scales in
-float32. The families this package reads differ in small ways, each a field of `config.Model`. A
-decoder is an encoder of another model, see `mae.decoder`. Initialisers
-are Scenic's (xavier uniform on each of query, key, value; zero biases, MLP biases normal(1e-6)),
-where VideoMAE's take the packed query-key-value matrix as one.
+float32. The families this package reads differ in small ways, each a field of `schema.Model`. A
+decoder is an encoder of another model, see `mae.decoder`. Initialisers are Scenic's (xavier uniform
+on each of query, key, value; zero biases, MLP biases normal(1e-6)), where VideoMAE's take the
+packed query-key-value matrix as one.
 """
 
 import functools
