@@ -10,6 +10,7 @@ from av_mae import evaluation, tasks
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
 from av_mae.input import records
+from av_mae.tasks import metrics
 from av_mae.training import clock, host, loop
 
 _CONFIG = command_line.define_config()
@@ -54,7 +55,7 @@ def _main(_: list[str]) -> None:
         command_line.leave(command_line.BAD_CONFIG, error)
     except records.DataError as error:
         command_line.leave(command_line.BAD_DATA, error)
-    except loop.Diverged as error:
+    except metrics.Diverged as error:
         command_line.leave(_DIVERGED, error)
 
 

@@ -52,9 +52,14 @@ def _main(arguments: list[str]) -> None:
     e = saved.experiment
     logging.info(
         "%s: %s of %s, %d layers of width %d, step %d -> %s",
-        arguments[1], e.task, " and ".join(e.modalities), e.model.depth, e.model.width, saved.step,
+        arguments[1],
+        e.task,
+        " and ".join(e.modalities),
+        e.model.depth,
+        e.model.width,
+        saved.step,
         _OUT.value,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Description:
     """A foreign model: its arrays, and the keys of an experiment that follow from them.
 
     Attributes:
-        facts: dotted keys of `config.Experiment` that the file shows, with their values.
+        facts: dotted keys of `schema.Experiment` that the file shows, with their values.
         usual: keys that it does not show, with the values of the published models, or `Ask`.
         rules: of the model's parameters, once the experiment is known.
         labels: label names, or one empty name a class where the file has none.
@@ -93,8 +93,11 @@ def experiment(
         if known[key] != found.facts[key]:
             logging.warning(
                 "%s shows %s=%r, not %r as it was told; the file counts",
-                source, key, found.facts[key], known[key],
-            )  # fmt: skip
+                source,
+                key,
+                found.facts[key],
+                known[key],
+            )
 
     open_keys = {k: v.why for k, v in found.usual.items() if isinstance(v, Ask)}
     known = {k: v for k, v in (answers or {}).items() if k in open_keys} | known
@@ -109,8 +112,10 @@ def experiment(
     if assumed:
         logging.info(
             "%s (%s) does not show these, taken as published: %s",
-            source, found.family, ", ".join(f"{k}={v!r}" for k, v in sorted(assumed.items())),
-        )  # fmt: skip
+            source,
+            found.family,
+            ", ".join(f"{k}={v!r}" for k, v in sorted(assumed.items())),
+        )
     flat = {**assumed, **known, **found.facts}
     return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
 

@@ -144,8 +144,10 @@ def write(saved: checkpoint.Saved, folder: str | os.PathLike[str]) -> pathlib.Pa
     if eps != _OUTER_EPS:
         logging.warning(
             "Hugging Face's last norms add %g to the variance, this model adds %g: outputs differ "
-            "in the fifth digit", _OUTER_EPS, eps,
-        )  # fmt: skip
+            "in the fifth digit",
+            _OUTER_EPS,
+            eps,
+        )
     file = videomae.new_file(folder, "model.safetensors")
     safetensors.numpy.save_file(arrays, file, metadata={"format": "pt"})
     video: Any = e.modalities["video"]

@@ -30,7 +30,7 @@ def read(
     Args:
         source: a workdir or one of its checkpoints; a file or folder of Scenic's AV-MAE, VideoMAE,
             Hugging Face, mmaction2 or the Keras port.
-        known: what a foreign file does not show, by dotted keys of `config.Experiment` (or a whole
+        known: what a foreign file does not show, by dotted keys of `schema.Experiment` (or a whole
             experiment); not looked at for our own checkpoints.
         step: the step wanted of a run; None = the best one, else the newest.
         answers: as `known`, but only for what would be asked for otherwise.

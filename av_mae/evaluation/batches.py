@@ -19,7 +19,7 @@ from av_mae.tasks import Batch
 
 Result = TypeVar("Result")
 
-_INPUTS = ("video", "audio")
+INPUTS = ("video", "audio")  # entries of a batch that have views
 
 
 class Batches:
@@ -74,8 +74,12 @@ class Batches:
         if len(used) == 1 and left_out:
             logging.warning(
                 "evaluators.%s leaves out the %d of %d clips of %s that have no %s",
-                name, left_out, found.clips, split, "sound" if "audio" in used else "pictures",
-            )  # fmt: skip
+                name,
+                left_out,
+                found.clips,
+                split,
+                "sound" if "audio" in used else "pictures",
+            )
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._read():
@@ -90,9 +94,9 @@ def fetched(results: Iterable[Result]) -> Iterator[Result]:
 
 def fold_views(batch: Batch) -> Batch:
     """Views become rows: `[b v ...] -> [b*v ...]`; per-clip values are repeated to match."""
-    views = next(batch[k].shape[1] for k in _INPUTS if k in batch)
+    views = next(batch[k].shape[1] for k in INPUTS if k in batch)
     return {
-        key: x.reshape(-1, *x.shape[2:]) if key in _INPUTS else jnp.repeat(x, views, axis=0)
+        key: x.reshape(-1, *x.shape[2:]) if key in INPUTS else jnp.repeat(x, views, axis=0)
         for key, x in batch.items()
     }
 
@@ -101,4 +105,4 @@ def present(batch: Batch) -> dict[str, jax.Array]:
     """Which rows are clips that have a modality, `{modality: bool [b]}`; padding has none."""
     known = presence.of(batch) or {}
     valid_b = batch["valid"]
-    return {k: valid_b & known[k] if k in known else valid_b for k in _INPUTS if k in batch}
+    return {k: valid_b & known[k] if k in known else valid_b for k in INPUTS if k in batch}

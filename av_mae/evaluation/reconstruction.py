@@ -64,7 +64,7 @@ def _errors(task: Any, model: Any, batch: Batch) -> dict[str, losses.Sum]:
 
 def _filled(task: Any, model: Any, batch: Batch) -> tuple[Any, jax.Array, jax.Array]:
     """(reconstruction by modality, valid `[b]`, index `[b]`) of the first view of every clip."""
-    first = {k: x[:, 0] if k in ("video", "audio") else x for k, x in batch.items()}
+    first = {k: x[:, 0] if k in batches.INPUTS else x for k, x in batch.items()}
     filled = task.reconstruct(model, first, _keys(batch["index"]))
     return filled, batch["valid"], batch["index"]
 

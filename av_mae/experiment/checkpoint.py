@@ -130,8 +130,10 @@ class Checkpoints:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 logging.warning(
                     "checkpoint %s is damaged (%s); moved to %s, trying the one before",
-                    self._folder / str(step), reason, self._damaged,
-                )  # fmt: skip
+                    self._folder / str(step),
+                    reason,
+                    self._damaged,
+                )
                 if jax.process_index() == 0:
                     self._damaged.mkdir(exist_ok=True)
                     target = self._damaged / f"{self._folder.name}-{step}-{os.getpid()}"
@@ -154,11 +156,11 @@ class Checkpoints:
         return _read_meta(self._folder / str(step))["note"]
 
     def reached_preemption(self, step: int) -> bool:
-        """True once any process of a distributed run was told to stop; the same on all."""
+        """True once any process of a distributed run received SIGTERM; the same on all."""
         return self._manager.reached_preemption(step)
 
     def close(self) -> None:
-        """Waits for what is being written."""
+        """Waits until the checkpoints that were begun are on disk."""
         self._manager.close()
 
     def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:

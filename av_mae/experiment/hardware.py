@@ -86,7 +86,7 @@ def usable(chip: Chip) -> float:
 
 
 def usable_here(device: Any) -> float | None:
-    """The same of a device of this machine, which knows its own limit; None where neither does."""
+    """Bytes of a device of this machine: its own limit, else that of its chip; None: unknown."""
     limit = (device.memory_stats() or {}).get("bytes_limit")
     found = chip(device.device_kind)
     return limit or (usable(found) if found else None)

@@ -73,7 +73,7 @@ class Run:
                 devices do not divide, durations that contradict each other.
         """
         tasks.make(experiment, info.labels).check_training()
-        experiment = e = _with_statistics(experiment, info)
+        e = _with_statistics(experiment, info)
         mesh = sharding.mesh_of(e.compute, devices)
         sharding.check_batches(e, mesh)
 
@@ -93,8 +93,19 @@ class Run:
             shapes,
             sharding.tree_shardings(shapes, mesh),
         )
-        flops, graphdef = task.flops().train * e.batch_size, split(model)[0]
-        return cls(e, info, mesh, task, graphdef, tx, lr, total, per_epoch, abstract, flops)
+        return cls(
+            experiment=e,
+            info=info,
+            mesh=mesh,
+            task=task,
+            graphdef=split(model)[0],
+            tx=tx,
+            lr=lr,
+            total=total,
+            steps_per_epoch=per_epoch,
+            abstract=abstract,
+            flops_per_step=task.flops().train * e.batch_size,
+        )
 
     def steps(self, duration: str) -> int:
         """A duration such as "5 epochs" in steps of this run."""

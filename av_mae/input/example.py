@@ -228,9 +228,12 @@ class SequenceMaker(Maker):
         )
         duration = tf.cast(tf.size(frames), tf.float32) / fps
         return {
-            "frames": frames, "height": shape[0], "width": shape[1], "fps": fps,
+            "frames": frames,
+            "height": shape[0],
+            "width": shape[1],
+            "fps": fps,
             "duration": duration,
-        }  # fmt: skip
+        }
 
     def _parse_sound(self, audio: Audio, found: Tensors) -> tf.Tensor:
         """The sound [s] or [t m] on the clock of the pictures, if there are any."""

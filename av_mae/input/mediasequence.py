@@ -47,9 +47,17 @@ def info(folder: str | os.PathLike[str], settings: schema.MediaSequence) -> reco
             f"{records.SAMPLE_RATE}; for other rates make records with python -m av_mae.prepare"
         )
     return records.Info(
-        name=folder.name, version="", fps=settings.fps, short_side=0, labels=_labels(settings),
-        splits=_Tables(folder), preprocessing={}, counts={}, audio_mean=None, audio_std=None,
-    )  # fmt: skip
+        name=folder.name,
+        version="",
+        fps=settings.fps,
+        short_side=0,
+        labels=_labels(settings),
+        splits=_Tables(folder),
+        preprocessing={},
+        counts={},
+        audio_mean=None,
+        audio_std=None,
+    )
 
 
 def opened(maker: example.Maker, split: records.Split) -> tuple[order.Table, example.SequenceMaker]:

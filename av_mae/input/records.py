@@ -22,7 +22,7 @@ INFO_FILE = "av_mae.json"
 # Records of format 1 have pictures in every clip and no boxes; all else is the same.
 FORMAT = 2
 _READABLE = (1, 2)
-SAMPLE_RATE = 16_000
+SAMPLE_RATE = 16_000  # that of `config.modality.Audio`, whose module loads JAX
 
 # A TFRecord is: length (8 bytes), its checksum (4), payload, its checksum (4).
 FRAMING = 16

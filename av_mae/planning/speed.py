@@ -24,7 +24,8 @@ class Bench:
     """The compiled train step of a run, and what feeds it.
 
     Args:
-        rows: batches on the host, such as `train.batches`; the first decides what is compiled.
+        rows: batches on the host, such as those of `training.loop.batches`; the first one decides
+            what is compiled.
 
     Attributes:
         step: that step.

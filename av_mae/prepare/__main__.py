@@ -153,9 +153,14 @@ def _prepare(beam_options: Sequence[str]) -> None:
 
             pipeline = beam.options(_RUNNER.value, beam_options, workers)
         result = build.build(
-            listing, out, settings, labels=labels, workers=workers, overwrite=_OVERWRITE.value,
+            listing,
+            out,
+            settings,
+            labels=labels,
+            workers=workers,
+            overwrite=_OVERWRITE.value,
             pipeline=pipeline,
-        )  # fmt: skip
+        )
         print(result)
         return result.clips
 

@@ -23,6 +23,11 @@ FFT = 512
 # Kaldi's floor of a band's energy: float32's machine epsilon, so that silence is log(floor).
 FLOOR = 1.1920929e-07
 
+# Of `griffin_lim`: iterations for the phases and their momentum (the paper's alpha), and updates
+# of the power under the mel bands.
+_PHASES, _MOMENTUM = 32, 0.99
+_UPDATES = 10
+
 
 def log_mel(
     wave_bs: Float[Array, "b s"], mels: int, columns: int
@@ -98,11 +103,11 @@ def griffin_lim(log_mel_tm: Float[np.ndarray, "t m"]) -> Float[np.ndarray, " s"]
     magnitude_tk = np.pad(np.sqrt(_invert_mel(energy_tm)), ((0, 0), (1, 1)))
     phase_tk = np.exp(2j * np.pi * np.random.default_rng(0).random(magnitude_tk.shape))
     before_tk = np.zeros_like(phase_tk)
-    for _ in range(32):
+    for _ in range(_PHASES):
         wave_s = _overlap_add(magnitude_tk * phase_tk)
         windows_tw = np.lib.stride_tricks.sliding_window_view(wave_s, WINDOW)[::HOP]
         spectrum_tk = np.fft.rfft(windows_tw[: len(phase_tk)] * np.hamming(WINDOW), FFT)
-        ahead_tk = spectrum_tk + 0.99 * (spectrum_tk - before_tk)
+        ahead_tk = spectrum_tk + _MOMENTUM * (spectrum_tk - before_tk)
         before_tk = spectrum_tk
         phase_tk = ahead_tk / np.maximum(np.abs(ahead_tk), 1e-12)
     wave_s = _overlap_add(magnitude_tk * phase_tk)[: HOP * len(magnitude_tk)]
@@ -162,7 +167,7 @@ def _invert_mel(energy_tm: np.ndarray) -> np.ndarray:
     mel_mk = mel_filters(energy_tm.shape[1])
     wanted_tk = energy_tm @ mel_mk
     power_tk = wanted_tk / np.maximum(mel_mk.sum(0) * mel_mk.sum(1).mean(), 1e-12)
-    for _ in range(10):
+    for _ in range(_UPDATES):
         power_tk *= wanted_tk / np.maximum(power_tk @ mel_mk.T @ mel_mk, 1e-30)
     return power_tk
 

@@ -129,8 +129,13 @@ _PREPARE: dict[str, Callable[..., jax.Array]] = {"video": _video, "audio": _audi
 
 # Constants folded into an example's key, one a draw; the numbers mean nothing but must not change.
 _FOLDS = {
-    "video": 101, "audio": 102, "roll": 103, "spec_augment": 104, "rand_augment": 105, "erase": 106
-}  # fmt: skip
+    "video": 101,
+    "audio": 102,
+    "roll": 103,
+    "spec_augment": 104,
+    "rand_augment": 105,
+    "erase": 106,
+}
 
 
 def _fold(keys_b: jax.Array, name: str) -> jax.Array:

@@ -123,6 +123,10 @@ def write_page(table: Table, path: pathlib.Path | str) -> pathlib.Path:
             curves.append(charts.lines(metric, series))
     curves = list(filter(None, curves))
     return render.page(
-        "comparison.html", pathlib.Path(path), table=table, names=_NAMES, curves=curves,
+        "comparison.html",
+        pathlib.Path(path),
+        table=table,
+        names=_NAMES,
+        curves=curves,
         colours=charts.COLOURS,
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""How long starting up and the steps of a run take."""
+"""Timing of a run: the stages of starting up, step time, and the wait for input."""
 
 import concurrent.futures
 import contextlib

@@ -1,6 +1,6 @@
 """What a program asks of the machine it runs on: other processes, memory, compiled programs.
 
-For programs alone: who imports the library decides for itself.
+Only programs call this; importing the library changes none of it.
 """
 
 import ctypes

@@ -24,7 +24,7 @@ def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
         ConfigError: no checkpoint there, or one whose architecture cannot start this model.
     """
     target, m = run.experiment, run.experiment.model
-    # What is made of a foreign model's learned positions depends on the target's inputs.
+    # How a foreign model's learned positions are read depends on the target's inputs.
     keys: Any = traverse_util.flatten_dict(target.to_dict(), sep=".")
     inputs = {k: v for k, v in keys.items() if k.startswith("modalities.")}
     # What a foreign file may not show, and inheriting does not depend on: early and shared encoders

@@ -174,7 +174,7 @@ class Loop:
         return True
 
     def _due(self, every: int, step: int) -> bool:
-        """Whether it is time for what comes every so many steps; after the last step, it is."""
+        """Whether `step` is a multiple of `every`, or the last one."""
         return step % every == 0 or step == self._run.total
 
     def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> Batch:

@@ -16,7 +16,7 @@ import numpy as np
 
 from av_mae.prepare.media import container
 
-SAMPLE_RATE = 16_000
+SAMPLE_RATE = 16_000  # that of `config.modality.Audio`, whose module loads JAX
 
 # Containers round times to a millisecond or so; a picture this late still counts as in time.
 _TOLERANCE = 1e-3

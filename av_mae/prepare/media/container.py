@@ -93,8 +93,9 @@ def streams(container: Any, kind: Kind, limits: Limits) -> tuple[Any, Any]:
     if kind == "video" and video is None:
         raise UnreadableError("no video stream")
     if video is None and audio is None:
-        lacking = "neither pictures nor sound in it"
-        raise UnreadableError("no sound: there is no audio stream" if kind == "sound" else lacking)
+        if kind == "sound":
+            raise UnreadableError("no sound: there is no audio stream")
+        raise UnreadableError("neither pictures nor sound in it")
     if video is not None:
         context = video.codec_context
         check_pixels(context.width, context.height, limits)

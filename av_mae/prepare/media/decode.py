@@ -24,6 +24,8 @@ _LEAST_SECONDS = 1.0
 _LEAST_SHARE = 0.25
 # A file that ends before this share of its announced length was cut off.
 _WHOLE_SHARE = 0.9
+# Pictures that begin this many seconds after the clip does are worth a note.
+_LATE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,9 +122,12 @@ class _Reading:
         self._length = 1 / self._rate
         self._scaler = picture.Scaler(short_side, video.sample_aspect_ratio if video else None)
         self._pictures = clock.Pictures(
-            self._fps, lambda frame: convert(self._scaler(frame)), begin=self._begin,
-            end=self._end, longest=limits.seconds,
-        )  # fmt: skip
+            self._fps,
+            lambda frame: convert(self._scaler(frame)),
+            begin=self._begin,
+            end=self._end,
+            longest=limits.seconds,
+        )
         self._sound = clock.Sound(longest=limits.seconds + 2 * _PREROLL)
         self._first: float | None = None  # where the sound begins
 
@@ -188,12 +193,19 @@ class _Reading:
         notes = []
         if self._video and self._video.start_time is None:
             notes.append(f"no time stamps: {self._rate:g} frames a second assumed")
-        if start - begin > 0.1:
+        if start - begin > _LATE:
             notes.append(f"pictures start {start - begin:.2f} s late")
         return Clip(
-            tuple(self._pictures.sampled), self._fps, self._scaler.height, self._scaler.width,
-            audio, start, duration, tuple(notes), damage,
-        )  # fmt: skip
+            frames=tuple(self._pictures.sampled),
+            fps=self._fps,
+            height=self._scaler.height,
+            width=self._scaler.width,
+            audio=audio,
+            start=start,
+            duration=duration,
+            notes=tuple(notes),
+            damage=damage,
+        )
 
     def _note(self, what: str, moment: float, error: BaseException) -> None:
         """Keeps that `what` (picture, sound, file) could not be decoded after a file time."""

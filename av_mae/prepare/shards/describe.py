@@ -72,9 +72,11 @@ def _write_metadata(folder: pathlib.Path, info: records.Info) -> None:
             example.touch()
 
         template = functools.partial(
-            tfds.core.ShardedFileTemplate, epath.Path(written), dataset_name=info.name,
+            tfds.core.ShardedFileTemplate,
+            epath.Path(written),
+            dataset_name=info.name,
             filetype_suffix="tfrecord",
-        )  # fmt: skip
+        )
         splits = [
             tfds.core.SplitInfo(
                 name=split.name,

@@ -10,7 +10,7 @@ from av_mae.input import record, records
 
 # The published recipes normalise 128 mel bands.
 _MELS = 128
-_HOP = 160
+_HOP = 160  # that of `preprocess.audio`, which loads JAX
 # Longest piece of sound that is transformed at once, and pieces in a batch.
 _COLUMNS = 1000
 _BATCH = 16

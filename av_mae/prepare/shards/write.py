@@ -121,9 +121,15 @@ def _decode(entry: Entry, path: str, settings: Settings) -> decode.Clip:
         height, width = picture_hw3.shape[:2]
         return decode.Clip((jpeg(picture_hw3),), fps, height, width, None, 0.0, 1 / fps)
     clip = decode.decode(
-        path, jpeg, kind=entry.kind, fps=fps, short_side=short_side, start=entry.start,
-        end=entry.end, limits=limits,
-    )  # fmt: skip
+        path,
+        jpeg,
+        kind=entry.kind,
+        fps=fps,
+        short_side=short_side,
+        start=entry.start,
+        end=entry.end,
+        limits=limits,
+    )
     if entry.kind == "video":
         stop = clip.start + min(len(clip.frames) / clip.fps, clip.duration)
         for moment in sorted({box.time for box in entry.boxes}):
@@ -161,10 +167,18 @@ def _shard(
                 partial.append((*row, clip.damage))
             silent += clip.audio is not None and not np.any(clip.audio)
             yield record.Clip(
-                entry.id, entry.source, clip.frames, recipe.settings.fps, clip.height, clip.width,
-                clip.audio, clip.start, clip.duration,
-                labels=tuple(labels.index(name) for name in entry.labels), boxes=boxes,
-            )  # fmt: skip
+                id=entry.id,
+                source=entry.source,
+                frames=clip.frames,
+                fps=recipe.settings.fps,
+                height=clip.height,
+                width=clip.width,
+                audio=clip.audio,
+                start=clip.start,
+                duration=clip.duration,
+                labels=tuple(labels.index(name) for name in entry.labels),
+                boxes=boxes,
+            )
 
     out = storage.path(recipe.out)
     made = records.write_shard(out / assignment.file, stored())
