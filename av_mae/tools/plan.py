@@ -1,6 +1,6 @@
 """What a run will need: memory, work and time of its real step, on devices one need not have.
 
-    python -m av_mae.tools.plan --config=configs/audioset/pretrain.py --topology=v5p:4x4x4 \
+    python -m av_mae.tools.plan --config=configs/audioset/pretrain.py --topology=v5p:4x4x4 \\
         --clips=1900000 --labels=527 --json=plan.json
 
 For TPUs the step is compiled by libtpu, which needs no TPU; for GPUs that are not here the figures
@@ -28,7 +28,8 @@ flags.adopt_module_key_flags(experiments)  # so that --help names them, too
 
 
 def main() -> None:
-    """Runs the program; exits with 0 if the step fits, 1 if it does not, 78 for a bad config."""
+    """Runs the program; exits with 0 if the step fits, 1 if it does not, 65 for records that cannot
+    be used and 78 for a bad config."""
 
     def figures(experiment: schema.Experiment) -> dict[str, Any]:
         return plan.make(

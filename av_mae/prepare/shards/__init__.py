@@ -1,1 +1,1 @@
-"""From a list of clips to a folder of shards: planned, written, resumed, on one machine or many."""
+"""From a list of clips to a folder of shards: assigned, written, resumed, by one host or many."""
