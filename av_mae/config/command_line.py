@@ -64,7 +64,7 @@ def parse(arguments: list[str], config_flag: flags.FlagHolder[Any]) -> list[str]
     """
     try:
         rest = flags.FLAGS(arguments)
-        # A config file that is not there says so only when something of it is used.
+        # A config file that is missing raises only when something of it is read.
         getattr(config_flag.value, "task", None)
         return rest
     except Exception as error:  # a config is a program: it may raise anything
@@ -101,5 +101,6 @@ def given(module: str) -> str:
 
 
 def leave(code: int, error: object) -> NoReturn:
+    """Prints the error to stderr and exits with the code."""
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

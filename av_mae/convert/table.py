@@ -42,6 +42,7 @@ class Rule:
 
 
 def rule(ours: str, *theirs: str, layout: Layout = SAME) -> Rule:
+    """A `Rule` whose arrays of theirs are listed one by one."""
     return Rule(ours, theirs, layout)
 
 

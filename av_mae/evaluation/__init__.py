@@ -19,6 +19,8 @@ from av_mae.report import writer
 
 
 class Evaluator(Protocol):
+    """Scores a model; the module says how a class of one becomes a value of `kind`."""
+
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         """Yields (metric, value); a value that is not a number is left out."""
         ...

@@ -124,10 +124,12 @@ def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Layout of a batch: its rows are split over "data" and "fsdp"."""
     return NamedSharding(mesh, PartitionSpec(layers.BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+    """Layout of an array that every device has whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 

@@ -47,6 +47,8 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
+    """A named part of a data set, such as `train`, and the shards that hold it."""
+
     name: str
     shards: tuple[Shard, ...]
 

@@ -43,6 +43,7 @@ def path(where: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def is_address(where: object) -> bool:
+    """Whether a place is an address such as `gs://bucket/folder`, and no local path."""
     return _ADDRESS.match(str(where)) is not None
 
 

@@ -29,6 +29,8 @@ _BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "bf16": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
+    """One instruction of HLO text; `kind` is its operation, `shape` that of its result."""
+
     name: str
     kind: str
     shape: str

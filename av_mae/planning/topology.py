@@ -16,7 +16,7 @@ from av_mae.experiment import hardware
 # A bare `gpu:8` means servers of this one.
 USUAL_GPU = "h100"
 
-# libtpu asks the machine which TPU it belongs to, at length; there is none to ask about.
+# Without these, libtpu asks the machine for its TPU, which takes long; there is none.
 _LIBTPU = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
@@ -94,7 +94,7 @@ def _tpus(chip: str, extents: list[int], slices: int) -> tuple[Any, ...]:
             topology_name=f"{chip}:{'x'.join(map(str, smallest if one else extents))}",
             num_slices=slices,
         )
-    except Exception as error:  # libtpu raises what it likes
+    except Exception as error:  # libtpu raises errors of any type
         reason = str(error).splitlines()[0]
         raise schema.ConfigError(f"topology {chip}:{extents}: libtpu says {reason}") from error
     return tuple(described.devices)[: 1 if one else None]

@@ -20,6 +20,7 @@ FOLDER = "media"
 KEPT = 8  # galleries of one name
 
 _LIST = "gallery.json"
+_APART = 0.1  # seconds that sound and frames may differ in length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,4 +141,4 @@ def _soundtrack(example: pictures.Example) -> Float[np.ndarray, " s"] | None:
         return None
     frames = next(iter(example.frames.values()))
     apart = abs(len(wave) / media.SAMPLE_RATE - len(frames) / example.fps)
-    return wave if apart <= 0.1 else None
+    return wave if apart <= _APART else None

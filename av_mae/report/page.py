@@ -16,6 +16,7 @@ PAGE = "report.html"
 BUDGET = 14_000_000
 
 _TILES = 4
+_RECENT = 20  # log lines whose median is the pace
 _EARLIER = 3  # earlier galleries the first clip is shown from
 
 
@@ -31,7 +32,7 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
     best = log.config.get("checkpoint", {}).get("best", "")
     by_weight = lambda score: (score.name != best, history.lower_is_better(score.name))  # noqa: E731
     name = "speed/clips_per_second"
-    rates = sorted(p.values[name] for p in log.train[-20:] if name in p.values)
+    rates = sorted(p.values[name] for p in log.train[-_RECENT:] if name in p.values)
     return render.page(
         "report.html",
         log.workdir / PAGE,

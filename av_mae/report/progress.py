@@ -78,6 +78,7 @@ def rate(value: float) -> str:
 
 
 def percent(share: float) -> str:
+    """A share in percent: `41%`; below one percent with a decimal, `0.4%`."""
     return f"{share:.0%}" if share >= 0.01 or share < 0.0005 else f"{share:.1%}"
 
 

@@ -26,7 +26,7 @@ def main(
     """Runs a tool and exits with its `status`, with 65 (unusable records) or 78 (bad config).
 
     Args:
-        module: the tool's, for the command that its figures say they were made by.
+        module: the tool's, for the command that is stored with its figures.
     """
 
     def run(_: list[str]) -> None:

@@ -134,7 +134,7 @@ class Sound:
         try:
             chunks += _int16(self._resampler.resample(frame))
         except av.error.FFmpegError:
-            self._resampler = None  # there is nothing in it to be had
+            self._resampler = None  # what it holds is lost
             raise
         self._fed += frame.samples
         self._due = began + self._fed / frame.sample_rate

@@ -142,16 +142,19 @@ def announced_seconds(container: Any, stream: Any) -> float:
 
 
 def check_pixels(width: int, height: int, limits: Limits) -> None:
+    """Raises UnreadableError for a picture with more pixels than the limit."""
     if width * height > limits.pixels:
         raise UnreadableError(f"too many pixels: {width}x{height}, limit {limits.pixels:,}")
 
 
 def too_long(seconds: float) -> UnreadableError:
+    """The error of a clip that lasts longer than the limit."""
     advice = "raise the limit or give start and end"
     return UnreadableError(f"too long: longer than {seconds:g} s; {advice}")
 
 
 def too_slow(limits: Limits) -> UnreadableError:
+    """The error of a file that took longer to decode than the limit."""
     return UnreadableError(f"took too long: more than {limits.patience:g} s")
 
 
