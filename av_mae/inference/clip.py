@@ -66,26 +66,11 @@ def read(
         message = "reading media files needs PyAV: pip install av_mae[prepare]"
         raise ModuleNotFoundError(message, name=error.name) from error
 
-    size = 0
-
-    def count(picture_hw3: np.ndarray) -> np.ndarray:
-        nonlocal size
-        size += picture_hw3.nbytes
-        if size > most_bytes:
-            raise container.UnreadableError(
-                f"too large: the frames need more than {most_bytes / 1e9:.1f} GB; "
-                "give fps, short_side, or start and end"
-            )
-        return picture_hw3
-
-    name = os.fspath(path)
+    name, limits = os.fspath(path), container.Limits(frames=most_bytes)
     try:
         found = decode.decode(
-            path, count, kind="any", fps=fps, short_side=short_side, start=start, end=end
+            path, kind="any", fps=fps, short_side=short_side, start=start, end=end, limits=limits
         )
-        size = 0
-        for picture_hw3 in found.frames:  # some several times, where fps is above the file's own
-            count(picture_hw3)
     except container.UnreadableError as error:
         raise ValueError(f"{name}: {error}") from error
     for note in filter(None, (*found.notes, found.damage)):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from av_mae.inference import clip as inference_clip
-from av_mae.prepare.media import clock, container, decode
+from av_mae.prepare.media import container, decode, stamps
 
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
 
@@ -93,9 +93,9 @@ def test_a_part_is_what_the_whole_shows_then(tmp_path, name, start, end):
 def test_seeking_reads_only_the_part(tmp_path, monkeypatch):
     path = made_media.write(tmp_path / "clip.mp4", [made_media.picture(i % 50) for i in range(750)])
     taken = []
-    place = clock.Stamps.place
+    place = stamps.Stamps.place
     monkeypatch.setattr(
-        clock.Stamps, "place", lambda self, *frame: taken.append(1) or place(self, *frame)
+        stamps.Stamps, "place", lambda self, *frame: taken.append(1) or place(self, *frame)
     )
     clip = decode.decode(path, start=25.0, end=26.0)
     assert len(clip.frames) == 25

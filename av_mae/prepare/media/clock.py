@@ -1,9 +1,8 @@
 """Pictures and sound on one clock: the picture shown at time i / fps, the sample at s / 16000.
 
-All times are seconds of the file; a clip's own clock starts with its first picture. Time stamps are
-treated here and nowhere else. One that lacks is the end of the frame before (`Stamps`). A picture
-that is not later than the one before is left out. A gap between pictures holds the earlier one, a
-gap in the sound is silence; where pieces of sound overlap, the later one is heard.
+All times are seconds of the file, as `stamps` gives them; a clip's own clock starts with its first
+picture. A gap between pictures holds the earlier one, a gap in the sound is silence; where pieces
+of sound overlap, the later one is heard.
 """
 
 import math
@@ -15,6 +14,7 @@ import av.error
 import numpy as np
 
 from av_mae.prepare.media import container
+from av_mae.prepare.media.container import Limits
 
 SAMPLE_RATE = 16_000  # that of `config.modality.Audio`, whose module loads JAX
 
@@ -24,31 +24,13 @@ _TOLERANCE = 1e-3
 _JUMP = 0.05
 
 
-class Stamps:
-    """The times of the frames of one stream, in their order.
-
-    Attributes:
-        next: the end of the last frame, where one without a time stamp belongs.
-    """
-
-    def __init__(self, origin: float) -> None:
-        """`origin` is the time stamp in seconds at which the clock of the file starts."""
-        self.next = 0.0
-        self._origin = origin
-
-    def place(self, frame: Any, length: float) -> float:
-        """The file time of a frame that lasts `length` seconds."""
-        moment = self.next if frame.time is None else frame.time - self._origin
-        self.next = moment + length
-        return moment
-
-
 class Pictures:
     """Samples timed pictures at a fixed rate; each picture is shown until the next one.
 
     Only pictures that are shown are converted, each once, however often it is repeated.
 
     Attributes:
+        good: seconds in which a picture that could be decoded is shown.
         start: file time of the first sample; None before there is one.
         stop: file time up to which pictures are shown.
         sampled: what is shown at start + i / fps, as `convert` returns it.
@@ -61,16 +43,19 @@ class Pictures:
         *,
         begin: float = -math.inf,
         end: float = math.inf,
-        longest: float = math.inf,
+        limits: Limits = container.DEFAULT_LIMITS,
     ) -> None:
-        """Samples between the file times `begin` and `end`, at most `longest` seconds."""
+        """Samples between the file times `begin` and `end`, as much as the limits allow."""
+        self.good = 0.0
         self.start: float | None = None
         self.stop = begin
         self.sampled: list[Any] = []
         self._fps, self._convert = fps, convert
-        self._begin, self._end, self._longest = begin, end, longest
+        self._begin, self._end, self._limits = begin, end, limits
         self._held: Any = None
         self._since = begin
+        self._bytes = 0
+        self._lost = math.inf  # what was to be seen from here on could not be decoded
 
     def show(self, time: float, picture: Any) -> None:
         """Shows a picture from `time` on; one that is not later than the one before is left out."""
@@ -78,7 +63,12 @@ class Pictures:
             if time <= self._since:
                 return
             self._sample(time)
-        self._held, self._since = picture, time
+        self._held, self._since = (picture if time < self._end else None), time
+        self._lost = math.inf
+
+    def interrupt(self, length: float) -> None:
+        """The picture that is shown was to be seen for `length` seconds; the next one is lost."""
+        self._lost = min(self._lost, self._since + length)
 
     def finish(self, length: float) -> None:
         """Ends the clip `length` seconds after the last picture appeared."""
@@ -90,15 +80,21 @@ class Pictures:
         """Samples the picture that is held, which is shown until a file time."""
         if until <= self._begin + _TOLERANCE:
             return
+        good = min(until, self._end, self._lost) - max(self._since, self._begin)
+        self.good += max(0.0, good)
         if self.start is None:
             self.start = max(self._since, self._begin)
         self.stop = min(until, self._end)
-        if self.stop - self.start > self._longest:
-            raise container.too_long(self._longest)
+        if self.stop - self.start > self._limits.seconds:
+            raise container.too_long(self._limits.seconds)
         due = math.ceil((self.stop - self.start - _TOLERANCE) * self._fps)
         missing = max(due, 1) - len(self.sampled)
         if missing > 0:
-            self.sampled += [self._convert(self._held)] * missing
+            shown = self._convert(self._held)
+            self._bytes += missing * getattr(shown, "nbytes", 0)
+            if self._bytes > self._limits.frames:
+                raise container.too_large(self._limits)
+            self.sampled += [shown] * missing
 
 
 class Sound:
@@ -106,11 +102,13 @@ class Sound:
 
     Attributes:
         stop: file time at which the last sample ends; None before there is one.
+        silenced: samples that were no numbers, or infinite.
     """
 
     def __init__(self, *, longest: float = math.inf) -> None:
         """At most `longest` seconds from the first sample to the last."""
         self.stop: float | None = None
+        self.silenced = 0
         self._longest = longest
         self._pieces: list[tuple[float, list[np.ndarray]]] = []  # what follows without a gap
         self._resampler: av.AudioResampler | None = None
@@ -132,7 +130,7 @@ class Sound:
             self._pieces.append((time, []))
         began, chunks = self._pieces[-1]
         try:
-            chunks += _int16(self._resampler.resample(frame))
+            chunks += _int16(self._resampler.resample(self._finite(frame)))
         except av.error.FFmpegError:
             self._resampler = None  # what it holds is lost
             raise
@@ -141,6 +139,20 @@ class Sound:
         self.stop = self._due if self.stop is None else max(self.stop, self._due)
         if self.stop - self._pieces[0][0] > self._longest:
             raise container.too_long(self._longest)
+
+    def _finite(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """The frame with silence for samples that are no finite numbers."""
+        if not frame.format.name.startswith(("flt", "dbl")):
+            return frame
+        wave: Any = frame.to_ndarray()
+        wrong = int((~np.isfinite(wave)).sum())
+        if not wrong:
+            return frame
+        self.silenced += wrong
+        np.nan_to_num(wave, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        clean = av.AudioFrame.from_ndarray(wave, frame.format.name, frame.layout.name)
+        clean.sample_rate, clean.time_base, clean.pts = frame.rate, frame.time_base, frame.pts
+        return clean
 
     def interrupt(self) -> None:
         """Ends a piece, as where sound is lost: what comes next is placed by its time."""

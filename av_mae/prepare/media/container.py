@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import av
 import av.error
+import av.format
 from av.stream import Disposition
 
 Kind = Literal["video", "sound", "any"]
@@ -35,6 +36,7 @@ class Limits:
 
     Attributes:
         pixels: of one decoded frame.
+        frames: bytes of all frames that are kept as arrays, one as often as it is shown.
         seconds: length of the clip.
         patience: wall-clock seconds spent on it.
         fetched: bytes of a remote file.
@@ -42,6 +44,7 @@ class Limits:
     """
 
     pixels: int = 8192 * 8192
+    frames: float = math.inf
     seconds: float = 600.0
     patience: float = 300.0
     fetched: int = 8 * 2**30
@@ -127,15 +130,50 @@ def origin(container: Any) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def announced_seconds(container: Any, stream: Any) -> float:
-    """Where the header says that a stream ends, seconds of the file; infinity where it does not."""
-    if stream.type == "audio":
+def can_seek(container: Any) -> bool:
+    """Whether one time stamp is at one place; where they may start again, another may have it."""
+    return not container.format.flags & av.format.Flags.ts_discont.value
+
+
+def has_decoding_times_only(container: Any) -> bool:
+    """Whether the presentation times of a file are guesses of libavformat."""
+    return container.format.name in ("avi", "asf")
+
+
+def another_follows(container: Any) -> bool:
+    """Whether the file holds a second recording behind the first that libavformat does not read."""
+    kinds, end = container.format.name.split(","), os.path.getsize(container.name[5:])
+    with open(container.name[5:], "rb") as file:
+        if kinds[0] == "wav":
+            file.seek(8 + int.from_bytes(file.read(8)[4:], "little"))
+            return file.read(5).lstrip(b"\0")[:4] == b"RIFF"  # chunks have an even size
+        if "mp4" not in kinds:
+            return False
+        place, movies = 0, 0
+        while place < end and movies < 2:
+            file.seek(place)
+            head = file.read(16)
+            size = int.from_bytes(head[8:] if head[:4] == b"\0\0\0\1" else head[:4], "big")
+            movies += head[4:8] == b"moov"
+            place += size if size >= 8 else end
+        return movies > 1
+
+
+def announced_seconds(container: Any, stream: Any = None) -> float:
+    """Where the header says that a file or its stream ends, seconds of the file.
+
+    Infinity where it does not say so; what libavformat estimates from time stamps that may start
+    again is none.
+    """
+    if not can_seek(container):
+        return math.inf
+    if stream is not None and stream.type == "audio":
         if stream.duration is None:
             return math.inf
         end = ((stream.start_time or 0) + stream.duration) * stream.time_base
         return float(end) - origin(container)
     duration = (container.duration or 0) / av.time_base
-    if container.format.name == "avi":
+    if container.format.name == "avi" and stream is not None:
         # libavformat shortens the duration of a cut AVI; the header still counts its frames.
         duration = max(duration, stream.frames / frame_rate(stream))
     return duration if duration > 0 else math.inf
@@ -151,6 +189,13 @@ def too_long(seconds: float) -> UnreadableError:
     """The error of a clip that lasts longer than the limit."""
     advice = "raise the limit or give start and end"
     return UnreadableError(f"too long: longer than {seconds:g} s; {advice}")
+
+
+def too_large(limits: Limits) -> UnreadableError:
+    advice = "give fps, short_side, or start and end"
+    return UnreadableError(
+        f"too large: the frames need more than {limits.frames / 1e9:.1f} GB; {advice}"
+    )
 
 
 def too_slow(limits: Limits) -> UnreadableError:

@@ -12,7 +12,7 @@ import av.error
 import numpy as np
 from jaxtyping import Int16
 
-from av_mae.prepare.media import clock, container, picture
+from av_mae.prepare.media import clock, container, picture, stamps
 from av_mae.prepare.media.container import Limits, UnreadableError
 
 # Seconds that the packets of picture and sound may lie apart in a file.
@@ -22,6 +22,8 @@ _PREROLL = 1.0
 # A clip in which less than this could be decoded is rejected.
 _LEAST_SECONDS = 1.0
 _LEAST_SHARE = 0.25
+# More of a file without an index is not left unread by a demuxer that has come to its end.
+_UNREAD_SHARE = 0.1
 # A file that ends before this share of its announced length was cut off.
 _WHOLE_SHARE = 0.9
 # Pictures that begin this many seconds after the clip does are worth a note.
@@ -82,12 +84,17 @@ def decode(
         UnreadableError: there is no clip in it, or the limits do not allow it.
     """
     deadline = time.monotonic() + limits.patience
-    for seek in (True, False) if start else (False,):
+    seek, sort = bool(start), False
+    while True:
         with container.open_media(path, limits) as file:
-            reading = _Reading(file, kind, convert, fps, short_side, start, end, limits)
-            if (not seek or reading.seek()) and reading.run(deadline, seek):
-                return reading.clip()
-    raise AssertionError("reading from the beginning always ends with a clip or an error")
+            seek = seek and container.can_seek(file)
+            reading = _Reading(file, kind, convert, fps, short_side, start, end, limits, seek, sort)
+            try:
+                if (not seek or reading.seek()) and reading.run(deadline):
+                    return reading.clip()
+                seek = False
+            except stamps.DisorderError:
+                sort = True
 
 
 class _Reading:
@@ -103,9 +110,12 @@ class _Reading:
         start: float | None,
         end: float | None,
         limits: Limits,
+        sought: bool,
+        sort: bool,
     ) -> None:
         video, audio = container.streams(file, kind, limits)
         self._file, self._video, self._audio, self._limits = file, video, audio, limits
+        self._sought = sought
         self._begin = -math.inf if start is None and video else start or 0.0
         self._end = math.inf if end is None else end
         self._is_part = bool(start) if video is None else start is not None
@@ -114,10 +124,18 @@ class _Reading:
         self._damage: dict[str, str] = {}  # the first of each kind
 
         self._origin = container.origin(file)
-        self._shown, self._heard = clock.Stamps(self._origin), clock.Stamps(self._origin)
-        # Sound alone is measured in seconds, not in pictures.
+        self._decoding_times = container.has_decoding_times_only(file)
+        self._shown = stamps.Stamps(self._origin, sort=sort or self._decoding_times)
+        self._heard = stamps.Stamps(self._origin)
+        end = self._origin + container.announced_seconds(file)
+        self._continuity = stamps.Continuity(
+            self._origin,
+            end if container.can_seek(file) else -math.inf,
+            sought=sought,
+            pictures=video is not None,
+        )
         self._rate = container.frame_rate(video) if video else 1.0
-        self._good = 0.0  # decoded pictures or seconds inside the part
+        self._good = 0.0  # decoded seconds of sound inside the part
         self._fps = (fps or self._rate) if video else 0.0
         self._length = 1 / self._rate
         self._scaler = picture.Scaler(short_side, video.sample_aspect_ratio if video else None)
@@ -126,10 +144,12 @@ class _Reading:
             lambda frame: convert(self._scaler(frame)),
             begin=self._begin,
             end=self._end,
-            longest=limits.seconds,
+            limits=limits,
         )
         self._sound = clock.Sound(longest=limits.seconds + 2 * _PREROLL)
         self._first: float | None = None  # where the sound begins
+        self._shift = 0.0  # of the time stamps of the sound
+        self._read_bytes = 0
 
     def seek(self) -> bool:
         """Moves to the key frame before the part; False where the format cannot."""
@@ -142,7 +162,7 @@ class _Reading:
             return False
         return True
 
-    def run(self, deadline: float, sought: bool) -> bool:
+    def run(self, deadline: float) -> bool:
         """Decodes; False if seeking led too far, so that the file must be read from its start."""
         for packet in self._packets():
             if time.monotonic() > deadline:
@@ -151,11 +171,11 @@ class _Reading:
                 self._decode(packet)
             if self._is_finished(packet):
                 break
-            if sought and self._starts_late():
+            if self._sought and self._starts_late():
                 return False
         self._pictures.finish(self._length)
         found = self._pictures.start is not None if self._video else self._good > 0
-        return not sought or (found and not self._starts_late())
+        return not self._sought or (found and not self._starts_late())
 
     def clip(self) -> Clip:
         """What was decoded.
@@ -183,16 +203,22 @@ class _Reading:
 
         begin = max(self._begin, 0.0) if self._video else start
         announced = container.announced_seconds(self._file, self._video or self._audio)
+        read = self._continuity.streams.get(self._video.type if self._video else "audio")
+        if announced < math.inf and read is not None:
+            announced = max(announced, read.end - self._origin)  # a recording joined to this one
         expected = min(self._end, announced) - begin if announced < math.inf else math.inf
-        length, good = start - begin + duration, self._good / self._rate
+        length = start - begin + duration
+        good = self._pictures.good if self._video else self._good
         if expected < math.inf and length < _WHOLE_SHARE * expected:
             self._damage["cut"] = f"cut off: {length:.2f} of {expected:.2f} s"
         damage = "; ".join(self._damage.values())
         if damage and good < min(_LEAST_SECONDS, _LEAST_SHARE * expected):
             raise UnreadableError(f"too little could be decoded: {damage}")
         notes = []
-        if self._video and self._video.start_time is None:
+        if self._video and self._shown.guessed:
             notes.append(f"no time stamps: {self._rate:g} frames a second assumed")
+        if self._sound.silenced:
+            notes.append(f"{self._sound.silenced} samples of sound are no finite numbers: silence")
         if start - begin > _LATE:
             notes.append(f"pictures start {start - begin:.2f} s late")
         return Clip(
@@ -213,8 +239,22 @@ class _Reading:
         self._damage.setdefault(what, f"{what} damaged after {moment:.2f} s: {text}")
 
     def _packets(self) -> Iterator[av.Packet]:
+        """What there is to decode, on one clock."""
+        streams = [stream for stream in (self._video, self._audio) if stream is not None]
         try:
-            yield from self._file.demux([s for s in (self._video, self._audio) if s is not None])
+            for packet in self._file.demux(streams):
+                self._read_bytes = max(self._read_bytes, (packet.pos or 0) + packet.size)
+                if packet.size:
+                    length = float((packet.duration or 0) * (packet.time_base or 0))
+                    length = length or (packet.stream is self._video) / self._rate
+                    yield from self._continuity.correct(packet, length)
+                elif packet.dts is None:  # the end; others say: the same picture again
+                    yield from self._continuity.rest()
+                    yield packet
+            left = self._file.size - self._read_bytes
+            unread = self._file.format.name == "flv" and left > _UNREAD_SHARE * self._file.size
+            if unread or container.another_follows(self._file):
+                self._note("file", self._position, ValueError("what follows is not read"))
         except av.error.ExitError:
             raise
         except av.error.FFmpegError as error:
@@ -229,15 +269,21 @@ class _Reading:
         is_picture = packet.stream.type == "video"
         if is_picture and self._wait_for_key and not packet.is_keyframe and packet.size:
             return
+        if is_picture:
+            self._shown.send(packet, decoding_times=self._decoding_times)
         try:
-            if packet.is_corrupt:
+            # The last packet of raw samples may be short without lacking anything.
+            if packet.is_corrupt and not packet.stream.codec_context.name.startswith("pcm_"):
                 raise av.error.InvalidDataError(0, "incomplete packet")
             frames = list(packet.decode())
         except (av.error.FFmpegError, MemoryError) as error:
             # Behind a seek the first packets of a stream may miss what they build on.
-            if self._good or not self._is_part:
+            begun = self._shown.next > self._begin if self._video else self._good > 0
+            if begun or not self._is_part:
                 self._note("picture" if is_picture else "sound", self._position, error)
             if is_picture:
+                self._shown.lose()
+                self._pictures.interrupt(self._length)
                 self._wait_for_key = True
             else:
                 self._sound.interrupt()
@@ -251,11 +297,8 @@ class _Reading:
     def _show(self, frame: Any) -> None:
         container.check_pixels(frame.width, frame.height, self._limits)
         self._length = float(frame.duration * frame.time_base) if frame.duration else self._length
-        moment = self._shown.place(frame, self._length)
-        if moment >= self._end:
-            self._over["video"] = True
-            return
-        self._good += self._shown.next > self._begin
+        moment = self._shown.place(frame, self._length, self._video.codec_context)
+        self._over["video"] = moment >= self._end
         self._pictures.show(moment, frame)
 
     def _hear(self, frame: Any) -> None:
@@ -266,6 +309,10 @@ class _Reading:
             return
         if self._first is None:
             self._first = moment
+        read = self._continuity.streams.get("audio")
+        if read is not None and read.shift != self._shift:
+            self._shift = read.shift
+            self._sound.interrupt()  # another recording
         if moment >= self._begin - _PREROLL:
             try:
                 self._sound.add(frame, moment)
