@@ -1,5 +1,6 @@
 """The entry point: `python -m av_mae.main --config=configs/... --workdir=DIR`."""
 
+import os
 import pathlib
 import sys
 
@@ -9,7 +10,7 @@ from absl import app, flags, logging
 from av_mae import evaluation, tasks
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
-from av_mae.input import records
+from av_mae.input import records, storage
 from av_mae.tasks import metrics
 from av_mae.training import clock, host, loop
 
@@ -25,11 +26,12 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes of a d
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
 _DIVERGED = 70  # EX_SOFTWARE
+_FULL = 74  # EX_IOERR
 
 
 def main() -> None:
-    """Runs the program; exits with 0, 65 (records that cannot be used), 70 (diverged), 75
-    (preempted) or 78 (a config that cannot run)."""
+    """Runs the program; exits with 0, 65 (records that cannot be used), 70 (diverged), 74 (no
+    space left), 75 (preempted), 78 (a config that cannot run) or 130 (interrupted)."""
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(_main, flags_parser=lambda arguments: command_line.parse(arguments, _CONFIG))
 
@@ -37,6 +39,10 @@ def main() -> None:
 def _main(_: list[str]) -> None:
     stages = clock.Stages()
     command_line.log_ours()
+    # Threads that save log what they raise; it ends the program with one sentence, see below.
+    logging.get_absl_handler().addFilter(
+        lambda record: not (record.exc_info and storage.is_full(record.exc_info[1]))
+    )
     try:
         experiment = parse.experiment(_CONFIG.value)
         tasks.check(experiment)
@@ -57,6 +63,18 @@ def _main(_: list[str]) -> None:
         command_line.leave(command_line.BAD_DATA, error)
     except metrics.Diverged as error:
         command_line.leave(_DIVERGED, error)
+    except KeyboardInterrupt:
+        command_line.leave(loop.INTERRUPTED, "interrupted; what was saved before is whole")
+    except Exception as error:
+        if not storage.is_full(error):
+            raise
+        print(
+            f"error: no space left for {_WORKDIR.value}; what was saved before is whole: make room "
+            "and run again to continue",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(_FULL)  # threads that could not write are not waited for
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ class Process:
     def returncode(self) -> int | None:
         return self._process.exitcode
 
+    def printed(self) -> str:
+        """What it has printed to the standard output until now."""
+        return self._logs[0].read_text() if self._logs[0].exists() else ""
+
     def poll(self) -> int | None:
         return self._process.exitcode
 

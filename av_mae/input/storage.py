@@ -6,6 +6,7 @@ is a copy inside the store.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -91,6 +92,16 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             raise OSError(f"cannot write {path}: {error.strerror}") from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it comes from, says that a disk or a quota is full."""
+    texts = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
+    while error is not None:
+        if any(text in str(error) for text in texts):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def unfinished(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 import signal
 import threading
@@ -27,18 +28,21 @@ from av_mae.training import clock, init_from
 
 # EX_TEMPFAIL: stopped by SIGTERM after saving; running the same command again continues.
 PREEMPTED = 75
+# The same by Ctrl-C: 128 and the number of the signal, as shells have it.
+INTERRUPTED = 130
 
 
 def train(
     experiment: schema.Experiment, workdir: pathlib.Path, stages: clock.Stages | None = None
 ) -> int:
-    """Trains to the end, or to a SIGTERM, continuing from the newest checkpoint in `workdir`.
+    """Trains to the end, SIGTERM or Ctrl-C, continuing from the newest checkpoint in `workdir`.
 
     Args:
         stages: of starting up, where the caller has begun to time them.
 
     Returns:
-        0 when the run is complete, `PREEMPTED` when it was stopped and has saved.
+        0 when the run is complete; when it was stopped and has saved, `PREEMPTED` or, by Ctrl-C,
+        `INTERRUPTED`.
 
     Raises:
         Diverged: the loss became NaN or infinite; names the step and the last good checkpoint.
@@ -72,10 +76,10 @@ def train(
         text = json.dumps(run.experiment.to_dict(), indent=1)
         (workdir / history.CONFIG).write_text(text)
     with contextlib.closing(Loop(run, saved, workdir, begin, stages)) as loop:
-        finished = loop.run(state, batches(run, begin))
+        code = loop.run(state, batches(run, begin))
     if jax.process_index() == 0:
         page.write(workdir)
-    return 0 if finished else PREEMPTED
+    return code
 
 
 def batches(run: Run, begin: int) -> Iterator[dict[str, np.ndarray]]:
@@ -132,8 +136,8 @@ class Loop:
             self._best.close()
         self._reporter.close()
 
-    def run(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> bool:
-        """Runs to the last step; False when a SIGTERM ended it early."""
+    def run(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> int:
+        """Runs to the last step, or until it is told to stop; returns as `train` does."""
         # A stop may have left evaluations undone.
         unscored = self._saved.note(self._begin).get("unscored", []) if self._begin else []
         self._evaluate(self._begin, state, [n for n in unscored if n in self._evaluators])
@@ -169,9 +173,10 @@ class Loop:
                 with self._clock.paused():
                     self._saved.save(step, state, {"unscored": due} if stop else None)
             if stop:
-                logging.warning("told to stop: saved step %d; run again to continue", step)
-                return False
-        return True
+                newest = self._saved.latest()  # once it is on the disk
+                logging.warning("told to stop: saved step %d; run again to continue", newest)
+                return self._stop.code
+        return 0
 
     def _due(self, every: int, step: int) -> bool:
         """Whether `step` is a multiple of `every`, or the last one."""
@@ -225,18 +230,34 @@ class Loop:
 
 
 class StopSignal:
-    """Turns SIGTERM into a stop after the current step, the same step on every process."""
+    """Turns SIGTERM and Ctrl-C into a stop after the current step, the same on every process.
+
+    Attributes:
+        code: what the program ends with.
+    """
 
     def __init__(self, saved: checkpoint.Checkpoints):
+        self.code = PREEMPTED
         self._saved, self._received = saved, threading.Event()
         self._alone = jax.process_count() == 1
+        self._before = {signal.SIGINT: signal.signal(signal.SIGINT, self._interrupt)}
         if self._alone:
-            self._before = signal.signal(signal.SIGTERM, lambda *_: self._received.set())
+            self._before[signal.SIGTERM] = signal.signal(
+                signal.SIGTERM, lambda *_: self._received.set()
+            )
 
     def close(self) -> None:
-        """Gives the signal back to whoever had it."""
-        if self._alone:
-            signal.signal(signal.SIGTERM, self._before)
+        """Gives the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, *_: object) -> None:
+        if self.code == INTERRUPTED:
+            os.write(2, b"error: interrupted again: ended without saving\n")
+            os._exit(INTERRUPTED)  # threads that write or compile would be waited for
+        self.code = INTERRUPTED
+        os.write(2, b"interrupted: saving after this step; once more ends at once\n")
+        os.kill(os.getpid(), signal.SIGTERM)  # processes agree on the step of that signal
 
     def now(self, step: int) -> bool:
         """Whether to stop after this step."""
