@@ -1,22 +1,29 @@
 """PyTorch's files (.pth, .pt, .bin), read without PyTorch and without running what they contain.
 
 Such a file is a pickle, which may name any function of any module to be called. Here the few that
-build tensors are replaced by our own, bookkeeping of known programs becomes empty placeholders, and
-any other name is a reason to refuse the file. Formats, both written by `torch.save`: a zip archive
-of one pickle and a member for each storage, and (before 1.6) pickles followed by the storages.
+build tensors are replaced by our own. Bookkeeping becomes empty placeholders: classes of a training
+program, and the types of Python's own library that hold values. The rest of that library, and a
+call of any function that does not rebuild a value, are reasons to refuse the file. Formats, both
+written by `torch.save`: a zip archive of one pickle and a member for each storage, and (before 1.6)
+pickles followed by the storages.
 """
 
+import builtins
 import collections
 import dataclasses
 import io
 import math
+import mmap
+import operator
 import pathlib
 import pickle
+import pickletools
 import re
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -35,9 +42,22 @@ _DTYPES = {
     "CharStorage": np.dtype("i1"),
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
+    "ComplexFloatStorage": np.dtype("<c8"),
+    "ComplexDoubleStorage": np.dtype("<c16"),
 }
-# Programs that write settings and bookkeeping beside the weights; nothing of them is ever called.
-_PLACEHOLDERS = ("argparse", "pathlib", "numpy", "torch", "deepspeed", "mmengine", "mmcv", "apex")
+# Modules of Python's library that hold values, as settings and bookkeeping have them.
+_VALUES = (
+    "argparse", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "functools", "pathlib", "random", "typing", "uuid", "zoneinfo",
+)  # fmt: skip
+_OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # as protocol 2 writes them
+_TYPES = {name for name, value in vars(builtins).items() if isinstance(value, type)}
+_TYPES |= {"long", "unicode", "xrange"}
+# What may be called: classes, and functions and types in lower case that only rebuild a value.
+_REBUILDS = re.compile(
+    r"_*[A-Z]\w*|\w*(build|construct|_ctor)\w*|_*unpickle\w*|_frombuffer|_load_from_bytes"
+    r"|_get_layout|scalar|dtype|ndarray|device|deque|partial|date|datetime|time|timedelta|timezone"
+)
 _LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _DATA = "data.pkl"
 _ZIP_START = re.compile(rb"PK\x03\x04.*data\.pkl", re.DOTALL)  # the pickle comes first
@@ -98,15 +118,25 @@ def is_torch(path: pathlib.Path) -> bool:
     return start.startswith(_LEGACY_START) or _ZIP_START.match(start) is not None
 
 
-class Placeholder:
+class _Kind(type):
+    """The type of placeholders: what a pickle calls is either built or refused."""
+
+    name: str
+    refusal: str
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        if cls.refusal:
+            raise schema.ConfigError(cls.refusal)
+        return super().__call__()
+
+
+class Placeholder(metaclass=_Kind):
     """An object of another program: it can be built and filled in, and does nothing."""
 
-    name = ""
+    name = refusal = ""
 
-    def __new__(cls, *_: Any, **__: Any) -> "Placeholder":
+    def __new__(cls, *_: Any, **__: Any) -> "Placeholder":  # as some pickles call it
         return super().__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any): ...
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -116,6 +146,8 @@ class Placeholder:
     def append(self, value: Any) -> None: ...
 
     def extend(self, values: Any) -> None: ...
+
+    def add(self, value: Any) -> None: ...
 
     def __hash__(self) -> int:
         return id(self)
@@ -133,19 +165,45 @@ class _Storage:
 class _Unpickler(pickle.Unpickler):
     """Builds tensors from storages that `storage(key, dtype, count)` finds."""
 
-    def __init__(self, file: BinaryIO, path: pathlib.Path, storage: Callable[..., _Storage]):
+    def __init__(self, file: Any, path: pathlib.Path, storage: Callable[..., _Storage]):
+        start = file.tell()
+        for code, argument, place in pickletools.genops(file):  # which reads no more than there is
+            if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place - start:
+                raise ValueError(f"it names object {argument} within {place - start} bytes")
+        file.seek(start)
         super().__init__(file, encoding="latin1")
         self._path, self._storage = path, storage
 
     def find_class(self, module: str, name: str) -> Any:
+        module = _OLD_NAMES.get(module, module)
         if (module, name) in _BUILDERS:
             return _BUILDERS[module, name]
+        if (module, name) == ("builtins", "getattr"):
+            return self._attribute
         if module == "torch" and name in _DTYPES:
             return name
-        if module.split(".")[0] in _PLACEHOLDERS:
-            return type(name, (Placeholder,), {"name": f"{module}.{name}"})
-        raise schema.ConfigError(
-            f"{self._path} asks for {module}.{name}, which no checkpoint needs; it was not run. "
+        root, (first, *more) = module.split(".")[0], name.split(".")
+        is_value = root in _VALUES or (module == "builtins" and name in _TYPES)
+        through_module = more and not re.fullmatch("_*[A-Z].*", first)
+        if through_module or (root in sys.stdlib_module_names and not is_value):
+            raise schema.ConfigError(self._refusal(f"{module}.{name}"))
+        return self._placeholder(f"{module}.{name}", module == "builtins")
+
+    def _attribute(self, owner: Any, name: str) -> Any:
+        """`getattr`, by which protocol 2 writes methods, on placeholders alone."""
+        kind = owner if isinstance(owner, _Kind) else type(owner)
+        if not isinstance(kind, _Kind):
+            raise schema.ConfigError(self._refusal(f"builtins.getattr of {kind.__name__}.{name}"))
+        return self._placeholder(f"{kind.name}.{name}")
+
+    def _placeholder(self, name: str, built: bool = False) -> _Kind:
+        last = name.split(".")[-1]
+        refusal = "" if built or _REBUILDS.fullmatch(last) else self._refusal(name)
+        return _Kind(last, (Placeholder,), {"name": name, "refusal": refusal})
+
+    def _refusal(self, name: str) -> str:
+        return (
+            f"{self._path} asks for {name}, which no checkpoint needs; it was not run. "
             "Do not load this file elsewhere unless you trust where it comes from"
         )
 
@@ -157,7 +215,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    return Tensor(tuple(size), storage.dtype, storage, offset, tuple(stride))
+    shape, steps = (tuple(map(operator.index, sizes)) for sizes in (size, stride))
+    if len(shape) != len(steps):
+        raise ValueError(f"a tensor of shape {shape} and strides {steps}")
+    return Tensor(shape, storage.dtype, storage, operator.index(offset), steps)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -172,8 +233,15 @@ _BUILDERS: Mapping[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
+    ("torch._tensor", "_rebuild_from_type_v2"): lambda build, _, values, *__: build(*values),
     ("torch", "Size"): tuple,
     ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("copyreg", "_reconstructor"): lambda kind, *_: (
+        kind() if isinstance(kind, _Kind) else Placeholder()
+    ),
+    ("types", "SimpleNamespace"): Placeholder,
     ("_codecs", "encode"): _latin1,
 }
 
@@ -185,6 +253,8 @@ def _read_zip(path: pathlib.Path) -> Any:
         order = f"{root}byteorder"
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise schema.ConfigError(f"{path} is compressed, which PyTorch's files never are")
+        if max(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise schema.ConfigError(f"{path} is damaged: a part of it is larger than the file")
         if order in archive.namelist() and archive.read(order) != b"little":
             raise schema.ConfigError(f"{path} is big-endian; only little-endian files can be read")
 
@@ -215,13 +285,12 @@ def _read_legacy(path: pathlib.Path) -> Any:
         sizes[key], size = dtype.itemsize, count * dtype.itemsize
 
         def read() -> bytes:
+            missing = places[key] + size - path.stat().st_size
+            if missing > 0:
+                raise schema.ConfigError(f"{path} is truncated: {missing:,} bytes are missing")
             with path.open("rb") as file:
                 file.seek(places[key])
-                found = file.read(size)
-            if len(found) != size:
-                missing = size - len(found)
-                raise schema.ConfigError(f"{path} is truncated: {missing:,} bytes are missing")
-            return found
+                return file.read(size)
 
         return _Storage(f"{path}, storage {key}", dtype, read)
 
@@ -234,12 +303,14 @@ def _read_legacy(path: pathlib.Path) -> Any:
                 f"{path} is not a PyTorch file: neither a zip archive with a {_DATA} "
                 "nor of the format before 1.6"
             )
-        file.seek(len(_LEGACY_START))
-        for _ in range(2):  # the version of the protocol, and sizes of the machine's types
-            _Unpickler(file, path, storage).load()
-        saved = _Unpickler(file, path, storage).load()
-        for key in _Unpickler(file, path, storage).load():
-            (count,) = struct.unpack("<q", file.read(8))
-            places[key] = file.tell()
-            file.seek(count * sizes[key], io.SEEK_CUR)
+        # A mapped file is read no further than to its end, whatever length a pickle claims.
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            mapped.seek(len(_LEGACY_START))
+            for _ in range(2):  # the version of the protocol, and sizes of the machine's types
+                _Unpickler(mapped, path, storage).load()
+            saved = _Unpickler(mapped, path, storage).load()
+            for key in _Unpickler(mapped, path, storage).load():
+                (count,) = struct.unpack("<q", mapped.read(8))
+                places[key] = mapped.tell()
+                mapped.seek(min(places[key] + count * sizes[key], len(mapped)))
     return saved
