@@ -56,12 +56,13 @@ def reading(path: pathlib.Path, kind: str) -> Iterator[None]:
     """Raises what a reader raises of a damaged file, which can be anything, as a ConfigError."""
     try:
         yield
-    except schema.ConfigError:
+    except (schema.ConfigError, ImportError):
         raise
     except Exception as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else type(error).__name__
+        detail = "" if isinstance(error, KeyError) else f": {error}"
         raise schema.ConfigError(
-            f"{path} is not a whole {kind} ({type(error).__name__}: {error}); "
-            "copy or download it again"
+            f"{path} is not a whole {kind} ({what}{detail[:200]}); copy or download it again"
         ) from error
 
 

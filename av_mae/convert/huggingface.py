@@ -16,11 +16,12 @@ from absl import logging
 
 from av_mae import tasks
 from av_mae.config import modality, schema
-from av_mae.convert import describe, videomae
+from av_mae.convert import describe, videomae, wrapped
 from av_mae.convert.table import Arrays
 from av_mae.experiment import checkpoint
 
 _CONFIG = "config.json"
+_MOST = 10_000  # frames, and pixels of a side
 _OUTER_EPS = 1e-5  # of decoder.norm and fc_norm, whatever layer_norm_eps says
 
 Pairs = Sequence[tuple[str, str]]
@@ -52,11 +53,18 @@ _FACTS = {
 
 
 def describe_file(source: pathlib.Path) -> describe.Description | None:
-    """A folder written by `save_pretrained`, or the folder of a file in it."""
+    """A folder written by `save_pretrained`, the folder of a file in it, or that of a `Trainer`."""
     folder = source if source.is_dir() else source.parent
     if source.is_file() and not source.name.endswith((".safetensors", ".bin", _CONFIG)):
         return None
-    files = _weights(folder) if (folder / _CONFIG).is_file() else []
+    files = _weights(folder)
+    if not files and source.is_dir():
+        names = ((re.fullmatch(r"checkpoint-(\d+)", p.name), p) for p in source.iterdir())
+        steps = [(int(m[1]), p) for m, p in names if m and _weights(p)]
+        folder = max(steps, default=(0, folder))[1]
+        files = _weights(folder)
+        if files:
+            logging.warning("%s: %s is read, the newest of %d", source, folder.name, len(steps))
     if not files:
         return None
     settings = _json(folder / _CONFIG)
@@ -65,7 +73,7 @@ def describe_file(source: pathlib.Path) -> describe.Description | None:
         raise schema.ConfigError(
             f"{folder / _CONFIG} describes a model of type {kind!r}, expected 'videomae'"
         )
-    activation = settings.get("hidden_act", "gelu")
+    activation = str(settings.get("hidden_act", "gelu"))
     if activation not in _GELU:
         raise schema.ConfigError(
             f"{folder / _CONFIG}: hidden_act is {activation!r}, expected one of {', '.join(_GELU)}"
@@ -73,8 +81,20 @@ def describe_file(source: pathlib.Path) -> describe.Description | None:
     arrays: Arrays = {}
     for file in files:
         arrays |= _read(file)
+    arrays, dropped = wrapped.unwrap(arrays, folder)
     state = to_official(arrays)
     facts = {ours: settings[theirs] for theirs, ours in _FACTS.items() if theirs in settings}
+    size = facts.get("modalities.video.size")
+    if isinstance(size, list | dict):  # height and width
+        size, *others = size.values() if isinstance(size, dict) else size or [None]
+        facts["modalities.video.size"] = size if all(x == size for x in others) else None
+    for theirs, ours in (("image_size", "video.size"), ("num_frames", "video.frames")):
+        number = facts.get(f"modalities.{ours}", 1)
+        if not isinstance(number, int) or not 0 < number <= _MOST:
+            raise schema.ConfigError(
+                f"{folder / _CONFIG}: {theirs} is {str(settings[theirs])[:80]}, expected one "
+                f"number from 1 to {_MOST:,}"
+            )
     targets = "patch_channel" if settings.get("norm_pix_loss", True) else "raw"
     facts |= {
         "model.gelu": _GELU[activation],
@@ -87,9 +107,10 @@ def describe_file(source: pathlib.Path) -> describe.Description | None:
     statistics = _json(pixels) if pixels.is_file() else {}
     names = (("image_mean", "mean"), ("image_std", "std"))
     usual = {f"modalities.video.{b}": tuple(statistics[a]) for a, b in names if a in statistics}
-    classes, more = settings.get("id2label", {}), {}
-    if "head.weight" in state and classes:
-        more["labels"] = tuple(classes[str(i)] for i in range(len(classes)))
+    more: dict[str, Any] = {"dropped": dropped}
+    if "head.weight" in state and settings.get("id2label"):
+        named = settings["id2label"]
+        more["labels"] = _labels(named, len(state["head.weight"]), folder / _CONFIG)
     return videomae.of_state("Hugging Face", state, facts=facts, usual=usual, **more)
 
 
@@ -223,14 +244,43 @@ def _renamed(name: str, starts: Pairs, inside: Pairs) -> str:
     return next((name.replace(old, new, 1) for old, new in inside if old in name), name)
 
 
+def _labels(named: Any, classes: int, file: pathlib.Path) -> tuple[str, ...]:
+    """The names of the classes in index order, "" where `id2label` has none."""
+    pairs = named.items() if isinstance(named, dict) else enumerate(named)
+    names = {int(number): str(name) for number, name in pairs if str(number).isdecimal()}
+    numbers = sorted(names)
+    if len(names) == classes and numbers[-1] - numbers[0] == classes - 1:  # whatever the first is
+        names = dict(enumerate(names[number] for number in numbers))
+    if not names or max(names) >= classes:
+        raise schema.ConfigError(
+            f"{file}: id2label names {str(numbers)[:80]}, but the classes are 0 to {classes - 1}; "
+            "correct it, or remove it and give --labels"
+        )
+    if numbers != list(range(classes)):
+        logging.warning(
+            "%s: id2label names %s of classes 0 to %d; they are taken for %s",
+            file, numbers, classes - 1, sorted(names),
+        )  # fmt: skip
+    return tuple(names.get(number, "") for number in range(classes))
+
+
 def _weights(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files of the weights: one, or those of an index."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    """The files of the weights: one, or those of an index; none without a config."""
+    for name in ("model.safetensors", "pytorch_model.bin") if (folder / _CONFIG).is_file() else ():
         if (folder / name).is_file():
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            return sorted({folder / file for file in _json(index)["weight_map"].values()})
+            places = _json(index).get("weight_map")
+            files: list[Any] = list(places.values()) if isinstance(places, dict) else []
+            for file in files or [places]:
+                is_name = isinstance(file, str) and pathlib.PurePath(file).name == file
+                if not is_name or not (folder / file).is_file():
+                    raise schema.ConfigError(
+                        f"{index}: weight_map has {str(file)[:80]!r}, expected names of files "
+                        "that lie beside it; copy them there"
+                    )
+            return sorted({folder / file for file in files})
     return []
 
 
@@ -245,8 +295,8 @@ def _read(file: pathlib.Path) -> Arrays:
 
 def _json(file: pathlib.Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text())
-    except (ValueError, OSError) as error:
+        found = json.loads(file.read_bytes())
+    except (ValueError, OSError, RecursionError) as error:
         raise schema.ConfigError(f"{file} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise schema.ConfigError(f"{file} holds a {type(found).__name__}, expected an object")

@@ -4,6 +4,7 @@ Names inside a block carry counters of the process that wrote them, so its array
 their order, which never changes; biases of query and value stand with the block before them.
 """
 
+import math
 import pathlib
 import re
 from typing import Any
@@ -89,20 +90,54 @@ def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
     """Names and arrays in the order of the layers, the model's own ones last."""
     import h5py
 
+    hard = h5py.h5l.TYPE_HARD  # pyright: ignore[reportAttributeAccessIssue]
+    room = path.stat().st_size  # what the arrays that are still to come can have, in bytes
+
+    def find(group: Any, name: str) -> Any:
+        """What `name` means inside the file, without following it to another one."""
+        for part in name.split("/"):
+            links = group.id.links if isinstance(group, h5py.Group) else None
+            if not links or not links.exists(part.encode()):
+                return None
+            if links.get_info(part.encode()).type != hard:
+                raise schema.ConfigError(
+                    f"{path}: {name} is a link to another place, which is not followed; write the "
+                    "file with model.save_weights('FILE.h5') under Keras 2"
+                )
+            group = group[part]
+        return group
+
+    def names(of: Any, key: str) -> list[str]:
+        place = of.attrs.get_id(key)
+        shape = list(place.shape or ())
+        if len(shape) != 1 or shape[0] * place.dtype.itemsize > room:
+            raise schema.ConfigError(
+                f"{path}: the attribute {key} is of shape {shape}, expected names "
+                "in a row; write the file with model.save_weights('FILE.h5') under Keras 2"
+            )
+        found: Any = of.attrs[key]
+        return [x.decode() if isinstance(x, bytes) else str(x) for x in found]
+
+    result: list[tuple[str, np.ndarray]] = []
     with describe.reading(path, "HDF5 file"), h5py.File(path) as file:
         if "layer_names" not in file.attrs:
             raise schema.ConfigError(
                 f"{path} has no attribute layer_names: it is no weights file of Keras 2. "
                 "Write one with model.save_weights('FILE.h5') under Keras 2"
             )
-        groups = [*_names(file.attrs["layer_names"]), "top_level_model_weights"]
-        return [
-            (name, np.asarray(file[f"{group}/{name}"]))
-            for group in groups
-            if group in file
-            for name in _names(file[group].attrs["weight_names"])
-        ]
-
-
-def _names(attribute: Any) -> list[str]:
-    return [x.decode() if isinstance(x, bytes) else str(x) for x in attribute]
+        for layer in (*names(file, "layer_names"), "top_level_model_weights"):
+            group = find(file, layer)
+            for name in names(group, "weight_names") if group is not None else ():
+                x: Any = find(group, name)
+                stored = isinstance(x, h5py.Dataset) and not (x.is_virtual or x.external)
+                if stored and x.shape is not None and x.dtype.kind == "f":
+                    room -= x.dtype.itemsize * max(math.prod(x.shape), math.prod(x.chunks or ()))
+                else:
+                    room = -1
+                if room < 0:
+                    raise schema.ConfigError(
+                        f"{path}: {name} is not stored in it as floats, or larger than the file; "
+                        "copy it again"
+                    )
+                result.append((name, np.asarray(x)))
+    return result

@@ -42,7 +42,8 @@ def read(
     path, found = pathlib.Path(source), None
     try:
         for family in FAMILIES if path.exists() else ():
-            found = found or family.describe_file(path)
+            with describe.reading(path, "checkpoint"):
+                found = found or family.describe_file(path)
     except ImportError as error:
         raise schema.ConfigError(
             f"reading {path} needs {error.name}: pip install 'av_mae[convert]'"

@@ -10,7 +10,7 @@ Files are flax msgpack, with the parameters under `optimizer/target` or `optimiz
 
 import pathlib
 import re
-from typing import Any, cast
+from typing import Any
 
 from flax import serialization, traverse_util
 
@@ -62,12 +62,19 @@ def read(path: pathlib.Path) -> Arrays:
     """
     with describe.reading(path, "flax checkpoint"):
         state = serialization.msgpack_restore(path.read_bytes())
-    for place in _PLACES:
-        tree = state
-        for key in place.split("/"):
-            tree = tree.get(key) if isinstance(tree, dict) else None
-        if isinstance(tree, dict) and tree:
-            return cast(Arrays, traverse_util.flatten_dict(tree, sep="/"))
+        for place in _PLACES:
+            tree = state
+            for key in place.split("/"):
+                tree = tree.get(key) if isinstance(tree, dict) else None
+            if isinstance(tree, dict) and tree:
+                arrays: Any = traverse_util.flatten_dict(tree)
+                for name, x in arrays.items():
+                    if not all(isinstance(k, str) for k in name) or not hasattr(x, "dtype"):
+                        raise schema.ConfigError(
+                            f"{path} has {str(name)[:80]} among the parameters at {place}, "
+                            "expected arrays under names; is it a checkpoint of Scenic?"
+                        )
+                return {"/".join(name): x for name, x in arrays.items()}
     keys = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
     raise schema.ConfigError(f"{path} has no parameters at {' or '.join(_PLACES)}; it holds {keys}")
 

@@ -146,10 +146,11 @@ def read(
                 f"{source} lacks {missing[0]} (our {name}); is the file whole?"
             )
         used.update(rule.theirs)
-        arrays = [np.asarray(theirs[x], np.float32) for x in rule.theirs]
+        arrays = [theirs[x] for x in rule.theirs]
         try:
+            arrays = [np.asarray(x, np.float32) for x in arrays]
             result[name] = np.ascontiguousarray(rule.layout.ours(arrays, shape))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             sizes = (f"{n} {list(x.shape)}" for n, x in zip(rule.theirs, arrays, strict=True))
             raise schema.ConfigError(
                 f"{source}: {', '.join(sizes)[:200]} do not make up our {name} {list(shape)}"

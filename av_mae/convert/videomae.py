@@ -5,6 +5,7 @@ Pretraining: `encoder.*`, `encoder_to_decoder`, `mask_token`, `decoder.*`; finet
 """
 
 import functools
+import math
 import os
 import pathlib
 import re
@@ -16,7 +17,7 @@ from flax import traverse_util
 
 from av_mae import tasks
 from av_mae.config import schema
-from av_mae.convert import describe, table, torch_file
+from av_mae.convert import describe, table, torch_file, wrapped
 from av_mae.experiment import checkpoint
 from av_mae.models import inherit, positions
 
@@ -74,9 +75,7 @@ _NEEDS_OF_PRETRAINING = {
 }
 _NEEDS_OF_FINETUNING = {"head_width": (0,), "pool": ("mean", "first")}
 
-# Where a file keeps its tensors, and what may stand before the name of each.
-_WRAPPERS = ("model", "module", "state_dict")
-_PREFIXES = ("module.", "backbone.", "encoder.")
+_SHARED = 4  # times the bytes of a file its tensors may have, as some are stored once for several
 _OPTIONS = {
     "num_frames": "modalities.video.frames",
     "sampling_rate": "modalities.video.stride",
@@ -98,26 +97,21 @@ def find(source: pathlib.Path) -> pathlib.Path | None:
     return source if source.is_file() and torch_file.is_torch(source) else None
 
 
-def read(path: pathlib.Path) -> tuple[dict[str, torch_file.Tensor], dict[str, Any]]:
-    """(tensors by name, what else stands in the file).
+def read(
+    path: pathlib.Path,
+) -> tuple[dict[str, torch_file.Tensor], dict[str, Any], tuple[str, ...]]:
+    """(tensors by name in the model, what else stands in the file, tensors left out).
 
     Raises:
-        ConfigError: not a PyTorch file, or one without tensors.
+        ConfigError: not a PyTorch file, or one without a model's tensors.
     """
-    content = torch_file.read(path)
-    if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise schema.ConfigError(f"{path} holds a {kind}, expected a dict of tensors")
-    wrapper = next((k for k in _WRAPPERS if isinstance(content.get(k), dict)), None)
-    state = content[wrapper] if wrapper else content
-    tensors = {k: v for k, v in state.items() if isinstance(v, torch_file.Tensor)}
-    if not tensors:
+    found = wrapped.search(torch_file.read(path), path)
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in found[0].values())
+    if size > _SHARED * path.stat().st_size:
         raise schema.ConfigError(
-            f"{path} holds no tensors, neither itself nor under {', '.join(_WRAPPERS)}; "
-            f"it has {', '.join(map(str, list(content)[:8]))}"
+            f"{path} is damaged: its tensors claim {size:,} bytes, many more than the file has"
         )
-    rest = {k: v for k, v in content.items() if k != wrapper} if wrapper else {}
-    return tensors, rest
+    return found
 
 
 def describe_file(source: pathlib.Path) -> describe.Description | None:
@@ -125,24 +119,25 @@ def describe_file(source: pathlib.Path) -> describe.Description | None:
     path = find(source)
     if not path:
         return None
-    tensors, rest = read(path)
-    state = {name: x.numpy() for name, x in tensors.items()}
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): x for name, x in state.items()}
-    if "patch_embed.proj.weight" not in state and "encoder.patch_embed.proj.weight" not in state:
+    tensors, rest, dropped = read(path)
+    if any(".patch_embeddings." in f".{name}" for name in tensors):
         raise schema.ConfigError(
-            f"{path} has no patch_embed.proj.weight, so it is no VideoMAE; it begins with "
-            f"{', '.join(list(state)[:3])}"
+            f"{path} has the names of Hugging Face, whose settings stand in a config.json; name "
+            "it pytorch_model.bin and put it into a folder with that file"
         )
     # The training options of the official program, saved beside the weights.
-    options = getattr(rest.get("args"), "state", None)
+    options = rest.get("args")
+    options = getattr(options, "state", options)
     options = options if isinstance(options, dict) else {}
-    usual = {ours: options[theirs] for theirs, ours in _OPTIONS.items() if theirs in options}
+    numbers = {k: v for k, v in options.items() if isinstance(v, int | float)}
+    usual: dict[str, Any] = {
+        ours: numbers[theirs] for theirs, ours in _OPTIONS.items() if theirs in numbers
+    }
     if "normlize_target" in options:
         usual["model.normalise_targets"] = "patch_channel" if options["normlize_target"] else "raw"
-    epoch = rest.get("epoch")
-    return of_state("VideoMAE", state, usual=usual, step=epoch if isinstance(epoch, int) else 0)
+    epoch, state = rest.get("epoch"), {name: x.numpy() for name, x in tensors.items()}
+    step = epoch if isinstance(epoch, int) else 0
+    return of_state("VideoMAE", state, usual=usual, step=step, dropped=dropped)
 
 
 def of_state(
@@ -151,13 +146,15 @@ def of_state(
     *,
     facts: Mapping[str, Any] | None = None,
     usual: Mapping[str, Any] | None = None,
+    dropped: tuple[str, ...] = (),
     **more: Any,
 ) -> describe.Description:
     """Describes arrays under the official names; an encoder alone is a classifier of no classes.
 
     Args:
-        facts, usual, more: what else is known, as in `describe.Description`.
+        facts, usual, dropped, more: what else is known, as in `describe.Description`.
     """
+    state, keys = _without_key_bias(state)
     pretrained = "decoder.head.weight" in state
     alone = "head.weight" not in state  # without a classifier
     encoder = "encoder." if pretrained else ""
@@ -184,12 +181,11 @@ def of_state(
         assumed |= _OF_PRETRAINING
     else:
         if alone:
-            width = len(state["patch_embed.proj.bias"])
-            state = state | {"head.weight": np.zeros((0, width)), "head.bias": np.zeros(0)}
+            state["head.weight"] = np.zeros((0, len(state["patch_embed.proj.bias"])))
+            state["head.bias"] = np.zeros(0)
         shown["model.head_scale"] = 0.001
         assumed |= _OF_FINETUNING
         more = {"labels": ("",) * len(state["head.weight"])} | more
-
     # A stored table of positions may be the formula's own. At another size it is not: mmaction2
     # interpolates it, as `learned` does.
     table_1nd = state.get("pos_embed")
@@ -202,7 +198,9 @@ def of_state(
         shown["model.positions"] = "learned"
     shown |= facts or {}
     unseen = {k: v for k, v in {**assumed, **(usual or {})}.items() if k not in shown}
-    return describe.Description(family, state, facts=shown, usual=unseen, rules=rules, **more)
+    return describe.Description(
+        family, state, facts=shown, usual=unseen, rules=rules, dropped=dropped + keys, **more
+    )
 
 
 def official(saved: checkpoint.Saved) -> table.Arrays:
@@ -262,6 +260,18 @@ def new_file(folder: str | os.PathLike[str], name: str) -> pathlib.Path:
         raise schema.ConfigError(f"{file} exists; write to another folder")
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
+
+
+def _without_key_bias(state: table.Arrays) -> tuple[table.Arrays, tuple[str, ...]]:
+    """Biases of queries and values alone: softmax does not see what all its scores share."""
+    result: table.Arrays = {}
+    for name, x in state.items():
+        stem, _, last = name.rpartition("attn.")
+        if last == "qkv.bias":
+            result[f"{stem}attn.q_bias"], _, result[f"{stem}attn.v_bias"] = np.split(x, 3)
+        elif last != "key.bias":
+            result[name] = x
+    return result, tuple(name for name in state if name.endswith(("attn.qkv.bias", "key.bias")))
 
 
 def _sizes(state: table.Arrays, prefix: str) -> dict[str, Any]:
