@@ -59,10 +59,9 @@ def reading(path: pathlib.Path, kind: str) -> Iterator[None]:
     except (schema.ConfigError, ImportError):
         raise
     except Exception as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else type(error).__name__
-        detail = "" if isinstance(error, KeyError) else f": {error}"
+        what = "it lacks" if isinstance(error, KeyError) else f"{type(error).__name__}:"
         raise schema.ConfigError(
-            f"{path} is not a whole {kind} ({what}{detail[:200]}); copy or download it again"
+            f"{path} is not a whole {kind} ({what} {str(error)[:200]}); copy or download it again"
         ) from error
 
 

@@ -55,7 +55,7 @@ _TYPES = {name for name, value in vars(builtins).items() if isinstance(value, ty
 _TYPES |= {"long", "unicode", "xrange"}
 # What may be called: classes, and functions and types in lower case that only rebuild a value.
 _REBUILDS = re.compile(
-    r"_*[A-Z]\w*|\w*(build|construct|_ctor)\w*|_*unpickle\w*|_frombuffer|_load_from_bytes"
+    r"_*[A-Z]\w*|\w*(build|construct|unpickle|_ctor)\w*|_new_\w+|_frombuffer|_load_from_bytes"
     r"|_get_layout|scalar|dtype|ndarray|device|deque|partial|date|datetime|time|timedelta|timezone"
 )
 _LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)

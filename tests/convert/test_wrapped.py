@@ -307,3 +307,14 @@ def test_the_folder_above_a_trainers_checkpoints(tmp_path, caplog):
     (tmp_path / "checkpoint-500").mkdir()
     assert same(tmp_path, None, FACE).labels[0] == "at 100"
     assert "checkpoint-100 is read, the newest of 3" in caplog.text
+
+
+def test_files_of_people(shared):
+    """One of each kind that was reported, with the labels that Hugging Face's show."""
+    folder = shared / "data/people/checkpoints"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    known = {"model.heads": 2, "modalities.video.size": 32, "modalities.video.frames": 4}
+    found = {path.name: read.read(path, known).labels for path in folder.iterdir()}
+    assert len(found) >= 6
+    assert {labels for name, labels in found.items() if name.startswith("hf")} == {("a", "b", "c")}
