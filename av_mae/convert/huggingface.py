@@ -60,11 +60,11 @@ def describe_file(source: pathlib.Path) -> describe.Description | None:
     files = _weights(folder)
     if not files and source.is_dir():
         names = ((re.fullmatch(r"checkpoint-(\d+)", p.name), p) for p in source.iterdir())
-        steps = [(int(m[1]), p) for m, p in names if m and _weights(p)]
-        folder = max(steps, default=(0, folder))[1]
+        steps = sorted(((int(m[1]), p) for m, p in names if m), reverse=True)
+        folder = next((p for _, p in steps if _weights(p)), folder)
         files = _weights(folder)
         if files:
-            logging.warning("%s: %s is read, the newest of %d", source, folder.name, len(steps))
+            logging.warning("%s: %s is read, the newest with weights", source, folder.name)
     if not files:
         return None
     settings = _json(folder / _CONFIG)

@@ -97,7 +97,7 @@ def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
         """What `name` means inside the file, without following it to another one."""
         for part in name.split("/"):
             links = group.id.links if isinstance(group, h5py.Group) else None
-            if not links or not links.exists(part.encode()):
+            if links is None or not links.exists(part.encode()):
                 return None
             if links.get_info(part.encode()).type != hard:
                 raise schema.ConfigError(

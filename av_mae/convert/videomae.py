@@ -126,8 +126,7 @@ def describe_file(source: pathlib.Path) -> describe.Description | None:
             "it pytorch_model.bin and put it into a folder with that file"
         )
     # The training options of the official program, saved beside the weights.
-    options = rest.get("args")
-    options = getattr(options, "state", options)
+    options = getattr(rest.get("args"), "state", rest.get("args"))
     options = options if isinstance(options, dict) else {}
     numbers = {k: v for k, v in options.items() if isinstance(v, int | float)}
     usual: dict[str, Any] = {
@@ -175,8 +174,7 @@ def of_state(
     assumed: dict[str, Any] = _USUAL | {"model.heads": describe.heads(shown["model.width"])}
     if pretrained:
         decoder = _sizes(state, "decoder.blocks.")
-        for size in ("width", "depth", "mlp"):
-            shown[f"model.decoder_{size}"] = decoder[f"model.{size}"]
+        shown |= {f"model.decoder_{k}": decoder[f"model.{k}"] for k in ("width", "depth", "mlp")}
         assumed["model.decoder_heads"] = describe.heads(shown["model.decoder_width"])
         assumed |= _OF_PRETRAINING
     else:

@@ -306,7 +306,7 @@ def test_the_folder_above_a_trainers_checkpoints(tmp_path, caplog):
         face(tmp_path / f"checkpoint-{step}", id2label={"0": f"at {step}"})
     (tmp_path / "checkpoint-500").mkdir()
     assert same(tmp_path, None, FACE).labels[0] == "at 100"
-    assert "checkpoint-100 is read, the newest of 3" in caplog.text
+    assert "checkpoint-100 is read, the newest with weights" in caplog.text
 
 
 def test_files_of_people(shared):
