@@ -20,7 +20,7 @@ _WRAPPER = re.compile(
 )
 # The patch embedding of the official program and mmaction2, and of Hugging Face.
 _EMBEDDING = re.compile(
-    r"(.*?)((encoder\.)?patch_embed\.proj(ection)?"
+    r"(|.*?\.)((encoder\.)?patch_embed\.proj(ection)?"
     r"|(videomae\.)?embeddings\.patch_embeddings\.projection)\.weight"
 )
 _BESIDE = re.compile(
@@ -84,7 +84,7 @@ def unwrap(state: Mapping[str, T], path: pathlib.Path) -> tuple[dict[str, T], tu
             "Save the state_dict() of the whole model"
         )
     start = min(found, key=lambda x: (_is_averaged(x), len(x)))
-    others = tuple(x for x in found if not start.startswith(x))
+    others = {x for x in found if not start.startswith(x)}
     alone = not any(name.startswith(f"{start}decoder.") for name in bare.values())
     if alone and f"{start}encoder.patch_embed.proj.weight" in bare.values():
         start += "encoder."
@@ -95,7 +95,8 @@ def unwrap(state: Mapping[str, T], path: pathlib.Path) -> tuple[dict[str, T], tu
     for name, x in state.items():
         before = max((p for p in outer if bare[name].startswith(p)), key=len)
         own = bare[name].removeprefix(before)
-        if bare[name].startswith(others) or (before != start and not _BESIDE.match(own)):
+        elsewhere = any(bare[name][: m.end()] in others for m in re.finditer(r"\.", bare[name]))
+        if elsewhere or (before != start and not _BESIDE.match(own)):
             dropped.append(name)
         elif own in result:
             raise schema.ConfigError(f"{path} has {own} twice, once as {name}; save one of them")

@@ -136,9 +136,14 @@ def test_a_head_beside_a_wrapped_encoder_and_a_loss_that_is_left(tmp_path):
         for name, x in stored().items()
     }
     state |= {"criterion.weight": np.ones(7), "accuracy.confmat": np.ones((7, 7))}
-    state |= prefixed("ema_model.", stored())
+    state |= prefixed("ema_model.", stored()) | {"model.my_patch_embed.proj.weight": np.ones(3)}
     found = same(save(tmp_path / "x.pth", {"state_dict": state}))
-    assert {"criterion.weight", "accuracy.confmat", "ema_model.head.bias"} <= set(found.left)
+    assert {
+        "criterion.weight",
+        "accuracy.confmat",
+        "ema_model.head.bias",
+        "model.my_patch_embed.proj.weight",
+    } <= set(found.left)
 
 
 def test_of_two_models_the_trained_one_is_read_and_it_is_said(tmp_path, caplog):
