@@ -105,8 +105,13 @@ class Sound:
         silenced: samples that were no numbers, or infinite.
     """
 
-    def __init__(self, *, longest: float = math.inf) -> None:
-        """At most `longest` seconds from the first sample to the last."""
+    def __init__(self, *, longest: float = math.inf, stored_floats: bool = False) -> None:
+        """At most `longest` seconds from the first sample to the last.
+
+        Args:
+            stored_floats: samples are floating point numbers as somebody wrote them.
+        """
+        self._stored_floats = stored_floats
         self.stop: float | None = None
         self.silenced = 0
         self._longest = longest
@@ -142,7 +147,7 @@ class Sound:
 
     def _finite(self, frame: av.AudioFrame) -> av.AudioFrame:
         """The frame with silence for samples that are no finite numbers."""
-        if not frame.format.name.startswith(("flt", "dbl")):
+        if not self._stored_floats:
             return frame
         wave: Any = frame.to_ndarray()
         wrong = int((~np.isfinite(wave)).sum())

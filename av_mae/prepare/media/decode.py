@@ -24,6 +24,8 @@ _LEAST_SECONDS = 1.0
 _LEAST_SHARE = 0.25
 # More of a file without an index is not left unread by a demuxer that has come to its end.
 _UNREAD_SHARE = 0.1
+# Codecs that keep floating point samples as they are, whatever these are.
+_FLOATS = ("pcm_f", "wavpack", "mp4als")
 # A file that ends before this share of its announced length was cut off.
 _WHOLE_SHARE = 0.9
 # Pictures that begin this many seconds after the clip does are worth a note.
@@ -146,7 +148,10 @@ class _Reading:
             end=self._end,
             limits=limits,
         )
-        self._sound = clock.Sound(longest=limits.seconds + 2 * _PREROLL)
+        self._sound = clock.Sound(
+            longest=limits.seconds + 2 * _PREROLL,
+            stored_floats=bool(audio) and audio.codec_context.name.startswith(_FLOATS),
+        )
         self._first: float | None = None  # where the sound begins
         self._shift = 0.0  # of the time stamps of the sound
         self._read_bytes = 0
@@ -245,7 +250,7 @@ class _Reading:
             for packet in self._file.demux(streams):
                 self._read_bytes = max(self._read_bytes, (packet.pos or 0) + packet.size)
                 if packet.size:
-                    length = float((packet.duration or 0) * (packet.time_base or 0))
+                    length = (packet.duration or 0) * float(packet.time_base or 0)
                     length = length or (packet.stream is self._video) / self._rate
                     yield from self._continuity.correct(packet, length)
                 elif packet.dts is None:  # the end; others say: the same picture again
