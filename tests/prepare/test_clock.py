@@ -1,6 +1,7 @@
 """Pictures and sound on one clock."""
 
 import fractions
+import types
 
 import av
 import av.error
@@ -174,3 +175,14 @@ def test_sound_does_not_grow_without_end():
     sound.add(frame(tone(0.9)), 0.0)
     with pytest.raises(container.UnreadableError, match="longer than 1 s"):
         sound.add(frame(tone(0.2)), 0.9)
+
+
+def test_sorted_times_that_still_go_back_are_no_reason_to_read_again():
+    """As of damaged files, which would be read for ever."""
+    placed = stamps.Stamps(origin=0.0, sort=True)
+    codec = types.SimpleNamespace(name="h264", has_b_frames=True)
+    for ticks in (50, 3, 4):
+        packet = types.SimpleNamespace(dts=ticks, pts=None, time_base=fractions.Fraction(1, 25))
+        placed.send(packet, decoding_times=True)
+        placed.place(types.SimpleNamespace(time=None), 0.04, codec)
+    assert placed.next == pytest.approx(5 / 25)

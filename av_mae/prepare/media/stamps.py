@@ -181,7 +181,7 @@ class Stamps:
         """The file time of a frame that lasts `length` seconds.
 
         Raises:
-            DisorderError: it is a picture before the one before it.
+            DisorderError: it is a picture before the one before it, and times are not sorted.
         """
         if self._sort and codec is not None and codec.name.startswith(_FIXED_DELAY):
             while len(self._sent) > 1 + bool(codec.has_b_frames):
@@ -189,7 +189,7 @@ class Stamps:
         time = (heapq.heappop(self._sent) if self._sent else None) if self._sort else frame.time
         moment = self.next if time is None else time - self._origin
         self.guessed &= time is None
-        if codec is not None and moment < self._latest - _TOLERANCE:
+        if codec is not None and not self._sort and moment < self._latest - _TOLERANCE:
             raise DisorderError(f"a picture at {moment:.2f} s after one at {self._latest:.2f} s")
         self.next, self._latest = moment + length, max(moment, self._latest)
         return moment
