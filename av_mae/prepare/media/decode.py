@@ -117,7 +117,7 @@ class _Reading:
     ) -> None:
         video, audio = container.streams(file, kind, limits)
         self._file, self._video, self._audio, self._limits = file, video, audio, limits
-        self._sought = sought
+        self._sought, self._sorted = sought, sort
         self._begin = -math.inf if start is None and video else start or 0.0
         self._end = math.inf if end is None else end
         self._is_part = bool(start) if video is None else start is not None
@@ -222,6 +222,10 @@ class _Reading:
         notes = []
         if self._video and self._shown.guessed:
             notes.append(f"no time stamps: {self._rate:g} frames a second assumed")
+        if len(self._continuity.shifts) > 1:
+            notes.append("time stamps start again or jump: moved, pictures and sound alike")
+        if self._sorted:
+            notes.append("time stamps are not in the order of the pictures: sorted")
         if self._sound.silenced:
             notes.append(f"{self._sound.silenced} samples of sound are no finite numbers: silence")
         if start - begin > _LATE:

@@ -53,6 +53,7 @@ class Continuity:
 
     Attributes:
         streams: what was read, by kind of stream.
+        shifts: what was added to the time stamps of its parts, nothing to the first.
     """
 
     def __init__(self, origin: float, end: float, *, sought: bool, pictures: bool) -> None:
@@ -64,7 +65,7 @@ class Continuity:
             pictures: there is a stream of them.
         """
         self._end, self._pictures = end, pictures
-        self._shifts = [0.0]
+        self.shifts = [0.0]
         self._begin = None if sought else origin
         self.streams: dict[str, Progress] = {}
         self._waiting: list[tuple[av.Packet, float]] = []  # sound that starts again
@@ -90,7 +91,7 @@ class Continuity:
         before = self.rest() if kind == "audio" else []
         if shift is None:
             shift = self.streams[kind].end - times[1]
-            self._shifts.append(shift)
+            self.shifts.append(shift)
         self._move(packet, shift, length)
         return [*before, packet, *(self.rest() if starts_again else ())]
 
@@ -102,7 +103,7 @@ class Continuity:
             shift = self._fitting("audio", decoded, length)
             if shift is None:
                 shift = self.streams["audio"].end - shown
-                self._shifts.append(shift)
+                self.shifts.append(shift)
             self._move(packet, shift, length)
         return [packet for packet, _ in ready]
 
@@ -111,7 +112,7 @@ class Continuity:
         read = self.streams[kind]
         first = read.reached - max(_BACK_SECONDS, _BACK_FRAMES * length)
         last = max(other.reached for other in self.streams.values()) + _LONGEST_GAP
-        for shift in (read.shift, *reversed(self._shifts)):
+        for shift in (read.shift, *reversed(self.shifts)):
             if first <= time + shift <= (last if shift else max(last, self._end)):
                 return shift
         return None
