@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from av_mae import tasks
 from av_mae.config import schema
-from av_mae.config.modality import Audio, Modality
+from av_mae.config.modality import Audio, Modality, video_and_audio
 from av_mae.convert import read
 from av_mae.experiment import fingerprint
 from av_mae.experiment.step import split
@@ -229,6 +229,15 @@ class Model:
             )
         if lacking:
             logging.warning("%s has no %s: using its %s alone", clip.source, lacking, here[0])
+        video, _ = video_and_audio({name: known[name] for name in here})
+        if (
+            video is not None
+            and video.frames > 1
+            and clip.frames is not None
+            and len(clip.frames) == 1
+        ):
+            said = "%s is one picture: it stands still for the %.2f s that %s sees"
+            logging.warning(said, clip.source, video.seconds, self.source)
         return {name: known[name] for name in here}
 
     def check_modalities(self, names: Sequence[str]) -> None:

@@ -43,17 +43,22 @@ def read(
     start: float | None = None,
     end: float | None = None,
     most_bytes: float = 4e9,
+    frame_rate: float | None = None,
 ) -> Clip:
-    """Reads a media file, or its part from `start` to `end` seconds.
+    """Reads a media file, a picture or a folder of frames, or its part from `start` to `end`.
 
     Args:
         fps: frames a second; None keeps the file's own rate.
         short_side: pixels that the short side is scaled down to; None keeps the size. Data sets
             are prepared at 256, too.
+        start, end: seconds; None is the beginning or the end.
         most_bytes: memory that the frames may take.
+        frame_rate: pictures a second in a folder of extracted frames, whose sound may lie beside it
+            by its name; None assumes 25 and says so.
 
     Returns:
-        A clip; its frames are None for a file of sound only, its audio for one without sound.
+        A clip; its frames are None for a file of sound only, its audio for one without sound. A
+        picture is one frame.
 
     Raises:
         ValueError: no such file, neither pictures nor sound can be decoded from it, or its frames
@@ -61,15 +66,23 @@ def read(
         ModuleNotFoundError: PyAV is not installed.
     """
     try:
-        from av_mae.prepare.media import container, decode
+        from av_mae.prepare.media import container
+        from av_mae.prepare.media import read as media
     except ModuleNotFoundError as error:
         message = "reading media files needs PyAV: pip install av_mae[prepare]"
         raise ModuleNotFoundError(message, name=error.name) from error
 
     name, limits = os.fspath(path), container.Limits(frames=most_bytes)
     try:
-        found = decode.decode(
-            path, kind="any", fps=fps, short_side=short_side, start=start, end=end, limits=limits
+        found = media.clip(
+            path,
+            kind="any",
+            fps=fps,
+            short_side=short_side,
+            start=start,
+            end=end,
+            frame_rate=frame_rate,
+            limits=limits,
         )
     except container.UnreadableError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -196,6 +196,7 @@ def lines(result: Result) -> Iterator[str]:
 
 def _facts(result: Result) -> Iterator[tuple[str, str]]:
     """(title, text) of what is measured, of the labels, and of the csv files."""
+    yield "extracted frames", result.info.preprocessing.get("extracted_frames", "")
     for name, values in measures(result.rows).items():
         found = quantiles(values).items()
         yield name, ", ".join(f"{key} {value:,.4g}" for key, value in found)

@@ -1,11 +1,13 @@
 """A csv file with a header: path (or file), label (or labels: a;b), split, start, end, id.
 
 Only the path is needed. Paths are relative to the csv, or to --media. Without split, --val_share of
-the clips become `val`; start and end are seconds in the file; id defaults to the path.
+the clips become `val`; start and end are seconds in the file; id defaults to the path. With
+kind=frames a path is a folder of extracted frames, frame_rate of them a second, default 25.
 """
 
 import collections
 import csv
+import dataclasses
 import difflib
 import io
 import math
@@ -14,7 +16,7 @@ import pathlib
 import re
 
 from av_mae.input import storage
-from av_mae.prepare.lists import listing
+from av_mae.prepare.lists import extracted, listing
 from av_mae.prepare.lists.listing import Entry, Kind, Listing, Options, Refused
 
 TAKES = ("media", "val_share", "ignore_columns")
@@ -23,7 +25,9 @@ _ALIASES = {"file": "path", "labels": "label"}
 _COLUMNS = ("path", "label", "split", "start", "end", "id")
 
 
-def clips(source: str, options: Options, *, kind: Kind = "video") -> Listing:
+def clips(
+    source: str, options: Options, *, kind: Kind = "video", frame_rate: float = 0.0
+) -> Listing:
     """Lists the clips of a csv file, all of one kind.
 
     A row without a file, or without a label where the csv has labels, is refused; everything else
@@ -35,6 +39,7 @@ def clips(source: str, options: Options, *, kind: Kind = "video") -> Listing:
     """
     if not source:
         raise ValueError("--source is missing; give a csv file")
+    rate = extracted.rate(kind, frame_rate)
     path = storage.path(source)
     rows = _rows(path, options.ignore_columns)
     columns = rows[0][1]
@@ -43,6 +48,7 @@ def clips(source: str, options: Options, *, kind: Kind = "video") -> Listing:
     for number, row in rows:
         where = f"{path}, line {number}"
         entry = _entry(where, row, options.media or str(path.parent), kind)
+        entry = dataclasses.replace(entry, frame_rate=rate)
         if entry.id in first:
             raise ValueError(
                 f"{path}: clip {entry.id!r} is in line {first[entry.id]} and in line {number}; "
@@ -75,7 +81,8 @@ def clips(source: str, options: Options, *, kind: Kind = "video") -> Listing:
             f"none of the {len(refused):,} clips of {path} can be prepared: {reason} "
             f"({entries[0].path}); {hint}"
         )
-    return Listing(tuple(kept), tuple(refused))
+    warnings = extracted.warnings(kept) if kind == "frames" else ()
+    return Listing(tuple(kept), tuple(refused), warnings=tuple(warnings))
 
 
 def _entry(where: str, row: dict[str, str], media: str, kind: Kind) -> Entry:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-Kind = Literal["video", "sound", "picture"]
+Kind = Literal["video", "sound", "picture", "frames"]
 VAL_SHARE = 0.1
 SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 
@@ -43,8 +43,9 @@ class Entry:
         labels: names; empty for an unlabelled clip.
         start, end: the part of the file, seconds; None is its beginning or end.
         kind: what is read from the file: the video with its sound, only the sound, or the single
-            picture that the file is.
+            picture that the file is; of a folder the frames in it.
         boxes: annotations of a video's frames.
+        frame_rate: of the frames in a folder, pictures a second.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Entry:
     end: float | None = None
     kind: Kind = "video"
     boxes: tuple[Box, ...] = ()
+    frame_rate: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -210,6 +210,8 @@ def check_file(path: str | os.PathLike[str]) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableError(f"file not found: {reason}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableError("a folder, not a file: extracted frames are read with kind=frames")
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableError("not a regular file")
     if not status.st_size:

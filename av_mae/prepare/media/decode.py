@@ -20,8 +20,8 @@ _INTERLEAVING = 10.0
 # Decoders of sound need some packets before their first right sample.
 _PREROLL = 1.0
 # A clip in which less than this could be decoded is rejected.
-_LEAST_SECONDS = 1.0
-_LEAST_SHARE = 0.25
+LEAST_SECONDS = 1.0
+LEAST_SHARE = 0.25
 # More of a file without an index is not left unread by a demuxer that has come to its end.
 _UNREAD_SHARE = 0.1
 # Codecs that keep floating point samples as they are, whatever these are.
@@ -217,7 +217,7 @@ class _Reading:
         if expected < math.inf and length < _WHOLE_SHARE * expected:
             self._damage["cut"] = f"cut off: {length:.2f} of {expected:.2f} s"
         damage = "; ".join(self._damage.values())
-        if damage and good < min(_LEAST_SECONDS, _LEAST_SHARE * expected):
+        if damage and good < min(LEAST_SECONDS, LEAST_SHARE * expected):
             raise UnreadableError(f"too little could be decoded: {damage}")
         notes = []
         if self._video and self._shown.guessed:

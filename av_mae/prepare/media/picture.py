@@ -1,8 +1,10 @@
 """Pictures upright, in RGB, with square pixels and a bounded short side: of a video, or alone."""
 
+import contextlib
 import fractions
 import os
 import warnings
+from collections.abc import Iterator
 
 import av
 import numpy as np
@@ -17,6 +19,7 @@ from av_mae.prepare.media.container import Limits, UnreadableError
 _STRANGEST_PIXEL = 8
 # Of Pillow's formats those that photographs are kept in; some of the others run programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+_MOVING = ("WEBP", "GIF", "PNG")  # may be animations
 
 
 def decode(
@@ -35,20 +38,36 @@ def decode(
     Raises:
         UnreadableError: there is no whole picture in the file, or the limits do not allow it.
     """
+    image = load(path, limits)
+    size = scaled_size(*image.size, fractions.Fraction(1), short_side)
+    return scaled(image, size)
+
+
+def load(path: str | os.PathLike[str], limits: Limits = container.DEFAULT_LIMITS) -> Image.Image:
+    """The picture of a file in RGB, upright and of its own size.
+
+    Raises:
+        UnreadableError: there is no whole picture in the file, or the limits do not allow it.
+    """
     container.check_file(path)
+    with reasons(), Image.open(path, formats=_FORMATS) as image:
+        container.check_pixels(*image.size, limits)
+        return upright(image)
+
+
+def scaled(image: Image.Image, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of an RGB picture at another (width, height)."""
+    with reasons():
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+
+@contextlib.contextmanager
+def reasons() -> Iterator[None]:
+    """Whatever Pillow raises in the block becomes an UnreadableError."""
     try:
         # Warnings of damaged orientation tags, and of sizes, which have a limit of their own here.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
-            container.check_pixels(*image.size, limits)
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode == "F":
-                raise UnreadableError("not a picture: floating point values without a known range")
-            if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` cuts off at 255
-                grey = np.asarray(upright).clip(0, 65_535) // 257
-                upright = Image.fromarray(grey.astype(np.uint8))
-            upright = upright.convert("RGB")  # what is transparent shows its own colour
-            size = scaled_size(*upright.size, fractions.Fraction(1), short_side)
-            return np.asarray(upright.resize(size, Image.Resampling.BICUBIC))
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except UnidentifiedImageError as error:
         raise UnreadableError("not a picture: of no known format") from error
     except Image.DecompressionBombError as error:
@@ -57,6 +76,27 @@ def decode(
         raise
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise UnreadableError(f"picture damaged: {error}") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture as its orientation tag says, in RGB."""
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode == "F":
+        raise UnreadableError("not a picture: floating point values without a known range")
+    if turned.mode.startswith("I"):  # 16 bits of grey, which `convert` cuts off at 255
+        grey = np.asarray(turned).clip(0, 65_535) // 257
+        turned = Image.fromarray(grey.astype(np.uint8))
+    return turned.convert("RGB")  # what is transparent shows its own colour
+
+
+def is_still(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one picture that does not move; of several pages counts the first."""
+    try:
+        container.check_file(path)
+        with reasons(), Image.open(path, formats=_FORMATS) as image:
+            return image.format not in _MOVING or not getattr(image, "is_animated", False)
+    except UnreadableError:
+        return False
 
 
 class Scaler:

@@ -13,6 +13,7 @@ import numpy as np
 
 from av_mae import version
 from av_mae.input import records, storage
+from av_mae.prepare.lists import extracted
 from av_mae.prepare.shards import report, statistics
 from av_mae.prepare.shards.settings import Settings
 
@@ -39,6 +40,7 @@ def describe(result: report.Report, settings: Settings, labels: tuple[str, ...])
             "sound": f"mono int16 at {records.SAMPLE_RATE} Hz on the clock of the frames",
             "max_pixels": settings.limits.pixels,
             "max_seconds": settings.limits.seconds,
+            **extracted.described(result.listing.entries),
         },
         counts=result.counts(),
         audio_mean=None,

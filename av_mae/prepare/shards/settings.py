@@ -16,7 +16,7 @@ from annotated_types import Interval
 from av_mae.config import limits as limits_lib
 from av_mae.prepare.lists import listing
 from av_mae.prepare.lists.listing import Entry
-from av_mae.prepare.media import container
+from av_mae.prepare.media import container, frames
 
 # Changes when the same media and settings would give other records.
 REVISION = 2
@@ -75,8 +75,9 @@ class Settings:
         content["files"] = []
         for entry in sorted(entries, key=lambda entry: entry.id):
             try:
-                found = os.stat(entry.path)
-                content["files"].append((entry.id, found.st_size, found.st_mtime_ns))
+                found = [os.stat(path) for path in frames.files(entry.path)]
+                states = [n for one in found for n in (one.st_size, one.st_mtime_ns)]
+                content["files"].append((entry.id, *states))
             except OSError:  # remote, or gone since it was listed
                 content["files"].append((entry.id, entry.path))
         text = json.dumps(content, sort_keys=True)
@@ -94,9 +95,13 @@ class Assignment:
 
 def digest(entries: Iterable[Entry]) -> str:
     """Tells two lists of clips apart, whatever their order and wherever their files lie."""
-    nowhere = (dataclasses.replace(entry, path="") for entry in entries)
-    lines = sorted(json.dumps(dataclasses.asdict(entry)) for entry in nowhere)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    lines = []
+    for entry in entries:
+        values = dataclasses.asdict(dataclasses.replace(entry, path=""))
+        if entry.frame_rate is None:  # lists of before know no such key
+            del values["frame_rate"]
+        lines.append(json.dumps(values))
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def assign(entries: Iterable[Entry], name: str, clips_per_shard: int) -> list[Assignment]:

@@ -16,7 +16,8 @@ from PIL import Image
 from av_mae.input import record, records, storage
 from av_mae.prepare import pool
 from av_mae.prepare.lists.listing import Entry
-from av_mae.prepare.media import container, decode, fetch, picture
+from av_mae.prepare.media import container, decode, fetch
+from av_mae.prepare.media import read as read_media
 from av_mae.prepare.shards import state
 from av_mae.prepare.shards.settings import Assignment, Settings
 
@@ -94,6 +95,8 @@ def read(settings: Settings, task: tuple[Entry, str]) -> decode.Clip | pool.Lost
         FetchError: it is remote, and its store does not answer.
     """
     entry, scratch = task
+    if entry.kind == "frames" and storage.is_address(entry.path):
+        return pool.Lost("remote folder: frames are read on this machine; copy the folder to it")
     try:
         with fetch.local(entry.path, scratch, settings.limits) as path:
             return _decode(entry, path, settings)
@@ -116,11 +119,7 @@ def _decode(entry: Entry, path: str, settings: Settings) -> decode.Clip:
         return buffer.getvalue()
 
     fps, short_side, limits = settings.fps, settings.short_side, settings.limits
-    if entry.kind == "picture":
-        picture_hw3 = picture.decode(path, short_side=short_side, limits=limits)
-        height, width = picture_hw3.shape[:2]
-        return decode.Clip((jpeg(picture_hw3),), fps, height, width, None, 0.0, 1 / fps)
-    clip = decode.decode(
+    clip = read_media.clip(
         path,
         jpeg,
         kind=entry.kind,
@@ -128,6 +127,7 @@ def _decode(entry: Entry, path: str, settings: Settings) -> decode.Clip:
         short_side=short_side,
         start=entry.start,
         end=entry.end,
+        frame_rate=entry.frame_rate,
         limits=limits,
     )
     if entry.kind == "video":
