@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from annotated_types import Interval
+from annotated_types import Interval, Predicate, doc
 
 from av_mae.config import limits
 from av_mae.config import modality as modality_lib
@@ -31,6 +31,12 @@ VARIANTS = {
 
 Sampling = Literal["dense", "dense_cyclic", "dense_linspace", "uniform", "uniform_floor"]
 Positions = Literal["sincos", "sincos3d", "learned"]
+_WEIGHTS = ("none", "balanced", "sqrt", "effective")
+ClassWeights = Annotated[
+    str,
+    Predicate(lambda text: text in _WEIGHTS or text.endswith(".csv")),
+    doc(f"one of {', '.join(_WEIGHTS)}, or a file NAME.csv"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Dataset:
     train: str = "train"  # split trained on; of MediaSequence files, a table such as train@1024
     multilabel: bool = False  # several labels a clip: sigmoid instead of softmax
     sampling: Sampling = "dense"  # which frames of a clip are seen; docs/training.md
+    # how often a training clip comes: once an epoch, or by its classes; docs/training.md
+    class_sampling: Literal["natural", "balanced", "sqrt"] = "natural"
     test_short_side: Count = 0  # views are cut from whole frames resized to it (Scenic); 0 = off
     repeat: Size = 1  # augmented copies of a clip in one batch (Hoffer et al. 2020)
     canvas: tuple[int, int] = (0, 0)  # height, width of pictures that devices crop; 0 = hosts do
@@ -165,6 +173,9 @@ class Optim:
     layer_decay: float = 1.0  # lr factor from one layer to the one below
     ema: Share = 0.0  # decay of the averaged parameters that are evaluated; 0 = off
     label_smoothing: Share = 0.0  # share of the target spread over all classes
+    # of classes in the loss, by their numbers of training clips or from a csv; docs/training.md
+    class_weights: ClassWeights = "none"
+    class_weights_beta: Share = 0.999  # effective: 0 = equal weights, towards 1 = balanced ones
     accumulate: Size = 1  # micro-batches a step
 
 

@@ -51,7 +51,7 @@ class Batches:
         else:  # the training one, rounded up to give every device as many rows
             size = math.ceil(run.experiment.batch_size / parts) * parts
 
-        self._mesh = run.mesh
+        self._mesh, self._check = run.mesh, run.check_batch
         self._read = functools.partial(
             pipeline.eval_batches,
             run.experiment.dataset.path,
@@ -83,6 +83,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._read():
+            self._check(batch)
             yield sharding.to_devices(batch, self._mesh)
 
 

@@ -35,7 +35,7 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
         other = f"[{','.join(config.modalities)}]" if config.modalities != usual else ""
         named[name + other] = config
 
-    run = Run.build(dataclasses.replace(experiment, evaluators=named))
+    run = Run.build(dataclasses.replace(experiment, evaluators=named), train=False)
     if run.task.labelled:
         fingerprint.compare_labels(saved.labels, run.info.labels, workdir)
     pairs = (saved.params, run.abstract.params), (saved.rest, run.abstract.rest)

@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from absl import logging
 from flax import nnx
@@ -17,7 +18,7 @@ from av_mae.config import limits, schema
 from av_mae.config.modality import Audio
 from av_mae.experiment import hardware, optim, sharding
 from av_mae.experiment.step import TrainState, compiled_on, make_train_step, split
-from av_mae.input import description, records
+from av_mae.input import balance, description, records
 from av_mae.prepare.shards import first_use
 from av_mae.report import writer
 
@@ -45,10 +46,13 @@ class Run:
     flops_per_step: float
 
     @classmethod
-    def build(cls, experiment: schema.Experiment) -> "Run":
+    def build(cls, experiment: schema.Experiment, *, train: bool = True) -> "Run":
         """Reads the data set's info and lays the run out on this machine; see `assemble`.
 
         Media files that the experiment names instead of records are prepared first.
+
+        Args:
+            train: whether it will train; if not, it needs no weights of classes.
         """
         tasks.check(experiment)  # before anything is prepared
         experiment = first_use.resolve(experiment)
@@ -56,21 +60,32 @@ class Run:
         logging.info("records: %s", experiment.dataset.path)
         if info.audio_mean is not None and info.audio_std is not None:
             logging.info("their log-mel statistics: %.3f %.3f", info.audio_mean, info.audio_std)
-        return cls.assemble(experiment, info)
+        most = {info.most_labels(name) for name in info.splits}
+        if experiment.dataset.multilabel and most <= {0, 1}:
+            logging.info("no clip has more than one label; dataset.multilabel=False takes softmax")
+        weights = balance.class_weights(experiment, info) if train else ()
+        return cls.assemble(experiment, info, weights=weights)
 
     @classmethod
     def assemble(
-        cls, experiment: schema.Experiment, info: records.Info, devices: Sequence[Any] | None = None
+        cls,
+        experiment: schema.Experiment,
+        info: records.Info,
+        devices: Sequence[Any] | None = None,
+        *,
+        weights: Sequence[float] = (),
     ) -> "Run":
         """Checks that everything fits together and lays the run out; no record is read.
 
         Args:
             devices: what the run is laid out on, None: all that JAX sees. Descriptions of devices
                 that are not here will do for lowering and compiling the step.
+            weights: of classes in the loss; () = all are equal.
 
         Raises:
-            ConfigError: no data set at dataset.path, unknown split, a batch size that the
-                devices do not divide, durations that contradict each other.
+            ConfigError: no data set at dataset.path, unknown split, clips with more labels than
+                the task takes, a batch size that the devices do not divide, durations that
+                contradict each other.
         """
         tasks.make(experiment, info.labels).check_training()
         e = _with_statistics(experiment, info)
@@ -83,7 +98,10 @@ class Run:
         if total < 1:
             raise schema.ConfigError(f"total is {e.total!r}, which is {total} steps; ask for more")
 
-        task = tasks.make(e, info.labels)
+        task = tasks.make(e, info.labels, weights)
+        for name in dict.fromkeys([e.dataset.train, *(c.split for c in e.evaluators.values())]):
+            most = info.most_labels(name) or 0
+            _check_labels(task, most, f"clips of split {name!r} of {e.dataset.path} have up to")
         model = nnx.eval_shape(lambda: task.init(nnx.Rngs(e.seed)))
         lr = optim.schedule(e.optim, e.lr, total=total, warmup=steps(e.optim.warmup, total=total))
         tx = optim.make(e.optim, model, lr, trainable=task.trainable)
@@ -111,6 +129,15 @@ class Run:
         """A duration such as "5 epochs" in steps of this run."""
         per_epoch, rows = self.steps_per_epoch, self.experiment.batch_size
         return limits.steps(duration, steps_per_epoch=per_epoch, batch_size=rows, total=self.total)
+
+    def check_batch(self, batch: Mapping[str, np.ndarray]) -> None:
+        """Raises ConfigError if a clip of this host's rows has more labels than the task takes.
+
+        Records that nobody counted the labels of (tf.SequenceExamples, and those prepared by
+        earlier versions) show only so what they hold.
+        """
+        most = int(batch["label"].sum(1).max(initial=0))
+        _check_labels(self.task, most, f"a clip of {self.experiment.dataset.path} has")
 
     def init(self) -> TrainState:
         """A fresh training state, created directly in its layout."""
@@ -159,6 +186,14 @@ class Run:
 def steps_per_epoch(e: schema.Experiment, info: records.Info) -> float:
     """Batches in which every clip of the training split comes dataset.repeat times."""
     return info.split(e.dataset.train).clips * e.dataset.repeat / e.batch_size
+
+
+def _check_labels(task: tasks.Task, most: int, where: str) -> None:
+    if most > 1 and task.one_label:
+        raise schema.ConfigError(
+            f"{where} {most} labels, but dataset.multilabel is False, which is for clips of one "
+            "label; set --config.dataset.multilabel=True"
+        )
 
 
 def _with_statistics(e: schema.Experiment, info: records.Info) -> schema.Experiment:

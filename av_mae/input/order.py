@@ -3,7 +3,8 @@
 Clip number c of a run (counted over all epochs, batches and hosts) is the clip at position
 `index_shuffle(c % n)` of the split, keyed by the seed and the epoch c // n. There is no shuffle
 buffer and no iterator state: a run continues from its batch number alone, and hosts read disjoint
-counters of the same sequence.
+counters of the same sequence. Where clips are weighted, the same shuffled position is a place on a
+line on which every clip has a piece as long as its weight.
 """
 
 import concurrent.futures
@@ -20,6 +21,9 @@ from av_mae.input import records, storage
 
 # A store takes milliseconds to answer, and a large data set has thousands of index files.
 _READERS = 32
+
+# Purpose of an example's random key, beside those of `example`.
+_DRAW = 2
 
 _random: Any = tf.random  # TensorFlow's type stubs know half of this module
 
@@ -78,6 +82,42 @@ class Table:
             tf.TensorSpec([], tf.string),
         )
         return dataset.take(1).get_single_element()
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    """An order in which clips come in proportion to their weights, n draws an epoch.
+
+    Each draw falls into an n-th of the line of its own (stratified sampling): in every epoch a
+    group comes as often as its share of the weights says, to within two draws.
+    """
+
+    position: tf.Tensor  # int64 [m], of the clips that weigh something
+    end: tf.Tensor  # float64 [m], where each one's piece of the line from 0 to n ends
+    draws: int  # n
+
+    @classmethod
+    def of(cls, weights_n: np.ndarray, groups_n: np.ndarray) -> "Weighted":
+        """An order of n clips that weigh 0 or more; those of a group lie side by side."""
+        position = np.argsort(groups_n, kind="stable")
+        position = position[weights_n[position] > 0]
+        end = np.cumsum(weights_n[position], dtype=np.float64)
+        with tf.device("CPU"):
+            return cls(
+                position=tf.constant(position, tf.int64),
+                end=tf.constant(end * (len(weights_n) / end[-1]), tf.float64),
+                draws=len(weights_n),
+            )
+
+    def drawn(self, counter: tf.Tensor, seed: int) -> tf.Tensor:
+        """Position int64 [] of a clip counter."""
+        part = tf.cast(shuffled(counter, self.draws, seed), tf.float64)
+        within = tf.random.stateless_uniform(
+            [1], fold(key(seed, counter), _DRAW), dtype=tf.float64, alg="philox"
+        )
+        index = tf.searchsorted(self.end, part + within, side="right")[0]
+        # Rounding may put the end of the line before its last draw.
+        return self.position[tf.minimum(index, len(self.position) - 1)]
 
 
 def counters(clips_per_batch: int, own: np.ndarray, *, start: int) -> tf.data.Dataset:

@@ -14,10 +14,11 @@ from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from av_mae.config import limits, schema
 from av_mae.config.modality import Modalities, video_and_audio
-from av_mae.input import cores, description, mediasequence, order, records
+from av_mae.input import balance, cores, description, mediasequence, order, records
 from av_mae.input import example as example_lib
 
 Batch = dict[str, np.ndarray]
@@ -60,14 +61,22 @@ def train_batches(
         `crops` float32 `[c r 4]`, c = b / r, instead of `video`; see `av_mae.preprocess.video`.
 
     Raises:
-        ValueError: no such data set or split, nothing in it to train on, or rows that part the
-            copies of a clip; while iterating: a damaged record.
+        ValueError: no such data set or split, nothing in it to train on, no label where clips are
+            drawn by class, or rows that part the copies of a clip; while iterating: a damaged
+            record.
     """
     own = _own_clips(batch_size, rows, dataset.repeat)
     source = _open(folder, dataset, dataset.train, modalities)
 
+    weighted = None
+    if dataset.class_sampling != "natural":
+        weighted = _weighted(dataclasses.replace(dataset, path=os.fspath(folder)))
+
     def read(counter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        position = order.shuffled(counter, source.table.clips, seed)
+        if weighted:
+            position = weighted.drawn(counter, seed)
+        else:
+            position = order.shuffled(counter, source.table.clips, seed)
         return source.table.read(position), position, counter
 
     example = functools.partial(source.maker.training, augment=augment, seed=seed)
@@ -212,6 +221,24 @@ def _open(
         return _Source(folder, *mediasequence.opened(maker, split), mediasequence.ADVICE)
     advice = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
     return _Source(folder, order.Table.load(folder, split), maker, advice)
+
+
+def _weighted(dataset: schema.Dataset) -> order.Weighted:
+    """The order of the training split by `dataset.class_sampling`."""
+    info, how = description.of(dataset), dataset.class_sampling
+    labels = balance.labels_of(dataset, info, info.split(dataset.train))
+    weights_n, rarest_n = balance.clip_weights(how, labels, len(info.labels))
+    if not weights_n.any():
+        raise schema.ConfigError(
+            f"dataset.class_sampling is {how}, but no clip of split {dataset.train!r} has a "
+            "label; use natural"
+        )
+    if never := int((weights_n == 0).sum()):
+        logging.warning(
+            "dataset.class_sampling=%s: the %d of %d clips of split %s without a label are never "
+            "drawn", how, never, len(weights_n), dataset.train,
+        )  # fmt: skip
+    return order.Weighted.of(weights_n, rarest_n)
 
 
 def _own_clips(batch_size: int, rows: Sequence[int] | np.ndarray | None, copies: int) -> np.ndarray:

@@ -137,6 +137,14 @@ class Info:
             raise ConfigError(f"data set {self.name!r} has no split {name!r}; it has: {known}")
         return self.splits[name]
 
+    def most_labels(self, split: str) -> int | None:
+        """The most labels that a clip of a split has; None where nobody counted them."""
+        return self.counts.get("labels", {}).get(split, {}).get("most")
+
+    def clips_by_label(self, split: str) -> list[int] | None:
+        """Number of clips of a split for each label; None where nobody counted them."""
+        return self.counts.get("labels", {}).get(split, {}).get("clips")
+
 
 def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> Shard:
     """Writes clips to `path` and their offsets to `<path>.index`.

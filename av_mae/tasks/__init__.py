@@ -32,6 +32,7 @@ class Task(abc.ABC):
     `reconstruct`.
 
     Attributes:
+        class_weights: of the labels in the loss; () = all are equal.
         title: what reports call its runs.
         labelled: whether the model learns the labels; a run then continues on the same ones only.
         gallery: whether a report has a place for reconstructions.
@@ -40,6 +41,7 @@ class Task(abc.ABC):
 
     experiment: schema.Experiment
     labels: tuple[str, ...] = ()
+    class_weights: tuple[float, ...] = ()
 
     title: ClassVar[str]
     labelled: ClassVar[bool] = False
@@ -60,6 +62,11 @@ class Task(abc.ABC):
         """Raises ConfigError if a model may be loaded and run, but not trained, in this way."""
         e = self.experiment
         fusion.of(e.model).check_training(e.model, e.modalities)
+
+    @property
+    def one_label(self) -> bool:
+        """Whether it takes clips of one label at most."""
+        return False
 
     @property
     def trainable(self) -> str:
@@ -119,10 +126,12 @@ def check(experiment: schema.Experiment) -> None:
     find(experiment.task).check(experiment)
 
 
-def make(experiment: schema.Experiment, labels: Sequence[str] = ()) -> Task:
+def make(
+    experiment: schema.Experiment, labels: Sequence[str] = (), class_weights: Sequence[float] = ()
+) -> Task:
     """The task of an experiment, which is checked, on a data set with these label names."""
     check(experiment)
-    return find(experiment.task)(experiment, tuple(labels))
+    return find(experiment.task)(experiment, tuple(labels), tuple(class_weights))
 
 
 def _class(name: str) -> Any:

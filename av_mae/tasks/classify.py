@@ -39,6 +39,10 @@ class Classify(tasks.Task):
         super().check_training()
 
     @property
+    def one_label(self) -> bool:
+        return not self.experiment.dataset.multilabel
+
+    @property
     def trainable(self) -> str:
         return "head" if self.experiment.model.linear_probe else ""
 
@@ -86,6 +90,7 @@ class Classify(tasks.Task):
             labels,
             multilabel=e.dataset.multilabel,
             smoothing=e.optim.label_smoothing,
+            class_weights=self.class_weights,
             valid_b=valid_b,
             present=present,
         )

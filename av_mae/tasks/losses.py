@@ -1,10 +1,11 @@
 """What training minimises: masked reconstruction error and classification cross entropy.
 
 All means are over the global batch: sums of weighted rows divided by the sum of weights, where a
-row weighs 1 if it is valid and has the modality. Everything is computed in float32.
+row weighs 1, or what its classes weigh, if it is valid and has the modality. Everything is computed
+in float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -117,6 +118,7 @@ def classification(
     *,
     multilabel: bool,
     smoothing: float = 0.0,
+    class_weights: Sequence[float] = (),
     valid_b: Bool[Array, "b"],
     present: Mapping[str, Bool[Array, "b"]] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Sum]]:
@@ -125,41 +127,72 @@ def classification(
     Labels are distributions over the classes, or (`multilabel`) independent probabilities. They
     differ between modalities when clips are mixed with a weight for each.
 
+    Args:
+        class_weights: factor of each class's term; () = all are 1. A row then weighs the mean of
+            its labels' weights, y . w before smoothing, so that the mean is that of PyTorch's
+            CrossEntropyLoss(weight, label_smoothing=s). With `multilabel` they are factors of the
+            positive terms, as `pos_weight` of BCEWithLogitsLoss, and rows weigh the same.
+
     Returns:
         The loss, and each modality's cross entropy as a `Sum` over rows.
     """
     cross_entropy = sigmoid_cross_entropy if multilabel else softmax_cross_entropy
+    weights_k = jnp.asarray(class_weights, jnp.float32) if len(class_weights) else None
     errors = {}
     for name, logits_bk in logits.items():
-        error_b = cross_entropy(logits_bk, labels[name], smoothing)
-        errors[name] = _sum(error_b, valid_b, present, name)
+        error_b = cross_entropy(logits_bk, labels[name], smoothing, weights_k)
+        row_b = None if multilabel or weights_k is None else labels[name] @ weights_k
+        errors[name] = _sum(error_b, valid_b, present, name, row_b)
     return jnp.mean(jnp.stack([error.mean for error in errors.values()])), errors
 
 
 def softmax_cross_entropy(
-    logits_bk: Float[Array, "b k"], labels_bk: Float[Array, "b k"], smoothing: float = 0.0
+    logits_bk: Float[Array, "b k"],
+    labels_bk: Float[Array, "b k"],
+    smoothing: float = 0.0,
+    weights_k: Float[Array, "k"] | None = None,
 ) -> Float[Array, "b"]:
-    """-sum of labels log softmax(logits), labels smoothed to y (1 - s) + s / k."""
+    """-sum of w labels log softmax(logits), labels smoothed to y (1 - s) + s / k."""
     y_bk = labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
+    if weights_k is not None:
+        y_bk = y_bk * weights_k
     return -(y_bk * jax.nn.log_softmax(logits_bk.astype(jnp.float32))).sum(-1)
 
 
 def sigmoid_cross_entropy(
-    logits_bk: Float[Array, "b k"], labels_bk: Float[Array, "b k"], smoothing: float = 0.0
+    logits_bk: Float[Array, "b k"],
+    labels_bk: Float[Array, "b k"],
+    smoothing: float = 0.0,
+    weights_k: Float[Array, "k"] | None = None,
 ) -> Float[Array, "b"]:
-    """Binary cross entropies summed over the classes, labels smoothed to y (1 - s) + s / k."""
+    """Binary cross entropies summed over the classes, labels smoothed to y (1 - s) + s / k.
+
+    Args:
+        weights_k: factors of the positive terms.
+    """
     logits_bk = logits_bk.astype(jnp.float32)
     y_bk = labels_bk * (1.0 - smoothing) + smoothing / labels_bk.shape[-1]
     positive, negative = jax.nn.log_sigmoid(logits_bk), jax.nn.log_sigmoid(-logits_bk)
+    if weights_k is not None:
+        positive = positive * weights_k
     return -(y_bk * positive + (1.0 - y_bk) * negative).sum(-1)
 
 
 def _sum(
-    error_b: jax.Array, valid_b: jax.Array, present: Mapping[str, jax.Array] | None, name: str
+    error_b: jax.Array,
+    valid_b: jax.Array,
+    present: Mapping[str, jax.Array] | None,
+    name: str,
+    row_b: jax.Array | None = None,
 ) -> Sum:
-    """Of the valid rows that have the modality; others may hold anything, even NaN."""
-    weight_b = valid_b & present[name] if present and name in present else valid_b
-    return Sum(jnp.where(weight_b, error_b, 0.0).sum(), weight_b.sum(dtype=jnp.float32))
+    """Of the valid rows that have the modality; others may hold anything, even NaN.
+
+    Args:
+        row_b: what a row weighs; None: 1.
+    """
+    counted_b = valid_b & present[name] if present and name in present else valid_b
+    weight_b = counted_b if row_b is None else jnp.where(counted_b, row_b, 0.0)
+    return Sum(jnp.where(counted_b, error_b, 0.0).sum(), weight_b.sum(dtype=jnp.float32))
 
 
 def _by_channel(patches: jax.Array, modality: modality_lib.Modality) -> jax.Array:

@@ -13,13 +13,14 @@ from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.tasks import losses
 
-# Keys that only a classifier's training has a use for; here they stay 0.
+# Keys that only a classifier's training has a use for; here they stay as they are by default.
 UNUSED = (
     "augment.rand_augment",
     "augment.erase",
     "augment.mixup",
     "augment.cutmix",
     "augment.drop_modality",
+    "optim.class_weights",
 )
 
 
@@ -49,10 +50,11 @@ class Pretrain(tasks.Task):
     def check(cls, e: schema.Experiment) -> None:
         for key in UNUSED:
             group, name = key.split(".")
-            value = getattr(getattr(e, group), name)
-            if value:
+            value, default = (getattr(getattr(x, group), name) for x in (e, schema.Experiment()))
+            if value != default:
                 raise schema.ConfigError(
-                    f"{key} is {value}, which only task 'classify' has a use for; leave it at 0"
+                    f"{key} is {value}, which only task 'classify' has a use for; leave it at "
+                    f"{default}"
                 )
         sizes = {"decoder_heads": e.model.decoder_heads, "decoder_mlp": e.model.decoder_mlp}
         for key, size in sizes.items():

@@ -185,6 +185,7 @@ class Loop:
     def _next(self, batches: Iterator[dict[str, np.ndarray]]) -> Batch:
         with self._clock.waiting():
             rows = next(batches)
+        self._run.check_batch(rows)
         return sharding.to_devices(rows, self._run.mesh)
 
     def _read(self) -> None:

@@ -168,6 +168,7 @@ def test_limits_of_both_sides_are_those_of_the_keys_that_are_shares():
     assert {k for k, (_, b) in BOUNDS.items() if b.lt is not None} == {
         "model.drop_path", "model.dropout", "model.attention_dropout", "model.head_dropout",
         "optim.b1", "optim.b2", "optim.momentum", "optim.ema", "optim.label_smoothing",
+        "optim.class_weights_beta",
         "modalities.video.mask_ratio", "modalities.audio.mask_ratio",
     }  # fmt: skip
     assert {k for k, (_, b) in BOUNDS.items() if b.le is not None} == {

@@ -1,15 +1,19 @@
 """What cannot run stops before the first step, with a sentence that says what to do."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
 
 import pytest
 import tiny
+import warm
+from input import input_clips
 
 from av_mae.config import parse, schema
-from av_mae.evaluation import evaluate
+from av_mae.evaluation import batches, evaluate
 from av_mae.experiment.run import Run
+from av_mae.input import records
 from av_mae.training import loop
 
 
@@ -115,3 +119,69 @@ def test_evaluating_with_another_architecture(data, tmp_path):
     wider["model"]["mlp"] = 64
     with pytest.raises(schema.ConfigError, match="does not fit the config"):
         evaluate.evaluate(parse.experiment(wider), tmp_path)
+
+
+def _labelled(data, folder: pathlib.Path, most: int | None) -> pathlib.Path:
+    """The records again, whose info says how many labels a clip of `val` has at most."""
+    shutil.copytree(data, folder)
+    info = records.Info.load(folder)
+    counts = {} if most is None else {"labels": {"val": {"most": most, "clips": [5, 5]}}}
+    dataclasses.replace(info, counts=counts).save(folder)
+    return folder
+
+
+FLAG = r"2 labels, but dataset.multilabel is False.* set --config.dataset.multilabel=True"
+
+
+def test_several_labels_a_clip_name_the_flag_before_the_first_step(data, tmp_path, caplog):
+    folder = _labelled(data, tmp_path / "records", 2)
+    values = tiny.alone(folder, "classify")
+    _refuse(values, tmp_path / "run", "clips of split 'val' of .* have up to " + FLAG)
+    values["dataset"] |= {"multilabel": True}
+    assert Run.build(parse.experiment(values)).task.one_label is False
+    assert not _build(folder).task.one_label  # pretraining takes no labels
+
+
+def test_one_label_a_clip_and_the_flag_is_said(data, tmp_path, caplog):
+    caplog.set_level("INFO", logger="absl")
+    folder = _labelled(data, tmp_path / "records", 1)
+    info = records.Info.load(folder)
+    both = {"labels": dict.fromkeys(("train", "val"), info.counts["labels"]["val"])}
+    dataclasses.replace(info, counts=both).save(folder)
+    values = tiny.alone(folder, "classify")
+    values["dataset"] |= {"multilabel": True}
+    Run.build(parse.experiment(values))
+    assert "no clip has more than one label; dataset.multilabel=False" in caplog.text
+
+
+def test_several_labels_that_nobody_counted_stop_at_the_batch_that_has_them(tmp_path):
+    """Records of earlier versions: in training, and in an evaluation of another split."""
+    kinds = {f"c{i}": {"label": (0, 2) if i == 5 else (i % 3,)} for i in range(8)}
+    input_clips.write(tmp_path / "records", clips=8, frames=4, **kinds)
+    values = tiny.alone(tmp_path / "records", "classify", evaluators={}, total="1 steps")
+    _refuse(values, tmp_path / "run", "a clip of .* has " + FLAG)
+    values["evaluators"] = {"val": {"kind": "classification", "split": "train"}}
+    run = Run.build(parse.experiment(values))
+    with pytest.raises(schema.ConfigError, match=FLAG):
+        list(batches.Batches("val", run.experiment.evaluators["val"], run, "train"))
+
+
+def test_class_weights_reach_the_loss(data):
+    """Left and right are 12 clips each: only a file says otherwise."""
+    weighted = _build(data, "classify", optim={"class_weights": "balanced"})
+    assert weighted.task.class_weights == (1.0, 1.0)
+    assert _build(data, "classify").task.class_weights == ()
+    with pytest.raises(schema.ConfigError, match="class_weights is sqrt, which only task"):
+        _build(data, "pretrain", optim={"class_weights": "sqrt"})
+
+
+def test_a_list_of_several_labels_as_people_write_it(shared, tmp_path):
+    """The whole way: prepared, then refused with the flag's name."""
+    source = shared / "data" / "people" / "lists" / "multi.csv"
+    done = warm.run(["-m", "av_mae.prepare", "--dataset=csv", f"--source={source}",
+                     f"--out={tmp_path / 'records'}", "--workers=1"])  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    info = records.Info.load(tmp_path / "records")
+    assert info.most_labels("train") == 2 and info.clips_by_label("train") == [4, 9, 5]
+    values = tiny.alone(tmp_path / "records", "classify")
+    _refuse(values, tmp_path / "run", "have up to " + FLAG)

@@ -83,6 +83,15 @@ def test_info_describes_the_data_set(prepared):
     assert info.preprocessing["jpeg_quality"] == 90
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_info_counts_the_labels_of_what_was_written(prepared, split):
+    """Not of the clips that were listed and rejected."""
+    info, written = records.Info.load(prepared), clips(prepared, split).values()
+    labels = [label for clip in written for label in clip.labels]
+    expected = [labels.count(label) for label in range(len(info.labels))]
+    assert info.clips_by_label(split) == expected and info.most_labels(split) == 1
+
+
 def test_sound_statistics_are_those_of_the_training_split(prepared):
     info = records.Info.load(prepared)
     waves = [clip.audio for clip in clips(prepared, "train").values() if clip.audio is not None]

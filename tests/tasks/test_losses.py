@@ -3,6 +3,7 @@
 import dataclasses
 from typing import get_args, get_type_hints
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -158,3 +159,57 @@ def test_each_modality_has_its_own_labels_and_rows():
     rows = {k: losses.softmax_cross_entropy(logits[k], labels[k]) for k in logits}
     expected = (rows["video"].mean() + rows["audio"][::2].mean()) / 2
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_weighted_classes_give_pytorchs_mean():
+    """Of CrossEntropyLoss(weight, label_smoothing=s): summed weights of the labels divide."""
+    logits, weights, s = random(3, 4), np.array([0.5, 1.0, 2.0, 4.0]), 0.2
+    labels = np.eye(4)[[0, 2, 3]]
+    log = np.asarray(logits, np.float64)
+    log = log - np.log(np.exp(log).sum(1, keepdims=True))
+    smooth = labels * (1 - s) + s / 4
+    expected = -(weights * smooth * log).sum() / (labels @ weights).sum()
+    loss, sums = losses.classification(
+        {"video": logits}, {"video": jnp.asarray(labels)}, multilabel=False, smoothing=s,
+        class_weights=tuple(weights), valid_b=EVERYONE,
+    )  # fmt: skip
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert sums["video"].weight == 6.5
+
+
+def test_weighted_rows_that_are_mixed_weigh_the_mean_of_their_classes():
+    logits, weights = random(3, 4), np.array([0.5, 1.0, 2.0, 4.0])
+    labels = np.array([[0.7, 0, 0.3, 0], [0, 1, 0, 0], [0, 0, 0.5, 0.5]])
+    valid = jnp.array([True, True, False])
+    log = np.asarray(jax.nn.log_softmax(logits), np.float64)
+    expected = -(weights * labels * log)[:2].sum() / (labels[:2] @ weights).sum()
+    loss, _ = losses.classification(
+        {"video": logits.at[2].set(jnp.nan)}, {"video": jnp.asarray(labels)}, multilabel=False,
+        class_weights=tuple(weights), valid_b=valid,
+    )  # fmt: skip
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_weights_of_several_labels_are_of_their_positive_terms():
+    logits, weights = random(3, 4), np.array([0.5, 1.0, 2.0, 4.0])
+    labels = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1.0]])
+    p = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    expected = -(weights * labels * np.log(p) + (1 - labels) * np.log(1 - p)).sum(1).mean()
+    loss, _ = losses.classification(
+        {"video": logits}, {"video": jnp.asarray(labels)}, multilabel=True,
+        class_weights=tuple(weights), valid_b=EVERYONE,
+    )  # fmt: skip
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("multilabel", [True, False])
+def test_equal_weights_change_nothing(multilabel):
+    logits, labels = {"video": random(3, 4)}, {"video": jnp.eye(4)[jnp.array([0, 2, 3])]}
+    plain, equal = (
+        losses.classification(
+            logits, labels, multilabel=multilabel, smoothing=0.1, class_weights=weights,
+            valid_b=EVERYONE,
+        )[0]
+        for weights in ((), (1.0,) * 4)
+    )  # fmt: skip
+    np.testing.assert_allclose(plain, equal, rtol=1e-6)

@@ -27,7 +27,8 @@ def test_an_unknown_task_is_answered_by_the_list(name):
 @pytest.mark.parametrize("key", pretrain.UNUSED)
 def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
     group, name = key.split(".")
-    some = type(getattr(schema.Augment(), name))(1)
+    default = getattr(getattr(schema.Experiment(), group), name)
+    some = "sqrt" if default == "none" else type(default)(1)
     values = {"modalities": {"video": {}}, group: {name: some}}
     tasks.check(parse.experiment(values | {"task": "classify"}))
     message = refusal(values | {"task": "pretrain"})

@@ -42,7 +42,7 @@ def describe(result: report.Report, settings: Settings, labels: tuple[str, ...])
             "max_seconds": settings.limits.seconds,
             **extracted.described(result.listing.entries),
         },
-        counts=result.counts(),
+        counts=result.counts() | {"labels": result.labels(labels)},
         audio_mean=None,
         audio_std=None,
     )

@@ -65,6 +65,22 @@ class Report:
         expected = {"listed": dict(self.listing.listed), "published": self.listing.published}
         return {**total, "splits": splits, **expected}
 
+    def labels(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """By split, the most labels that a clip has and the number of clips of each label.
+
+        Args:
+            names: of all labels, in index order.
+        """
+        lost = {row[0] for outcome in self.outcomes.values() for row in outcome.rejected}
+        found: dict[str, dict[str, Any]] = {}
+        for shard in self.shards:
+            of = found.setdefault(shard.split, {"most": 0, "clips": dict.fromkeys(names, 0)})
+            for own in (set(entry.labels) for entry in shard.entries if entry.id not in lost):
+                of["most"] = max(of["most"], len(own))
+                for name in own:
+                    of["clips"][name] += 1
+        return {name: of | {"clips": list(of["clips"].values())} for name, of in found.items()}
+
     def __str__(self) -> str:
         """A table of the counts, and the reasons of what was rejected."""
         counts = self.counts()
