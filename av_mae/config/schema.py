@@ -63,7 +63,8 @@ class Dataset:
     # mediasequence: DMVR's tf.SequenceExamples; docs/data.md
     format: Literal["records", "mediasequence"] = "records"
     mediasequence: MediaSequence = dataclasses.field(default_factory=MediaSequence)
-    train: str = "train"  # split trained on; of MediaSequence files, a table such as train@1024
+    # split trained on, or train+val, train[:10%]; of MediaSequence files a table, train@1024
+    train: str = "train"
     multilabel: bool = False  # several labels a clip: sigmoid instead of softmax
     sampling: Sampling = "dense"  # which frames of a clip are seen; docs/training.md
     # how often a training clip comes: once an epoch, or by its classes; docs/training.md
@@ -206,7 +207,7 @@ class Evaluator:
     """One evaluator on a schedule; results are named `<its key>/<metric>`."""
 
     kind: str = "classification"  # classification, reconstruction, knn: a module of evaluation
-    split: str = "val"  # split scored
+    split: str = "val"  # split scored, or a selection such as train[:20%]
     every: DurationOrEnd = "1 epochs"  # "end" = only after the last step
     batch_size: Count = 0  # clips; 0 = the training batch size
     temporal_views: Size = 1  # cuts in time a clip

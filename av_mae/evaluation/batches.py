@@ -70,7 +70,7 @@ class Batches:
 
         # Every clip has pictures or sound: only an evaluator of one of them may leave clips out.
         found = run.info.split(split)
-        left_out = found.clips - found.having["audio" if "audio" in used else "video"]
+        left_out = found.lacking("audio" if "audio" in used else "video")
         if len(used) == 1 and left_out:
             logging.warning(
                 "evaluators.%s leaves out the %d of %d clips of %s that have no %s",

@@ -28,5 +28,5 @@ def lacking(
     Our records count them; tf.SequenceExample files do not, so there the config decides.
     """
     if dataset.format != "mediasequence":
-        return frozenset(name for name in modalities if split.having[name] < split.clips)
+        return frozenset(name for name in modalities if split.lacking(name))
     return frozenset() if dataset.mediasequence.complete else frozenset(modalities)

@@ -66,6 +66,14 @@ class Table:
                 offset=tf.constant(np.concatenate(offsets)),
             )
 
+    def within(self, ranges: Sequence[tuple[int, int]]) -> "Table":
+        """The records at these ranges [start, stop) of positions, in their order."""
+        if list(ranges) == [(0, self.clips)]:
+            return self
+        kept = np.concatenate([np.arange(*r) for r in ranges])
+        with tf.device("CPU"):
+            return Table(self.files, tf.gather(self.file, kept), tf.gather(self.offset, kept))
+
     @property
     def clips(self) -> int:
         return len(self.offset)

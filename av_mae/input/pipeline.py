@@ -218,9 +218,11 @@ def _open(
     classes, lacking = len(info.labels), description.lacking(dataset, split, modalities)
     maker = example_lib.Maker(modalities, dataset, classes, lacking)
     if dataset.format == "mediasequence":
-        return _Source(folder, *mediasequence.opened(maker, split), mediasequence.ADVICE)
+        table, maker = mediasequence.opened(maker, split)
+        return _Source(folder, table.within(split.ranges), maker, mediasequence.ADVICE)
     advice = f"compare its shards with the sha256 in {records.INFO_FILE} and prepare them again"
-    return _Source(folder, order.Table.load(folder, split), maker, advice)
+    table = order.Table.load(folder, split).within(split.ranges)
+    return _Source(folder, table, maker, advice)
 
 
 def _weighted(dataset: schema.Dataset) -> order.Weighted:

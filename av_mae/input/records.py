@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ INFO_FILE = "av_mae.json"
 FORMAT = 2
 _READABLE = (1, 2)
 SAMPLE_RATE = 16_000  # that of `config.modality.Audio`, whose module loads JAX
+
+# A split, and perhaps a slice of it: train, train[:10%], train[100:].
+_PIECE = re.compile(r"([^\[\]]+)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?")
 
 # A TFRecord is: length (8 bytes), its checksum (4), payload, its checksum (4).
 FRAMING = 16
@@ -53,14 +57,34 @@ class Split:
     shards: tuple[Shard, ...]
 
     @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Which clips of the shards, in their order, belong to it: [start, stop) and so on."""
+        return ((0, sum(shard.clips for shard in self.shards)),)
+
+    @property
     def clips(self) -> int:
-        return sum(shard.clips for shard in self.shards)
+        return sum(stop - start for start, stop in self.ranges)
 
     @property
     def having(self) -> dict[str, int]:
-        """Number of clips with pictures (`video`), with sound (`audio`) and with `boxes`."""
+        """Number of clips in its shards with pictures (`video`), sound (`audio`) and `boxes`."""
         fields = {"video": "with_pictures", "audio": "with_sound", "boxes": "with_boxes"}
         return {k: sum(getattr(shard, x) for shard in self.shards) for k, x in fields.items()}
+
+    def lacking(self, modality: str) -> int:
+        """Number of clips in its shards without pictures (`video`) or without sound (`audio`)."""
+        return sum(shard.clips for shard in self.shards) - self.having[modality]
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection(Split):
+    """Clips of one or several splits: all shards of these, and the ranges that are selected."""
+
+    selected: tuple[tuple[int, int], ...]
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        return self.selected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,15 +151,39 @@ class Info:
             ) from error
 
     def split(self, name: str) -> Split:
-        """The named split.
+        """The named split, or clips of several: `train+val`, `train[:10%]`, `train[20%:]+val`.
+
+        The slices are those of TensorFlow Datasets: numbers of clips or percent, negative ones
+        from the end. Records lie shuffled in their split, so that every slice is a fair sample.
 
         Raises:
-            ConfigError: there is no such split; names the ones there are.
+            ConfigError: there is no such split, or the selection is empty or has a clip twice.
         """
-        if name not in self.splits:
-            known = ", ".join(self.splits) or "none"
-            raise ConfigError(f"data set {self.name!r} has no split {name!r}; it has: {known}")
-        return self.splits[name]
+        if name in self.splits:
+            return self.splits[name]
+        ranges: list[tuple[int, int]] = []
+        first_clip, shards = {}, []
+        for piece in name.split("+"):
+            match = _PIECE.fullmatch(piece.strip())
+            if not match or match[1] not in self.splits:
+                known = ", ".join(self.splits) or "none"
+                raise ConfigError(
+                    f"data set {self.name!r} has no split {name!r}; it has: {known} "
+                    "(and selections of them, as in train+val, train[:10%] or train[20%:80%])"
+                )
+            whole = self.splits[match[1]]
+            if whole.name not in first_clip:
+                first_clip[whole.name] = sum(shard.clips for shard in shards)
+                shards += whole.shards
+            start, stop = (match[k] and _place(match[k], whole.clips) for k in (2, 3))
+            start, stop, _ = slice(start, stop).indices(whole.clips)
+            begin = first_clip[whole.name] + start
+            ranges.append((begin, begin + stop - start))
+        selected = np.concatenate([np.arange(*r) for r in ranges])
+        if not len(selected) or len(np.unique(selected)) < len(selected):
+            what = "has some clips twice" if len(selected) else "holds no clip"
+            raise ConfigError(f"the selection {name!r} of data set {self.name!r} {what}")
+        return Selection(name, tuple(shards), tuple(ranges))
 
     def most_labels(self, split: str) -> int | None:
         """The most labels that a clip of a split has; None where nobody counted them."""
@@ -179,6 +227,11 @@ def write_shard(path: str | os.PathLike[str], clips: Iterable[record.Clip]) -> S
         size = temporary.stat().st_size
         storage.write(index_path(path), np.asarray(offsets, "<i8").tobytes())
     return Shard(path.name, len(offsets), **counts, bytes=size, sha256=digest)
+
+
+def _place(text: str, clips: int) -> int:
+    """A bound of a slice: a number of clips, or percent of all, rounded to the nearest clip."""
+    return round(int(text[:-1]) * clips / 100) if text.endswith("%") else int(text)
 
 
 def index_path(path: str | os.PathLike[str]) -> pathlib.Path:

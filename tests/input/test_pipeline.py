@@ -374,3 +374,48 @@ def test_a_process_with_open_iterators_ends(folder):
     )
     assert done.returncode == 0 and done.stdout.strip() == "8", done.stderr
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_selections_of_splits_are_the_clips_they_name(folder):
+    whole = _eval(folder)
+    everything = {k: np.concatenate([b[k][b["valid"]] for b in whole]) for k in whole[0]}
+    info = records.Info.load(folder)
+    for name, places in {
+        "train[:3]": [0, 1, 2],
+        "train[-2:]": [9, 10],
+        "train[27%:46%]": [3, 4],
+        "train[8:]+train[:2]": [8, 9, 10, 0, 1],
+    }.items():
+        assert info.split(name).clips == len(places)
+        batches = _eval_of(folder, name)
+        selected = {k: np.concatenate([b[k][b["valid"]] for b in batches]) for k in batches[0]}
+        assert selected.keys() == everything.keys()  # who has sound is said, too
+        for key in selected.keys() - {"index"}:
+            assert np.array_equal(selected[key], everything[key][places]), (name, key)
+
+    dataset = schema.Dataset(train="train[4:6]")
+    batches = pipeline.train_batches(
+        folder, input_clips.both(), dataset, schema.Augment(crop="centre"), batch_size=2, seed=7
+    )
+    for batch in itertools.islice(batches, 3):  # every epoch the two, in some order
+        assert sorted(batch["index"]) == [0, 1]
+        in_order = np.argsort(batch["index"])
+        assert np.array_equal(batch["label"][in_order], everything["label"][[4, 5]])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("train[:0]", "holds no clip"),
+        ("train[50%:]+train[:60%]", "has some clips twice"),
+        ("train[:1:2]", "no split 'train\\[:1:2\\]'; it has: train .and selections"),
+        ("train+extra", "no split 'train\\+extra'"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused(folder, name, says):
+    with pytest.raises(schema.ConfigError, match=says):
+        _eval_of(folder, name)
+
+
+def _eval_of(folder, split):
+    return list(pipeline.eval_batches(folder, split, input_clips.both(), batch_size=4))
