@@ -152,6 +152,12 @@ def tensorflows(name: str) -> set[str]:
     return outside(name) & {"tensorflow", "tensorflow_datasets", "clu"}
 
 
+def test_every_command_writes_names_that_its_terminal_cannot_show():
+    for name, tree in modules().items():
+        if "if __name__ == '__main__'" in ast.unparse(tree):
+            assert "config.command_line" in everything_behind(name), name
+
+
 def test_configs_import_the_recipes_only():
     for file in (ROOT / "configs").rglob("*.py"):
         names = {n for n in imported(ast.parse(file.read_text())) if n.startswith("av_mae")}

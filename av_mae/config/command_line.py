@@ -1,5 +1,6 @@
-"""What commands with a `--config` flag share: the flag, logs, and a sentence for every bad flag."""
+"""What commands share: output for any terminal, `--config`, logs, a sentence for bad flags."""
 
+import io
 import logging as standard_logging
 import pathlib
 import re
@@ -11,6 +12,11 @@ from absl import flags, logging
 from ml_collections.config_flags import config_flags
 
 from av_mae.config import limits, published
+
+# A terminal that cannot show the name of a file shows it escaped, rather than ending the program.
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="backslashreplace")
 
 flags.disclaim_key_flags()  # a flag defined here belongs to the command that asks for it
 

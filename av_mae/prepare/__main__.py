@@ -8,6 +8,7 @@ python -m av_mae.prepare --dataset=csv --source=list.csv --out=gs://BUCKET/mine 
     --runner=DataflowRunner --project=... (options of Apache Beam follow)
 """
 
+import dataclasses
 import fcntl
 import os
 import pathlib
@@ -20,8 +21,8 @@ from absl import app, flags
 from av_mae.config import command_line
 from av_mae.input import cores, records, storage
 from av_mae.prepare import datasets
-from av_mae.prepare.lists import official
-from av_mae.prepare.lists.listing import VAL_SHARE
+from av_mae.prepare.lists import names as names_lib
+from av_mae.prepare.lists import splits, text
 from av_mae.prepare.media.container import Limits
 from av_mae.prepare.shards import build, report
 from av_mae.prepare.shards import settings as settings_lib
@@ -56,7 +57,7 @@ _VAL_SHARE = flags.DEFINE_float(
     "val_share",
     None,
     "folder, csv: share of the clips for validation where the source has no splits; default "
-    f"{VAL_SHARE}.",
+    f"{splits.VAL_SHARE}.",
 )
 _FPS = flags.DEFINE_float("fps", Settings.fps, "Frames a second in the records.")
 _SHORT_SIDE = flags.DEFINE_integer(
@@ -142,9 +143,10 @@ def _prepare(beam_options: Sequence[str]) -> None:
     else:
         name = _NAME.value or _name(pathlib.Path(_SOURCE.value).with_suffix(""))
         out = pathlib.Path(_CACHE.value, name)
-    listing = _listing(str(out), workers)
+    given = _label_names(_LABELS.value)
+    listing = _listing(str(out), workers, given or ())
     settings = _settings(name)
-    labels = _label_names(_LABELS.value) or listing.labels
+    labels = given or listing.labels
 
     def prepare() -> int:
         pipeline = None
@@ -185,17 +187,23 @@ def _prepare(beam_options: Sequence[str]) -> None:
     print(report.closing(out, records.Info.load(out)) if _OUT.value else out)
 
 
-def _listing(out: str, workers: int) -> datasets.Listing:
-    """The clips of the data set; what is strange about them is printed."""
+def _listing(out: str, workers: int, labels: Sequence[str]) -> datasets.Listing:
+    """The clips of the data set, with given labels as they are spelled there.
+
+    How the source was read, and what is strange about it, is printed.
+    """
     ignored = tuple(_IGNORE.value)
     options = datasets.Options(out, _MEDIA.value, _VAL_SHARE.value, ignored, workers)
     listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
-    warnings = list(listing.warnings)
+    entries = tuple(names_lib.one_spelling(listing.entries, labels))
+    listing = dataclasses.replace(listing, entries=entries)
+    warnings = [*listing.warnings, *splits.unread(listing.entries)]
     if untrained := settings_lib.untrained(listing.entries):
         some = ", ".join(untrained[:5])
         warnings.append(f"{len(untrained)} labels occur in no training clip: {some}")
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    for kind, sentences in (("note", listing.notes), ("warning", warnings)):
+        for sentence in sentences:
+            print(f"{kind}: {sentence}", file=sys.stderr)
     return listing
 
 
@@ -214,9 +222,12 @@ def _label_names(file: str | None) -> list[str] | None:
     if file is None:
         return None
     try:
-        names = official.lines(pathlib.Path(file))
+        content, _ = text.read(pathlib.Path(file))
     except OSError as error:
         raise ValueError(f"--labels={file} cannot be read: {error.strerror}") from error
+    if not text.is_text(content):
+        raise ValueError(f"--labels={file} is not UTF-8; save it in UTF-8")
+    names = [line.strip() for line in content.splitlines() if line.strip()]
     if not names:
         raise ValueError(f"--labels={file} is empty; expected one label name a line")
     return names

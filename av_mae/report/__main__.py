@@ -1,10 +1,10 @@
 """`python -m av_mae.report --workdirs=A,B,C`: a table of finished runs."""
 
 import pathlib
-import sys
 
 from absl import app, flags
 
+from av_mae.config import command_line
 from av_mae.report import history, table
 
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "Workdirs of the runs, in the order of the rows.")
@@ -20,7 +20,7 @@ def main(_: list[str]) -> None:
     try:
         found = table.read(_WORKDIRS.value or [], _METRIC.value or [])
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        command_line.leave(1, error)
     print(table.text(found), end="")
     if _OUT.value:
         path = pathlib.Path(_OUT.value)

@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         clip = api.read_clip(path, start=own.start, end=own.end)
         found = model.classify(clip, top.value, modalities=names)
         if as_json.value:
-            print(json.dumps({"file": path, "labels": found}, ensure_ascii=False), flush=True)
+            is_plain = "utf" not in (sys.stdout.encoding or "").lower()
+            print(json.dumps({"file": path, "labels": found}, ensure_ascii=is_plain), flush=True)
         else:
             lines = (f"  {share:6.1%}  {label}" for label, share in found.items())
             print(path, *lines, sep="\n", flush=True)

@@ -181,7 +181,7 @@ def test_ignored_columns(tmp_path):
         ([], "is empty; expected a header"),
         (["path,label"], "no rows below its header"),
         (["label", "dog"], "no column path"),
-        (["path,lable", "a.mp4,dog"], "unknown columns: 'lable'; did you mean 'label'"),
+        (["path,lable", "a.mp4,dog"], "unknown columns: 'lable' .did you mean 'label'"),
         (["path,licence", "a.mp4,dog"], "--ignore_columns=licence"),
         (["path,file", "a.mp4,a.mp4"], "two columns for path"),
         (["path,label", "a.mp4"], "line 2: 1 cells, the header has 2"),

@@ -29,6 +29,8 @@ WARNINGS = {
     "other lists": "the official lists are cut off, or of another edition; get them again",
     "not as counted": "av_mae.json, rejected.csv or partial.csv were changed afterwards",
     "empty split": "nothing can be trained on or scored there",
+    "split of another name": "read only by a config that names it (dataset.train, "
+    "evaluators.NAME.split); call it train, val or test if it is one of them",
     "label without training clips": "it cannot be learned",
     "label without clips": "no clip of any split has it",
     "no label": "only pretraining can use these clips",

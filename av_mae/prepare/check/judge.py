@@ -7,6 +7,7 @@ import numpy as np
 from av_mae.input import records
 from av_mae.prepare.check import measure, read
 from av_mae.prepare.check.findings import Findings
+from av_mae.prepare.lists import splits as splits_lib
 
 # Seconds that sound and pictures may end, or begin, apart.
 _APART = 0.5
@@ -37,6 +38,8 @@ def judge(
         _check_clips(info, split, found)
         if not len(split.rows) and not split.listed:
             found.add("empty split", split.name)
+        if split.name not in splits_lib.READ:
+            found.add("split of another name", f"{split.name}: {len(split.rows):,} clips")
         if info.labels and split.unlabelled:
             what = f"{split.name}: {split.unlabelled:,} clips"
             found.add("no label", what, count=split.unlabelled)

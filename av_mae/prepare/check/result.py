@@ -51,6 +51,11 @@ class Result:
         return np.concatenate([np.zeros(0, measure.COLUMNS), *(s.rows for s in self.splits)])
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on how the source was read, where that was not plain."""
+        return self.info.preprocessing.get("notes", [])
+
+    @property
     def bytes(self) -> int:
         return sum(shard.bytes for split in self.info.splits.values() for shard in split.shards)
 
@@ -147,6 +152,7 @@ def plain(result: Result) -> dict[str, Any]:
         "ok": result.ok,
         "problems": {kind: dataclasses.asdict(found) for kind, found in problems.items()},
         "warnings": {kind: dataclasses.asdict(found) for kind, found in warnings.items()},
+        "notes": [*result.notes],
         "splits": splits,
         "labels": {
             name: {split.name: int(split.labels[i]) for split in result.splits}
@@ -179,6 +185,7 @@ def lines(result: Result) -> Iterator[str]:
     yield from report.aligned(table)
     yield ""
     yield from (f"{title + ':':<32} {shown}" for title, shown in _facts(result) if shown)
+    yield from (f"how the source was read: {said}" for said in result.notes)
     for title, found, meaning in (
         ("warnings", result.findings.warnings, findings_lib.WARNINGS),
         ("problems", result.findings.problems, findings_lib.PROBLEMS),

@@ -10,6 +10,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from av_mae.prepare.lists import names as names_lib
 from av_mae.prepare.lists import official
 from av_mae.prepare.lists.listing import Entry, Kind, Listing, Refused
 
@@ -69,18 +70,19 @@ class Library:
             # that replace them.
             replaces = any("replacement" in part for part in source.parts)
             rank = (source.suffix.lower() not in _VIDEO, not replaces)
-            if source.stem not in ranks or rank < ranks[source.stem]:
-                ranks[source.stem], self._paths[source.stem] = rank, source.as_posix()
-                self._twins.pop(source.stem, None)
-            elif rank == ranks[source.stem]:
-                self._twins[source.stem] = source.as_posix()
+            stem = names_lib.composed(source.stem)
+            if stem not in ranks or rank < ranks[stem]:
+                ranks[stem], self._paths[stem] = rank, source.as_posix()
+                self._twins.pop(stem, None)
+            elif rank == ranks[stem]:
+                self._twins[stem] = source.as_posix()
 
     def find(self, wanted: Wanted) -> Entry | None:
         """The clip with the file that holds it, or None."""
         entry = wanted.entry
         for name in (*wanted.names, wanted.whole):
-            if name in self._paths:
-                source = self._paths[name]
+            if (stem := names_lib.composed(name)) in self._paths:
+                source = self._paths[stem]
                 if name in wanted.names:
                     entry = dataclasses.replace(entry, start=None, end=None)
                 return dataclasses.replace(entry, path=str(self.root / source), source=source)
@@ -119,7 +121,8 @@ class Library:
         if not entries:
             raise ValueError(self._nothing(first_missing, sum(listed.values())))
         # Names that several files have, where one of them was used.
-        used = dict.fromkeys(pathlib.PurePosixPath(e.source).stem for e in entries.values())
+        stems = (pathlib.PurePosixPath(e.source).stem for e in entries.values())
+        used = dict.fromkeys(map(names_lib.composed, stems))
         warnings = ()
         if twins := [stem for stem in used if stem in self._twins]:
             taken, other = self._paths[twins[0]], self._twins[twins[0]]

@@ -1,15 +1,12 @@
 """What a data set lists: its clips, the boxes in them, and the clips that are refused."""
 
-import collections
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 Kind = Literal["video", "sound", "picture", "frames"]
-VAL_SHARE = 0.1
-SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +77,7 @@ class Listing:
         published: number of clips in the official lists when their authors published them; None
             where it is not known or the lists differ.
         warnings: sentences on what was chosen where the source is ambiguous.
+        notes: sentences on how the source was read, where people write such in several ways.
     """
 
     entries: tuple[Entry, ...]
@@ -88,6 +86,7 @@ class Listing:
     listed: Mapping[str, int] = dataclasses.field(default_factory=dict)
     published: int | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Options:
         out: the folder that is written.
         media: folder of the media; None is that of the list, or the source.
         val_share: fraction of the clips that goes to `val` where the source has no splits; None
-            is VAL_SHARE.
+            is `splits.VAL_SHARE`.
         ignore_columns: columns of a csv that are not read.
         workers: number of processes that may be used.
     """
@@ -118,28 +117,3 @@ def readable(name: str) -> str:
 def order(id: str) -> bytes:
     """A sort key that shuffles clips in the same way on every machine."""
     return hashlib.sha256(id.encode()).digest()
-
-
-def split_off(entries: Iterable[Entry], share: float | None) -> list[Entry]:
-    """Moves a fraction of every label's clips from `train` to `val`, always the same clips.
-
-    A label with two clips or more keeps at least one of them in each, if `share` is above 0.
-
-    Raises:
-        ValueError: `share` is not in [0, 1).
-    """
-    share = VAL_SHARE if share is None else share
-    if not 0.0 <= share < 1.0:
-        raise ValueError(f"--val_share is {share}, expected 0 <= share < 1")
-    groups: dict[Sequence[str], list[Entry]] = collections.defaultdict(list)
-    for entry in entries:
-        groups[entry.labels].append(entry)
-    moved = []
-    for group in groups.values():
-        group.sort(key=lambda entry: order(entry.id))
-        count = round(share * len(group))
-        if share > 0 and len(group) > 1:
-            count = min(max(count, 1), len(group) - 1)
-        moved += [dataclasses.replace(entry, split="val") for entry in group[:count]]
-        moved += group[count:]
-    return moved

@@ -95,17 +95,22 @@ def walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
     def unreadable(error: OSError) -> NoReturn:
         raise ValueError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
-    seen = set()
+    seen = {identity(parent) for parent in pathlib.Path(root).resolve().parents}
     for folder, below, files in os.walk(root, followlinks=True, onerror=unreadable):
-        stat = os.stat(folder)
-        if (stat.st_dev, stat.st_ino) in seen:
+        if identity(folder) in seen:
             below.clear()
             continue
-        seen.add((stat.st_dev, stat.st_ino))
+        seen.add(identity(folder))
         below[:] = sorted((name for name in below if not name.startswith(".")), key=os.fsencode)
         for name in sorted(files, key=os.fsencode):
             if not name.startswith("."):
                 yield pathlib.Path(folder, name)
+
+
+def identity(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    """What a folder is by whatever name it is reached."""
+    stat = os.stat(folder)
+    return stat.st_dev, stat.st_ino
 
 
 def rows(path: pathlib.Path, *columns: str) -> Iterator[dict[str, str]]:

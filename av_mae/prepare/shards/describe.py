@@ -14,6 +14,7 @@ import numpy as np
 from av_mae import version
 from av_mae.input import records, storage
 from av_mae.prepare.lists import extracted
+from av_mae.prepare.lists.listing import readable
 from av_mae.prepare.shards import report, statistics
 from av_mae.prepare.shards.settings import Settings
 
@@ -26,6 +27,7 @@ def describe(result: report.Report, settings: Settings, labels: tuple[str, ...])
     splits: dict[str, list[records.Shard]] = collections.defaultdict(list)
     for assignment in result.shards:
         splits[assignment.split].append(result.outcomes[assignment.file].shard)
+    notes = [readable(said) for said in (*result.listing.notes, *result.listing.warnings)]
     info = records.Info(
         name=settings.name,
         version=DATASET_VERSION,
@@ -41,6 +43,7 @@ def describe(result: report.Report, settings: Settings, labels: tuple[str, ...])
             "max_pixels": settings.limits.pixels,
             "max_seconds": settings.limits.seconds,
             **extracted.described(result.listing.entries),
+            **({"notes": notes} if notes else {}),
         },
         counts=result.counts() | {"labels": result.labels(labels)},
         audio_mean=None,

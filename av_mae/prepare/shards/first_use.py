@@ -43,7 +43,8 @@ def resolve(experiment: schema.Experiment) -> schema.Experiment:
         )
     given = shlex.split(dataset.prepare)
     if not any(flag.startswith(("--dataset=", "-dataset=")) for flag in given):
-        given = [f"--dataset={'csv' if source.endswith('.csv') else 'folder'}", *given]
+        is_list = os.path.isfile(source) or source.endswith((".csv", ".tsv", ".txt"))
+        given = [f"--dataset={'csv' if is_list else 'folder'}", *given]
     cache = os.path.expanduser(dataset.cache or CACHE)
     command = ["-m", "av_mae.prepare", f"--source={source}", f"--cache={cache}", *given]
 
@@ -51,7 +52,10 @@ def resolve(experiment: schema.Experiment) -> schema.Experiment:
     root = str(pathlib.Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, *command], env=env, stdout=subprocess.PIPE, text=True)
+    env["PYTHONIOENCODING"] = "utf-8"  # the last line is a path, which must come as it is
+    done = subprocess.run(
+        [sys.executable, *command], env=env, stdout=subprocess.PIPE, encoding="utf-8"
+    )
     if done.returncode:
         raise schema.ConfigError(
             f"dataset.source={source} could not be prepared, see above; the command was "

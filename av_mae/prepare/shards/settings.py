@@ -15,6 +15,7 @@ from annotated_types import Interval
 
 from av_mae.config import limits as limits_lib
 from av_mae.prepare.lists import listing
+from av_mae.prepare.lists import splits as splits_lib
 from av_mae.prepare.lists.listing import Entry
 from av_mae.prepare.media import container, frames
 
@@ -112,7 +113,7 @@ def assign(entries: Iterable[Entry], name: str, clips_per_shard: int) -> list[As
     splits: dict[str, list[Entry]] = {}
     for entry in entries:
         splits.setdefault(entry.split, []).append(entry)
-    known = list(dict.fromkeys([*listing.SPLITS.values(), *sorted(splits)]))
+    known = list(dict.fromkeys([*splits_lib.READ, *sorted(splits)]))
     assignments = []
     for split in sorted(splits, key=known.index):
         clips = sorted(splits[split], key=lambda entry: listing.order(entry.id))
