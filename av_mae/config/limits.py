@@ -12,8 +12,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import DocInfo, Interval, Predicate, doc
 
-Count = Annotated[int, Interval(ge=0)]
-Size = Annotated[int, Interval(ge=1)]
+# Whole numbers end where an array of so many rows is larger than any machine.
+MOST = 1_000_000
+Count = Annotated[int, Interval(ge=0, le=MOST)]
+Size = Annotated[int, Interval(ge=1, le=MOST)]
+Extent = Annotated[int, Interval(ge=1, le=10_000)]  # frames, or pixels of a side
 Amount = Annotated[float, Interval(ge=0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
@@ -82,7 +85,7 @@ def expected(hint: Any) -> str:
         if isinstance(limit, Interval):
             if limit.lt is not None:
                 return f"{limit.ge} to less than {limit.lt}"
-            return f"{limit.ge} or more" if limit.le is None else f"{limit.ge} to {limit.le}"
+            return f"{limit.ge} or more" if limit.le is None else f"{limit.ge} to {limit.le:,}"
     return ""
 
 

@@ -7,14 +7,18 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from annotated_types import Interval
 from jaxtyping import Array, Float
 
-from av_mae.config.limits import ConfigError, Share
+from av_mae.config.limits import ConfigError, Extent, Share
 
 VideoMasking = Literal["random", "tube"]
 AudioMasking = Literal["random", "time", "freq", "time_freq"]
+
+# Of one input: 4 GiB of floats, and as many tokens as a table of positions can have.
+_MOST_VALUES, _MOST_TOKENS = 2**30, 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,13 @@ class Modality(abc.ABC):
             raise ConfigError(
                 f"{key}: an input of {self.axes} holds no whole patch of {self.patch}; "
                 "use a smaller patch or a larger input"
+            )
+        values = math.prod(self.input_shape)
+        if values > _MOST_VALUES or self.tokens > _MOST_TOKENS:
+            raise ConfigError(
+                f"{key}: an input of {self.axes} has {values:,} values and {self.tokens:,} patches "
+                f"of {self.patch}, expected at most {_MOST_VALUES:,} and {_MOST_TOKENS:,}; use a "
+                "smaller input or larger patches"
             )
 
     @property
@@ -133,10 +144,10 @@ class Video(Modality):
     name: ClassVar[str] = "video"
     channels: ClassVar[int] = 3
 
-    frames: int = 16
+    frames: Extent = 16
     stride: int = 4
     fps: float = 25.0
-    size: int = 224
+    size: Extent = 224
     patch: tuple[int, ...] = (2, 16, 16)
     mask_ratio: Share = 0.9
     masking: VideoMasking = "random"
@@ -180,8 +191,8 @@ class Audio(Modality):
     sample_rate: ClassVar[int] = 16_000
     hop: ClassVar[int] = 160
 
-    seconds: float = 10.0
-    mels: int = 128
+    seconds: Annotated[float, Interval(ge=0, le=86_400)] = 10.0
+    mels: Extent = 128
     patch: tuple[int, ...] = (16, 16)
     mask_ratio: Share = 0.7
     masking: AudioMasking = "random"

@@ -16,6 +16,9 @@ from av_mae.config import limits, schema
 from av_mae.config import modality as modality_lib
 from av_mae.config.limits import ConfigError
 
+_MOST_SIDE = 10_000  # pixels
+_MOST_VALUES = 10**11  # of a model: 400 GB
+
 
 def experiment(values: Mapping[str, Any] | ml_collections.ConfigDict) -> schema.Experiment:
     """Checks a config mapping (ConfigDict or dict) key by key and returns the experiment.
@@ -92,10 +95,10 @@ def _check(e: schema.Experiment) -> None:
     for key, size in (("optim.accumulate", e.optim.accumulate), ("dataset.repeat", data.repeat)):
         if e.batch_size % size:
             raise ConfigError(f"batch_size {e.batch_size} is not divisible by {key} {size}")
-    if any(data.canvas) and min(data.canvas) < 1:
+    if any(data.canvas) and not 1 <= min(data.canvas) <= max(data.canvas) <= _MOST_SIDE:
         raise ConfigError(
-            f"dataset.canvas is {data.canvas}, expected a height and a width of pictures in "
-            "pixels, or (0, 0) for crops by the host"
+            f"dataset.canvas is {data.canvas}, expected a height and a width of pictures, 1 to "
+            f"{_MOST_SIDE:,} pixels, or (0, 0) for crops by the host"
         )
     for name, evaluator in e.evaluators.items():
         if data.multilabel and evaluator.merge == "softmax":
@@ -110,6 +113,15 @@ def _check(e: schema.Experiment) -> None:
     ):
         if width % heads:
             raise ConfigError(f"{key}: width {width} is not divisible by {heads} heads")
+    encoder = m.depth * (4 * m.width**2 + 2 * m.width * m.mlp)
+    decoder = m.decoder_depth * (4 * m.decoder_width**2 + 2 * m.decoder_width * m.decoder_mlp)
+    rows = m.bottlenecks + m.head_width + sum(x.tokens + x.patch_dim for x in e.modalities.values())
+    for key, size in (("model", encoder + rows * m.width), ("model.decoder", decoder)):
+        if size > _MOST_VALUES:
+            raise ConfigError(
+                f"{key}: width, depth and mlp make {size:,} numbers, at most {_MOST_VALUES:,} are "
+                "possible; use smaller ones"
+            )
     for key, size in (("model.heads", m.heads), ("model.mlp", m.mlp)):
         if size % e.compute.tensor:
             raise ConfigError(

@@ -15,7 +15,16 @@ from annotated_types import Interval, Predicate, doc
 
 from av_mae.config import limits
 from av_mae.config import modality as modality_lib
-from av_mae.config.limits import Amount, Count, Duration, DurationOrEnd, Probability, Share, Size
+from av_mae.config.limits import (
+    Amount,
+    Count,
+    Duration,
+    DurationOrEnd,
+    Extent,
+    Probability,
+    Share,
+    Size,
+)
 
 ConfigError = limits.ConfigError
 
@@ -116,7 +125,7 @@ class Model:
     pool: Literal["mean", "max", "token", "first"] = "mean"
     shared_head: bool = True  # one head for all modalities (MBT), or one each
     head_norm: bool = False  # LayerNorm after pooling (VideoMAE's fc_norm)
-    head_width: int = 0  # of a tanh layer before the classifier; 0 = none
+    head_width: Count = 0  # of a tanh layer before the classifier; 0 = none
     head_dropout: Share = 0.0  # of the pooled features
     head_scale: float = 0.0  # scale of the classifier's initial weights; 0 = zeros
     linear_probe: bool = False  # frozen encoder, standardised features, trained head
@@ -198,7 +207,7 @@ class Checkpoint:
     """When the state of a run is written, and what is kept of it."""
 
     every: Duration = "1 epochs"  # a killed run goes on from the newest one
-    keep: Size = 2  # newest checkpoints kept
+    keep: Annotated[int, Interval(ge=1)] = 2  # newest checkpoints kept
     best: str = ""  # metric kept separately at its best, e.g. "val/accuracy"; "" = none
 
 
@@ -210,8 +219,8 @@ class Evaluator:
     split: str = "val"  # split scored, or a selection such as train[:20%]
     every: DurationOrEnd = "1 epochs"  # "end" = only after the last step
     batch_size: Count = 0  # clips; 0 = the training batch size
-    temporal_views: Size = 1  # cuts in time a clip
-    spatial_views: Size = 1  # crops a cut
+    temporal_views: Extent = 1  # cuts in time a clip
+    spatial_views: Extent = 1  # crops a cut
     merge: Literal["logits", "softmax"] = "logits"  # what is averaged over views
     modalities: tuple[str, ...] = ()  # the subset given to the model; () = all
     train_split: str = "train"  # knn: where the neighbours come from

@@ -117,7 +117,10 @@ def experiment(
             ", ".join(f"{k}={v!r}" for k, v in sorted(assumed.items())),
         )
     flat = {**assumed, **known, **found.facts}
-    return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
+    try:
+        return parse.experiment(traverse_util.unflatten_dict(flat, sep="."))
+    except schema.ConfigError as error:
+        raise schema.ConfigError(f"{source} ({found.family}): {error}") from error
 
 
 def heads(width: int) -> int | Ask:

@@ -4,16 +4,22 @@ Names inside a block carry counters of the process that wrote them, so its array
 their order, which never changes; biases of query and value stand with the block before them.
 """
 
+import importlib.util
+import json
 import math
+import os
 import pathlib
 import re
-from typing import Any
+import subprocess
+import sys
+import threading
 
 import numpy as np
 
 from av_mae.config import schema
 from av_mae.convert import describe, table, videomae
 
+_PATIENCE, _SPEED = 60.0, 5e6  # seconds for any file, and bytes a second of a large one
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 # What a block holds, in order, under the official program's names.
@@ -88,56 +94,31 @@ def to_official(path: pathlib.Path) -> table.Arrays:
 
 def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
     """Names and arrays in the order of the layers, the model's own ones last."""
-    import h5py
-
-    hard = h5py.h5l.TYPE_HARD  # pyright: ignore[reportAttributeAccessIssue]
-    room = path.stat().st_size  # what the arrays that are still to come can have, in bytes
-
-    def find(group: Any, name: str) -> Any:
-        """What `name` means inside the file, without following it to another one."""
-        for part in name.split("/"):
-            links = group.id.links if isinstance(group, h5py.Group) else None
-            if links is None or not links.exists(part.encode()):
-                return None
-            if links.get_info(part.encode()).type != hard:
-                raise schema.ConfigError(
-                    f"{path}: {name} is a link to another place, which is not followed; write the "
-                    "file with model.save_weights('FILE.h5') under Keras 2"
-                )
-            group = group[part]
-        return group
-
-    def names(of: Any, key: str) -> list[str]:
-        place = of.attrs.get_id(key)
-        shape = list(place.shape or ())
-        if len(shape) != 1 or shape[0] * place.dtype.itemsize > room:
-            raise schema.ConfigError(
-                f"{path}: the attribute {key} is of shape {shape}, expected names "
-                "in a row; write the file with model.save_weights('FILE.h5') under Keras 2"
-            )
-        found: Any = of.attrs[key]
-        return [x.decode() if isinstance(x, bytes) else str(x) for x in found]
-
-    result: list[tuple[str, np.ndarray]] = []
-    with describe.reading(path, "HDF5 file"), h5py.File(path) as file:
-        if "layer_names" not in file.attrs:
-            raise schema.ConfigError(
-                f"{path} has no attribute layer_names: it is no weights file of Keras 2. "
-                "Write one with model.save_weights('FILE.h5') under Keras 2"
-            )
-        for layer in (*names(file, "layer_names"), "top_level_model_weights"):
-            group = find(file, layer)
-            for name in names(group, "weight_names") if group is not None else ():
-                x: Any = find(group, name)
-                stored = isinstance(x, h5py.Dataset) and not (x.is_virtual or x.external)
-                if stored and x.shape is not None and x.dtype.kind == "f":
-                    room -= x.dtype.itemsize * max(math.prod(x.shape), math.prod(x.chunks or ()))
-                else:
-                    room = -1
-                if room < 0:
-                    raise schema.ConfigError(
-                        f"{path}: {name} is not stored in it as floats, or larger than the file; "
-                        "copy it again"
-                    )
-                result.append((name, np.asarray(x)))
-    return result
+    if importlib.util.find_spec("h5py") is None:
+        raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
+    program = pathlib.Path(__file__).with_name("hdf5.py")
+    command = [sys.executable, "-P", os.fspath(program), os.fspath(path.absolute())]
+    patience = _PATIENCE + path.stat().st_size / _SPEED
+    with (
+        describe.reading(path, "HDF5 file"),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader,
+    ):
+        assert reader.stdout is not None
+        reader.stdout.readline()  # it is ready
+        timer = threading.Timer(patience, reader.kill)
+        timer.start()
+        try:
+            found = json.loads(reader.stdout.readline() or b"{}")
+            if "refusal" in found:
+                raise schema.ConfigError(f"{path}: {found['refusal']}")
+            result = []
+            for name, kind, shape in found.get("arrays", ()):
+                dtype = np.dtype(kind)
+                content = reader.stdout.read(math.prod(shape) * dtype.itemsize)
+                result.append((name, np.frombuffer(content, dtype).reshape(shape)))
+            if "arrays" not in found or reader.stdout.read():
+                raise OSError(found.get("damage", "HDF5's library does not come to its end"))
+            return result
+        finally:
+            timer.cancel()
+            reader.kill()

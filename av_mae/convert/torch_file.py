@@ -11,13 +11,13 @@ pickles followed by the storages.
 import builtins
 import collections
 import dataclasses
+import functools
 import io
 import math
 import mmap
 import operator
 import pathlib
 import pickle
-import pickletools
 import re
 import struct
 import sys
@@ -29,7 +29,7 @@ import ml_dtypes
 import numpy as np
 
 from av_mae.config import schema
-from av_mae.convert import describe
+from av_mae.convert import describe, pickled
 
 _DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -58,6 +58,8 @@ _REBUILDS = re.compile(
     r"_*[A-Z]\w*|\w*(build|construct|unpickle|_ctor)\w*|_new_\w+|_frombuffer|_load_from_bytes"
     r"|_get_layout|scalar|dtype|ndarray|device|deque|partial|date|datetime|time|timedelta|timezone"
 )
+_MOST_AXES = 32
+_SHOWN = 200  # characters of a name
 _LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _DATA = "data.pkl"
 _ZIP_START = re.compile(rb"PK\x03\x04.*data\.pkl", re.DOTALL)  # the pickle comes first
@@ -118,41 +120,6 @@ def is_torch(path: pathlib.Path) -> bool:
     return start.startswith(_LEGACY_START) or _ZIP_START.match(start) is not None
 
 
-class _Kind(type):
-    """The type of placeholders: what a pickle calls is either built or refused."""
-
-    name: str
-    refusal: str
-
-    def __call__(cls, *_: Any, **__: Any) -> Any:
-        if cls.refusal:
-            raise schema.ConfigError(cls.refusal)
-        return super().__call__()
-
-
-class Placeholder(metaclass=_Kind):
-    """An object of another program: it can be built and filled in, and does nothing."""
-
-    name = refusal = ""
-
-    def __new__(cls, *_: Any, **__: Any) -> "Placeholder":  # as some pickles call it
-        return super().__new__(cls)
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None: ...
-
-    def append(self, value: Any) -> None: ...
-
-    def extend(self, values: Any) -> None: ...
-
-    def add(self, value: Any) -> None: ...
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Storage:
     """Values of one type in a row: their place, for messages, and how to read them."""
@@ -162,19 +129,21 @@ class _Storage:
     read: Callable[[], bytes]
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds tensors from storages that `storage(key, dtype, count)` finds."""
+class _Names:
+    """What stands for the classes and functions that a file names.
 
-    def __init__(self, file: Any, path: pathlib.Path, storage: Callable[..., _Storage]):
-        start = file.tell()
-        for code, argument, place in pickletools.genops(file):  # which reads no more than there is
-            if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place - start:
-                raise ValueError(f"it names object {argument} within {place - start} bytes")
-        file.seek(start)
-        super().__init__(file, encoding="latin1")
-        self._path, self._storage = path, storage
+    Args:
+        storage: finds the values of a key, type and count; it is asked once for each.
+    """
 
-    def find_class(self, module: str, name: str) -> Any:
+    def __init__(self, path: pathlib.Path, storage: Callable[[str, np.dtype, int], _Storage]):
+        self._path, self._storage = path, functools.cache(storage)
+
+    def load(self, file: Any) -> Any:
+        """The object of the pickle at the position of a file."""
+        return pickled.Unpickler(self._find, self._stored).load(file)
+
+    def _find(self, module: str, name: str) -> Any:
         module = _OLD_NAMES.get(module, module)
         if (module, name) in _BUILDERS:
             return _BUILDERS[module, name]
@@ -191,34 +160,46 @@ class _Unpickler(pickle.Unpickler):
 
     def _attribute(self, owner: Any, name: str) -> Any:
         """`getattr`, by which protocol 2 writes methods, on placeholders alone."""
-        kind = owner if isinstance(owner, _Kind) else type(owner)
-        if not isinstance(kind, _Kind):
+        kind = owner if isinstance(owner, pickled.Kind) else type(owner)
+        if not isinstance(kind, pickled.Kind):
             raise schema.ConfigError(self._refusal(f"builtins.getattr of {kind.__name__}.{name}"))
         return self._placeholder(f"{kind.name}.{name}")
 
-    def _placeholder(self, name: str, built: bool = False) -> _Kind:
+    def _placeholder(self, name: str, built: bool = False) -> pickled.Kind:
         last = name.split(".")[-1]
         refusal = "" if built or _REBUILDS.fullmatch(last) else self._refusal(name)
-        return _Kind(last, (Placeholder,), {"name": name, "refusal": refusal})
+        return pickled.Kind(last, (pickled.Placeholder,), {"name": name, "refusal": refusal})
 
     def _refusal(self, name: str) -> str:
         return (
-            f"{self._path} asks for {name}, which no checkpoint needs; it was not run. "
+            f"{self._path} asks for {name[:_SHOWN]}, which no checkpoint needs; it was not run. "
             "Do not load this file elsewhere unless you trust where it comes from"
         )
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def _stored(self, pid: Any) -> _Storage:
         kind, values, key, _, count, *view = pid
         if kind != "storage" or (view and view[0] is not None):
             raise ValueError("a storage that is a view of another")
-        return self._storage(key, _DTYPES[values], count)
+        if not isinstance(key, str) or not isinstance(values, str):
+            raise ValueError("a storage without a name or a type")
+        return self._storage(key, _DTYPES[values], operator.index(count))
 
 
 def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     shape, steps = (tuple(map(operator.index, sizes)) for sizes in (size, stride))
-    if len(shape) != len(steps):
+    if not isinstance(storage, _Storage) or len(shape) != len(steps) or len(shape) > _MOST_AXES:
         raise ValueError(f"a tensor of shape {shape} and strides {steps}")
     return Tensor(shape, storage.dtype, storage, operator.index(offset), steps)
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+def _of_type(build: Any, _: Any, values: tuple, *__: Any) -> Any:
+    if build not in (_tensor, _parameter):
+        raise ValueError("a tensor that another function builds")
+    return build(*values[:_MOST_AXES])
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -228,20 +209,22 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 _BUILDERS: Mapping[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "OrderedDict"): lambda pairs=(): collections.OrderedDict(
+        (pickled.key(k), v) for k, v in pairs
+    ),
     ("collections", "defaultdict"): lambda *_: {},
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-    ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
-    ("torch._tensor", "_rebuild_from_type_v2"): lambda build, _, values, *__: build(*values),
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
     ("torch", "Size"): tuple,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
+    ("builtins", "set"): lambda values=(): set(map(pickled.key, values)),
+    ("builtins", "frozenset"): lambda values=(): frozenset(map(pickled.key, values)),
     ("copyreg", "_reconstructor"): lambda kind, *_: (
-        kind() if isinstance(kind, _Kind) else Placeholder()
+        kind() if isinstance(kind, pickled.Kind) else pickled.Placeholder()
     ),
-    ("types", "SimpleNamespace"): Placeholder,
+    ("types", "SimpleNamespace"): pickled.Placeholder,
     ("_codecs", "encode"): _latin1,
 }
 
@@ -263,6 +246,7 @@ def _read_zip(path: pathlib.Path) -> Any:
             if archive.getinfo(where).file_size != count * dtype.itemsize:
                 raise ValueError(f"{where} does not hold {count} values of {dtype}")
 
+            @functools.cache  # views of it, of which there may be thousands, share its bytes
             def read() -> bytes:
                 try:
                     with zipfile.ZipFile(path) as archive:
@@ -274,7 +258,7 @@ def _read_zip(path: pathlib.Path) -> Any:
 
             return _Storage(f"{path}, {where}", dtype, read)
 
-        return _Unpickler(io.BytesIO(archive.read(data)), path, storage).load()
+        return _Names(path, storage).load(io.BytesIO(archive.read(data)))
 
 
 def _read_legacy(path: pathlib.Path) -> Any:
@@ -284,6 +268,7 @@ def _read_legacy(path: pathlib.Path) -> Any:
     def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
         sizes[key], size = dtype.itemsize, count * dtype.itemsize
 
+        @functools.cache
         def read() -> bytes:
             missing = places[key] + size - path.stat().st_size
             if missing > 0:
@@ -306,10 +291,13 @@ def _read_legacy(path: pathlib.Path) -> Any:
         # A mapped file is read no further than to its end, whatever length a pickle claims.
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             mapped.seek(len(_LEGACY_START))
+            names = _Names(path, storage)
             for _ in range(2):  # the version of the protocol, and sizes of the machine's types
-                _Unpickler(mapped, path, storage).load()
-            saved = _Unpickler(mapped, path, storage).load()
-            for key in _Unpickler(mapped, path, storage).load():
+                names.load(mapped)
+            saved = names.load(mapped)
+            for key in names.load(mapped):
+                if not isinstance(key, str):
+                    raise ValueError("a storage without a name")
                 (count,) = struct.unpack("<q", mapped.read(8))
                 places[key] = mapped.tell()
                 mapped.seek(min(places[key] + count * sizes[key], len(mapped)))

@@ -277,7 +277,7 @@ def _sizes(state: table.Arrays, prefix: str) -> dict[str, Any]:
     numbers = {int(m[1]) for k in state if (m := re.match(re.escape(prefix) + r"(\d+)\.", k))}
     if numbers != set(range(len(numbers))) or not numbers:
         raise schema.ConfigError(
-            f"blocks {prefix}* are numbered {sorted(numbers)}, expected 0, 1, ..."
+            f"blocks {prefix}* are numbered {str(sorted(numbers))[:80]}, expected 0, 1, ..."
         )
     mlp, width = state[f"{prefix}0.mlp.fc1.weight"].shape
     return {

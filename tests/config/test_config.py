@@ -154,9 +154,27 @@ def test_a_share_of_one_and_more_is_named(key):
 
 @pytest.mark.parametrize("key", sorted(k for k, (_, b) in BOUNDS.items() if b.le is not None))
 def test_a_number_above_its_maximum_is_named(key):
-    most = BOUNDS[key][1].le
-    parse.experiment(values(**nested(key, most)))
-    assert f"{key} is {most + 0.5}, expected 0 to {most}" in refusal(**nested(key, most + 0.5))
+    kind, bounds = BOUNDS[key]
+    limits.check(KEYS[key], bounds.le, key)
+    above = bounds.le + (0.5 if kind is float else 1)
+    sentence = f"{key} is {above}, expected {bounds.ge} to {bounds.le:,}"
+    assert sentence in refusal(**nested(key, above))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"modalities": {"video": {"size": 9984, "frames": 10_000}}}, "modalities.video: an input"),
+        ({"modalities": {"video": {"size": 1024, "patch": (1, 1, 1)}}}, "modalities.video: an inp"),
+        ({"modalities": {"audio": {"seconds": 86_400.0, "patch": (1, 1)}}}, "modalities.audio: an"),
+        ({"model": {"width": 998_400, "depth": 1}}, "model: width, depth and mlp make"),
+        ({"model": {"depth": 999_999}}, "model: width, depth and mlp make"),
+        ({"model": {"decoder_width": 998_400}}, "model.decoder: width, depth and mlp make"),
+        ({"dataset": {"canvas": (10**9, 10**9)}}, "1 to 10,000 pixels"),
+    ],
+)
+def test_sizes_that_would_claim_terabytes_together_are_refused(changes, sentence):
+    assert sentence in refusal(**changes)
 
 
 def test_what_is_no_number_is_within_no_limits():
@@ -171,9 +189,9 @@ def test_limits_of_both_sides_are_those_of_the_keys_that_are_shares():
         "optim.class_weights_beta",
         "modalities.video.mask_ratio", "modalities.audio.mask_ratio",
     }  # fmt: skip
-    assert {k for k, (_, b) in BOUNDS.items() if b.le is not None} == {
+    assert {k for k, (kind, b) in BOUNDS.items() if b.le is not None and kind is float} == {
         "augment.flip", "augment.color", "augment.gray", "augment.erase", "augment.drop_modality",
-        "augment.rand_augment_magnitude",
+        "augment.rand_augment_magnitude", "modalities.audio.seconds",
     }  # fmt: skip
 
 

@@ -192,11 +192,28 @@ def test_settings_that_are_no_settings(tmp_path, name, content):
         {"image_size": 10**9}, {"image_size": 10**30}, {"image_size": -32}, {"image_size": 1e400},
         {"num_frames": 10**12}, {"num_frames": {}}, {"layer_norm_eps": "x"}, {"model_type": []},
         {"num_attention_heads": 10**40}, {"num_attention_heads": 0}, {"id2label": {"1" * 5000: 1}},
-        {"id2label": {str(10**12): "a"}},
+        {"id2label": {str(10**12): "a"}}, {"num_frames": 9998, "image_size": 9984},
+        {"num_frames": 20_000}, {"tubelet_size": 10**9, "num_frames": 9998, "image_size": 9984},
     ],
 )  # fmt: skip
 def test_settings_beyond_measure(tmp_path, changes):
     refused(face(tmp_path / "x", **changes), ".")
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"num_frames": 10**12}, r"x\.pth .*modalities.video.frames is 10{12}, .* 1 to 10,000"),
+        ({"input_size": 10**12}, r"x\.pth .*modalities.video.size is 10{12}, .* 1 to 10,000"),
+        ({"input_size": 9984, "num_frames": 10_000}, "modalities.video: an input of .* at most"),
+        ({"input_size": -1}, r"modalities.video.size is -1, expected 1 to 10,000"),
+        ({"num_frames": 1e300}, "modalities.video.frames is 1e"),
+    ],
+)
+def test_options_beyond_measure(tmp_path, options, sentence):
+    content = {"model": stored(), "args": options}
+    with pytest.raises(schema.ConfigError, match=sentence):
+        read.read(save(tmp_path / "x.pth", content), {"model.heads": 4})
 
 
 def test_headers_of_safetensors(tmp_path):

@@ -19,6 +19,7 @@ import safetensors.numpy
 
 from av_mae.config import schema
 from av_mae.convert import torch_file
+from av_mae.convert.pickled import Placeholder
 
 
 class Call:
@@ -61,7 +62,7 @@ def test_training_options_are_a_placeholder_and_weights_are_read(tmp_path, legac
     path = write(tmp_path / "x.pth", argparse.Namespace(lr=1.0), weights, legacy=legacy)
     saved = torch_file.read(path)
     np.testing.assert_array_equal(saved["w"].numpy(), weights)
-    assert isinstance(saved["extra"], torch_file.Placeholder)
+    assert isinstance(saved["extra"], Placeholder)
     assert saved["extra"].name == "argparse.Namespace"
 
 
