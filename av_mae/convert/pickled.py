@@ -8,7 +8,7 @@ objects of other programs are placeholders.
 import collections
 import pickletools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from av_mae.config import schema
 
@@ -70,8 +70,8 @@ class Unpickler:
         file.seek(start)
         memo: dict[int, Any] = {}
         self._stack, self._outer = [], []
-        for code, argument, _ in pickletools.genops(file):  # which reads no more than there is
-            name = code.name
+        for code, value, _ in pickletools.genops(file):  # which reads no more than there is
+            name, argument = code.name, cast(Any, value)
             if name in _VALUES:
                 self._stack.append(argument)
             elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
@@ -131,8 +131,7 @@ class Unpickler:
         elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
             kind, arguments, *_ = self._take(3 if name == "NEWOBJ_EX" else 2)
             is_new = name != "REDUCE" and isinstance(kind, Kind)
-            made = kind.__new__(kind) if is_new else self._made(kind, arguments)
-            self._push(made)
+            self._push(object.__new__(kind) if is_new else self._made(kind, arguments))
         else:
             raise ValueError(f"the opcode {name}, which no checkpoint has")
 

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import re
 import stat
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -18,9 +19,22 @@ Kind = Literal["video", "sound", "any"]
 
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
-# Formats of libavformat that draw pictures from text, follow references to other files, or are
-# one still picture.
-_NO_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash", "imf", "sdp", "image2"}
+# Formats of libavformat that open other files and addresses, or run scripts; it opens no others.
+_REFERRING = {
+    "concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "vobsub",
+    "image2", "lavfi", "avisynth", "vapoursynth", "dvdvideo",
+}  # fmt: skip
+_OPENED = ",".join(sorted(av.formats_available - _REFERRING))
+# How such files, and other lists, begin; and names that stand for numbered pictures.
+_LISTS = {
+    "m3u8": rb"\s*#EXT", "ffconcat": rb"ffconcat", "DASH": rb".*<MPD\b", "sdp": rb"v=0\s",
+    "Smooth Streaming": rb".*<SmoothStreamingMedia\b", "pls": rb"(?i)\s*\[playlist\]",
+    "asx": rb"(?i).*<asx\b", "asf": rb"(?i)\s*\[reference\]", "VobSub": rb"# VobSub",
+}  # fmt: skip
+_NUMBERED = re.compile(r"%\d*d")
+_START = 1024  # bytes that show which list a file is
+# Formats that draw pictures from text.
+_NO_VIDEO = {"tty", "bin", "xbin", "adf", "idf"}
 # Rates above this are the tick of a container, not frames a second.
 _FASTEST = 240.0
 _USUAL_FPS = 25.0
@@ -62,14 +76,22 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
         UnreadableError: no such file, or not a media file.
     """
     check_file(path)
-    options = {"protocol_whitelist": "file", "max_pixels": str(limits.pixels)}
+    _refuse_list(path)
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": _OPENED,
+        "max_pixels": str(limits.pixels),
+    }
     try:
         file, limit = "file:" + os.fspath(pathlib.Path(path)), limits.patience
         container = av.open(file, options=options, metadata_errors="replace", timeout=limit)
     except av.error.ExitError as error:
         raise too_slow(limits) from error
     except (av.error.FFmpegError, OSError) as error:
-        raise UnreadableError(f"not a media file: {error.strerror or error}") from error
+        reason = error.strerror or error
+        if _NUMBERED.search(os.path.basename(path)):
+            reason = "its name stands for numbered pictures; rename it, or give their folder"
+        raise UnreadableError(f"not a media file: {reason}") from error
     try:
         formats = set(container.format.name.split(","))
         if formats & _NO_VIDEO or container.format.name.endswith("_pipe"):
@@ -79,6 +101,18 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
         raise too_slow(limits) from error
     finally:
         container.close()
+
+
+def _refuse_list(path: str | os.PathLike[str]) -> None:
+    """Raises UnreadableError for a file that stands for others."""
+    with open(path, "rb") as file:
+        start = file.read(_START).removeprefix(b"\xef\xbb\xbf")
+    for name, begins in _LISTS.items():
+        if re.match(begins, start, re.DOTALL):
+            raise UnreadableError(
+                f"not a media file: a list of other files ({name}), which are not opened; give "
+                "them instead"
+            )
 
 
 def streams(container: Any, kind: Kind, limits: Limits) -> tuple[Any, Any]:
