@@ -117,7 +117,3 @@ def _names(of: Any, key: str, room: int) -> list[str]:
         )
     found: Any = of.attrs[key]
     return [x.decode() if isinstance(x, bytes) else str(x) for x in found]
-
-
-if __name__ == "__main__":
-    main()

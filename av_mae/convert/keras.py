@@ -97,7 +97,8 @@ def _weights(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
     if importlib.util.find_spec("h5py") is None:
         raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
     program = pathlib.Path(__file__).with_name("hdf5.py")
-    command = [sys.executable, "-P", os.fspath(program), os.fspath(path.absolute())]
+    start = f"import runpy; runpy.run_path({os.fspath(program)!r})['main']()"
+    command = [sys.executable, "-P", "-c", start, os.fspath(path.absolute())]
     patience = _PATIENCE + path.stat().st_size / _SPEED
     with (
         describe.reading(path, "HDF5 file"),
