@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from av_mae.version import __version__
 
 if TYPE_CHECKING:
-    from av_mae.api import Clip, Model, Reconstruction, load, read_clip
+    from av_mae.api import Clip, Model, Reconstruction, Timeline, load, read_clip
 
-__all__ = ["Clip", "Model", "Reconstruction", "__version__", "load", "read_clip"]
+__all__ = ["Clip", "Model", "Reconstruction", "Timeline", "__version__", "load", "read_clip"]
 
 
 def __getattr__(name: str) -> Any:

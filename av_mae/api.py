@@ -18,9 +18,10 @@ from av_mae.config.modality import Audio, Modality, video_and_audio
 from av_mae.convert import read
 from av_mae.experiment import fingerprint
 from av_mae.experiment.step import split
-from av_mae.inference import features, shown, views
+from av_mae.inference import features, shown, timeline, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
+from av_mae.inference.timeline import Timeline
 from av_mae.report import pictures
 from av_mae.tasks import metrics
 
@@ -146,21 +147,70 @@ class Model:
         Raises:
             ValueError: not a classifier, an unknown modality, or a clip without any of them.
         """
+        self._expect_labels()
+        temporal = temporal_views or self.evaluator.temporal_views
+        spatial = spatial_views or self.evaluator.spatial_views
+        known, dataset = self.used(clip, modalities), self.experiment.dataset
+        found = views.evaluation(clip, known, dataset, temporal=temporal, spatial=spatial)
+        (probability_k,) = self.probabilities(self.logits(found)[None])
+        best = np.argsort(-probability_k, kind="stable")[:top]
+        return {self.labels[k]: float(probability_k[k]) for k in best}
+
+    def timeline(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        modalities: Sequence[str] = (),
+        start: float | None = None,
+        end: float | None = None,
+        frame_rate: float | None = None,
+    ) -> timeline.Timeline:
+        """What a media file of any length shows, window by window and in all.
+
+        Args:
+            window: seconds a window; None = what the model sees at once.
+            hop: seconds between the starts of windows; None = the window. Without both, windows are
+                where evaluation takes its views, of more than 20 s one for each 10 s up to ten.
+            start, end: the part of the file, seconds.
+            frame_rate: pictures a second, if the path is a folder of frames.
+
+        Raises:
+            ValueError: not a classifier, an unknown modality, or no media file.
+        """
+        self._expect_labels()
+        return timeline.judge(
+            self,
+            path,
+            window=window,
+            hop=hop,
+            modalities=modalities,
+            start=start,
+            end=end,
+            frame_rate=frame_rate,
+        )
+
+    def logits(self, cut: views.Views) -> Float[np.ndarray, "v k"]:
+        """The classifier's output for many views."""
+        return self._in_batches(self._predict, cut.batch)
+
+    def probabilities(self, logits_bvk: Float[np.ndarray, "b v k"]) -> Float[np.ndarray, "b k"]:
+        """Of the labels of clips seen in v views, merged as in evaluation."""
+        scores_bk = metrics.merge_views(logits_bvk, self.evaluator.merge)
+        multilabel = self.experiment.dataset.multilabel
+        return np.asarray((jax.nn.sigmoid if multilabel else jax.nn.softmax)(scores_bk))
+
+    @property
+    def evaluator(self) -> schema.Evaluator:
+        """How the run scores clips: the first of its evaluators that classifies."""
+        kept = self.experiment.evaluators.values()
+        return next((e for e in kept if e.kind == "classification"), schema.Evaluator())
+
+    def _expect_labels(self) -> None:
         self.expect("classify")
         if not self.labels:
             raise ValueError(f"{self.source} is an encoder without a classifier; use features")
-        kept = self.experiment.evaluators.values()
-        evaluator = next((e for e in kept if e.kind == "classification"), schema.Evaluator())
-        temporal = temporal_views or evaluator.temporal_views
-        spatial = spatial_views or evaluator.spatial_views
-        known, dataset = self.used(clip, modalities), self.experiment.dataset
-        found = views.evaluation(clip, known, dataset, temporal=temporal, spatial=spatial)
-        logits_vk = self._in_batches(self._predict, found.batch)
-        (scores_k,) = metrics.merge_views(logits_vk[None], evaluator.merge)
-        probabilities = jax.nn.sigmoid if dataset.multilabel else jax.nn.softmax
-        probability_k = np.asarray(probabilities(scores_k))
-        best = np.argsort(-probability_k, kind="stable")[:top]
-        return {self.labels[k]: float(probability_k[k]) for k in best}
 
     def features(
         self, clip: Clip, *, modalities: Sequence[str] = (), layer: int | None = None
@@ -217,9 +267,8 @@ class Model:
 
     def used(self, clip: Clip, modalities: Sequence[str] = ()) -> dict[str, Modality]:
         """The modalities of the model that are asked for (none = all) and that the clip has."""
-        self.check_modalities(modalities)
-        known = self.experiment.modalities
-        wanted = [name for name in known if not modalities or name in modalities]
+        known = self.known(modalities)
+        wanted = list(known)
         there = {"video": clip.frames is not None, "audio": clip.audio is not None}
         here = [name for name in wanted if there[name]]
         lacking = " and no ".join(name for name in wanted if not there[name])
@@ -236,9 +285,19 @@ class Model:
             and clip.frames is not None
             and len(clip.frames) == 1
         ):
-            said = "%s is one picture: it stands still for the %.2f s that %s sees"
+            said = "%s shows one picture: it stands still for the %.2f s that %s sees"
             logging.warning(said, clip.source, video.seconds, self.source)
         return {name: known[name] for name in here}
+
+    def seconds(self, names: Sequence[str] = ()) -> float:
+        """What the model sees at once of the modalities asked for, in seconds."""
+        return max(modality.seconds for modality in self.known(names).values())
+
+    def known(self, names: Sequence[str] = ()) -> dict[str, Modality]:
+        """The modalities of the model that are asked for; none = all."""
+        self.check_modalities(names)
+        every = self.experiment.modalities.items()
+        return {name: modality for name, modality in every if not names or name in names}
 
     def check_modalities(self, names: Sequence[str]) -> None:
         """Raises ValueError if the model does not know one of them."""
@@ -275,4 +334,4 @@ class Model:
         return jax.tree.map(lambda *x: np.concatenate(x).astype(np.float32)[:rows], *parts)
 
 
-__all__ = ["Clip", "Model", "Reconstruction", "load", "read_clip"]
+__all__ = ["Clip", "Model", "Reconstruction", "Timeline", "load", "read_clip"]

@@ -1,7 +1,12 @@
 """One clip in memory: pictures and sound of a media file on one clock."""
 
+import contextlib
 import dataclasses
+import math
 import os
+import types
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from absl import logging
@@ -44,6 +49,7 @@ def read(
     end: float | None = None,
     most_bytes: float = 4e9,
     frame_rate: float | None = None,
+    kind: Literal["any", "sound"] = "any",
 ) -> Clip:
     """Reads a media file, a picture or a folder of frames, or its part from `start` to `end`.
 
@@ -55,6 +61,7 @@ def read(
         most_bytes: memory that the frames may take.
         frame_rate: pictures a second in a folder of extracted frames, whose sound may lie beside it
             by its name; None assumes 25 and says so.
+        kind: what to read of it; of sound no picture is decoded.
 
     Returns:
         A clip; its frames are None for a file of sound only, its audio for one without sound. A
@@ -65,29 +72,43 @@ def read(
             are too large.
         ModuleNotFoundError: PyAV is not installed.
     """
-    try:
-        from av_mae.prepare.media import container
-        from av_mae.prepare.media import read as media
-    except ModuleNotFoundError as error:
-        message = "reading media files needs PyAV: pip install av_mae[prepare]"
-        raise ModuleNotFoundError(message, name=error.name) from error
-
-    name, limits = os.fspath(path), container.Limits(frames=most_bytes)
-    try:
-        found = media.clip(
+    name = os.fspath(path)
+    with reasons(name):
+        found = media().clip(
             path,
-            kind="any",
+            kind=kind,
             fps=fps,
             short_side=short_side,
             start=start,
             end=end,
             frame_rate=frame_rate,
-            limits=limits,
+            limits=media().Limits(frames=most_bytes, seconds=math.inf, patience=math.inf),
         )
-    except container.UnreadableError as error:
-        raise ValueError(f"{name}: {error}") from error
     for note in filter(None, (*found.notes, found.damage)):
         logging.warning("%s: %s", name, note)
     frames = np.stack(found.frames) if found.frames else None
     audio = None if found.audio is None else found.audio.astype(np.float32) / 32768.0
     return Clip(frames, found.fps, audio, name, found.start)
+
+
+def media() -> types.ModuleType:
+    """The reader of media, for which alone PyAV is wanted.
+
+    Raises:
+        ModuleNotFoundError: PyAV is not installed.
+    """
+    try:
+        from av_mae.prepare.media import read
+    except ModuleNotFoundError as error:
+        message = "reading media files needs PyAV: pip install av_mae[prepare]"
+        raise ModuleNotFoundError(message, name=error.name) from error
+    return read
+
+
+@contextlib.contextmanager
+def reasons(name: str) -> Iterator[None]:
+    """What cannot be read in the block is a ValueError that begins with the name of the file."""
+    try:
+        yield
+    except media().UnreadableError as error:
+        raise ValueError(f"{name}: {error}") from error

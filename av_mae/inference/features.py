@@ -18,23 +18,22 @@ import math
 import operator
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from absl import logging
 from jaxtyping import Float
 
-from av_mae.config.modality import Video
-from av_mae.inference import clip, views
+from av_mae.config.modality import Modality, Video
+from av_mae.inference import stream, views
 from av_mae.version import __version__
 
 if TYPE_CHECKING:
     from av_mae import api
 
-# Seconds of a file in memory at once.
-_PIECE = 60.0
+# Views that are gathered before they go through the model.
+_ROWS = 64
 # Absorbs the rounding of times that should be whole numbers of windows.
 _ROUNDING = 1e-3
 
@@ -64,30 +63,59 @@ def extract(
     hop: float | None = None,
     modalities: Sequence[str] = (),
     layer: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    frame_rate: float | None = None,
 ) -> Features:
-    """Features of one file, read a minute at a time.
+    """Features of one file, read once while little more than a window of it is held.
 
     Args:
         window: seconds a window; None = what the model sees at once.
         hop: seconds between the starts of windows; None = the window. The last window ends with
             the file.
         layer: as of `av_mae.Model.features`.
+        start, end: the part of the file, seconds.
+        frame_rate: pictures a second, if the path is a folder of frames.
 
     Raises:
         ValueError: no media file, or none of the modalities in it.
     """
+    known = model.known(modalities)
+    length = window or max(m.seconds for m in known.values())
+    # Frames as dense as the model samples them and as large as its data sets hold them.
+    settings: dict[str, Any] = {"fps": 4.0, "short_side": 64}
+    if isinstance(video := known.get("video"), Video):
+        side = round(video.size * 256 / 224)
+        settings = {"fps": 2 * video.fps / video.stride, "short_side": side}
+    settings |= {"kind": stream.kind(path, known), "frame_rate": frame_rate}
+    margin = max(m.seconds for m in known.values()) / 2
+    found = stream.windows(
+        path, length, hop or length, margin=margin, start=start, end=end, **settings
+    )
+    used: dict[str, Modality] = {}
     parts: list[tuple[Any, ...]] = []
-    for piece, starts_w, length in _pieces(model, path, window, hop, modalities):
-        used = model.used(piece, modalities)
-        count = math.ceil(length / min(m.seconds for m in used.values()) - _ROUNDING)
-        offsets_v = (np.arange(count) + 0.5) * (length / count)
-        cut = views.at(piece, used, (starts_w[:, None] + offsets_v).reshape(-1))
-        shape = (len(starts_w), count)
+    pending: list[tuple[views.Views, float]] = []
+
+    def embed() -> None:
+        cut, begins_w = views.joined([cut for cut, _ in pending]), np.array([b for _, b in pending])
+        shape = (len(pending), cut.rows // len(pending))
         tokens = {n: x.reshape(*shape, *x.shape[1:]) for n, x in model.embed(cut, layer).items()}
-        seconds = {n: x.reshape(*shape, 2) + piece.start for n, x in cut.seconds.items()}
+        seconds = {n: x.reshape(*shape, 2) for n, x in cut.seconds.items()}
         vectors = pooled({n: x.mean(1) for n, x in tokens.items()})
-        windows_w2 = np.stack([starts_w, starts_w + length], axis=1) + piece.start
-        parts.append((tokens, seconds, vectors, windows_w2))
+        parts.append((tokens, seconds, vectors, np.stack([begins_w, begins_w + length], axis=1)))
+        pending.clear()
+
+    for part, begin in found:
+        used = used or model.used(part, modalities)
+        count = math.ceil(length / min(m.seconds for m in used.values()) - _ROUNDING)
+        centres_v = begin - part.start + (np.arange(count) + 0.5) * (length / count)
+        cut = views.at(part, used, centres_v)
+        seconds = {name: ends_v2 + part.start for name, ends_v2 in cut.seconds.items()}
+        pending.append((views.Views(cut.batch, seconds), begin))
+        if len(pending) * count >= _ROWS:
+            embed()
+    if pending:
+        embed()
     return Features(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
@@ -140,57 +168,3 @@ def _rows(files: Sequence[np.ndarray | None], rows: Sequence[int]) -> np.ndarray
         absent = np.full((count, *shape), np.nan, np.float32)
         parts.append(absent if x is None else x.reshape(count, *shape))
     return np.concatenate(parts)
-
-
-def _pieces(
-    model: "api.Model",
-    path: str | os.PathLike[str],
-    window: float | None,
-    hop: float | None,
-    modalities: Sequence[str],
-) -> Iterator[tuple[clip.Clip, np.ndarray, float]]:
-    """Parts of a file, the starts of the windows to take from each, and their length.
-
-    Parts overlap by a window, so that windows near a seam see what they would see in one part.
-    """
-    model.check_modalities(modalities)
-    known = {
-        n: m for n, m in model.experiment.modalities.items() if n in modalities or not modalities
-    }
-    length = window or max(m.seconds for m in known.values())
-    step = hop or length
-    # Frames as dense as the model samples them and as large as its data sets hold them.
-    settings: dict[str, Any] = {"fps": 4.0, "short_side": 64}
-    video = known.get("video")
-    if isinstance(video, Video):
-        side = round(video.size * 256 / 224)
-        settings = {"fps": 2 * video.fps / video.stride, "short_side": side}
-    origin, sound, done, last = 0.0, False, 0, False
-    while not last:
-        lead = min(length, done * step)
-        begin = origin + done * step - lead
-        asked = max(_PIECE, 2 * length) + lead
-        try:
-            piece = clip.read(path, **settings, start=begin or None, end=begin + asked)
-        except ValueError as error:
-            if not done:
-                raise
-            logging.warning("%s: features end at %.1f s", error, begin + lead)
-            return
-        if not done:
-            origin, sound = piece.start, piece.audio is not None
-        # Where the sound of a file ends before its pictures, silence goes on.
-        silence = np.zeros(0, np.float32)
-        audio = (silence if piece.audio is None else piece.audio) if sound else None
-        piece = dataclasses.replace(piece, audio=audio)
-        last = piece.seconds < asked - 1.0
-        reached = done * step - lead + piece.seconds
-        # Windows that end inside; at the end of the file one more, which is moved inwards.
-        total = (reached - length) / step + 1
-        total = max(1, math.ceil(total - _ROUNDING)) if last else math.floor(total + _ROUNDING)
-        starts_w = np.arange(done, total) * step - (done * step - lead)
-        if last:
-            starts_w = np.clip(starts_w, 0.0, max(piece.seconds - length, 0.0))
-        if total > done:
-            yield piece, starts_w, length
-        done = total

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -29,6 +30,10 @@ class Views:
 
     batch: dict[str, np.ndarray]
     seconds: dict[str, Float[np.ndarray, "v 2"]]
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.batch.values())))
 
 
 def evaluation(
@@ -60,15 +65,30 @@ def evaluation(
     return _views(clip, modalities, frames_vf, samples_v, dataset, spatial)
 
 
-def at(clip: Clip, modalities: Modalities, centres_v: Float[np.ndarray, " v"]) -> Views:
-    """One view around each time, in seconds; moved inwards where it would leave the clip."""
+def at(
+    clip: Clip,
+    modalities: Modalities,
+    centres_v: Float[np.ndarray, " v"],
+    dataset: schema.Dataset = _DEFAULT,
+    spatial: int = 1,
+) -> Views:
+    """`spatial` views around each time, in seconds; moved inwards where one would leave it."""
     video, audio = video_and_audio(modalities)
     frames_vf = None
     if video is not None:
         starts_v = np.round((centres_v - video.seconds / 2) * clip.fps).astype(np.int64)
         frames_vf = _dense(clip, video, np.clip(starts_v, 0, _last_frame(clip, video)))
     samples_v = None if audio is None else _centred(clip, audio, centres_v)
-    return _views(clip, modalities, frames_vf, samples_v)
+    return _views(clip, modalities, frames_vf, samples_v, dataset, spatial)
+
+
+def joined(parts: Sequence[Views]) -> Views:
+    """The views of several clips, which have the same modalities, one after the other."""
+    batch, seconds = (
+        {name: np.concatenate([of[name] for of in every]) for name in every[0]}
+        for every in ([p.batch for p in parts], [p.seconds for p in parts])
+    )
+    return Views(batch, seconds)
 
 
 def _views(

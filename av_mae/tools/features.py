@@ -18,11 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Writes the npz; 0, 1 (bad files, the others are written) or 78 (bad request)."""
     own = files.define()
     flags.DEFINE_string("out", None, "npz file to write.", required=True, flag_values=own)
-    for name, meaning in (
-        ("window", "Seconds; default: what the model sees."),
-        ("hop", "Seconds between windows; default: the window."),
-    ):
-        flags.DEFINE_float(name, None, meaning, flag_values=own)
+    files.slide(own, "the window")
     meaning = "Layer whose tokens to write; default: the output."
     flags.DEFINE_integer("layer", None, meaning, flag_values=own)
     flags.DEFINE_bool("pooled_only", False, "Leave out the tokens.", flag_values=own)
@@ -30,10 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths = files.parse(own, argv, f"{__doc__}\n{features.__doc__}")
         if not own.out.endswith(".npz"):
             raise ValueError(f"--out={own.out} is no npz file; use --out={own.out}.npz")
-        seconds = {"window": own.window, "hop": own.hop}
-        for name, value in seconds.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"--{name}={value:g}: expected seconds above 0")
         model, names = files.load(own)
         model.check_layer(own.layer)
     except ValueError as error:
@@ -41,7 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: dict[str, features.Features] = {}
 
     def work(path: str) -> None:
-        extracted = features.extract(model, path, modalities=names, layer=own.layer, **seconds)
+        extracted = features.extract(
+            model,
+            path,
+            window=own.window,
+            hop=own.hop,
+            modalities=names,
+            layer=own.layer,
+            start=own.start,
+            end=own.end,
+            frame_rate=own.frame_rate,
+        )
         if own.pooled_only:
             extracted = dataclasses.replace(extracted, tokens={})
         found[path] = extracted

@@ -9,8 +9,8 @@ from av_mae import api
 from av_mae.config import command_line
 
 
-def define(*, part: bool = False) -> flags.FlagValues:
-    """The flags `--model` and `--modalities`, and with `part` `--start` and `--end`.
+def define() -> flags.FlagValues:
+    """The flags that all of them have: `--model`, `--modalities`, a part and its frame rate.
 
     They belong to one command: several of these can run in one process.
     """
@@ -19,9 +19,11 @@ def define(*, part: bool = False) -> flags.FlagValues:
     flags.DEFINE_string("model", None, meaning, required=True, flag_values=own)
     meaning = "Which to use, as in --modalities=audio; default: all."
     flags.DEFINE_string("modalities", "", meaning, flag_values=own)
-    for name, default in (("start", "beginning"), ("end", "end")) if part else ():
+    for name, default in (("start", "beginning"), ("end", "end")):
         meaning = f"Seconds; default: the {default} of the file."
         flags.DEFINE_float(name, None, meaning, flag_values=own)
+    meaning = "Pictures a second in a folder of extracted frames; default: 25."
+    flags.DEFINE_float("frame_rate", None, meaning, flag_values=own)
     return own
 
 
@@ -41,7 +43,24 @@ def parse(own: flags.FlagValues, argv: Sequence[str] | None, doc: str | None) ->
         raise ValueError(str(error)) from error
     if not paths:
         raise ValueError("no media files are given; name at least one after the flags")
+    for name in ("window", "hop", "frame_rate"):
+        value: float | None = own[name].value if name in own else None
+        if value is not None and not value > 0:
+            expected = "seconds" if name != "frame_rate" else "pictures a second"
+            raise ValueError(f"--{name}={value:g}: expected {expected} above 0")
+    start, end = own.start or 0.0, own.end
+    if start < 0 or (end is not None and not end > start):
+        raise ValueError(f"--start={start:g} and --end={end}: expected 0 <= start < end, seconds")
     return paths
+
+
+def slide(own: flags.FlagValues, default: str) -> None:
+    """Defines `--window` and `--hop`."""
+    for name, meaning in (
+        ("window", "Seconds; default: what the model sees."),
+        ("hop", f"Seconds between windows; default: {default}."),
+    ):
+        flags.DEFINE_float(name, None, meaning, flag_values=own)
 
 
 def load(own: flags.FlagValues) -> tuple[api.Model, tuple[str, ...]]:

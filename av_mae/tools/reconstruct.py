@@ -1,8 +1,10 @@
 """What a pretrained model fills in: `python -m av_mae.tools.reconstruct --model --out FILE...`.
 
-For every file a folder in --out: reconstruction.mp4 (original, masked and predicted side by side,
-with the predicted sound of the shown frames), reconstruction.png (the spectrograms), and every kind
-by itself as jpg, png and wav. index.html shows all files and needs nothing beside it.
+Of a file it takes as much as the model sees: from --start on, or else in the middle of the file or
+of what lies before --end. For every file a folder in --out: reconstruction.mp4 (original, masked
+and predicted side by side, with the predicted sound of the shown frames), reconstruction.png (the
+spectrograms), and every kind by itself as jpg, png and wav. index.html shows all files and needs
+nothing beside it.
 """
 
 import itertools
@@ -11,9 +13,11 @@ import re
 import sys
 from collections.abc import Sequence
 
+import numpy as np
 from absl import flags
 
 from av_mae import api
+from av_mae.inference import stream
 from av_mae.report import gallery, media, page, pictures, render
 from av_mae.tools import files
 
@@ -22,7 +26,7 @@ PAGE = "index.html"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes pictures, sounds and a page; 0, 1 (bad files) or 78 (bad request)."""
-    own = files.define(part=True)
+    own = files.define()
     flags.DEFINE_string("out", None, "Folder to write.", required=True, flag_values=own)
     flags.DEFINE_integer("seed", 0, "Seed of the patches that are hidden.", flag_values=own)
     try:
@@ -35,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     stored: list[gallery.StoredExample] = []
 
     def work(path: str) -> None:
-        clip = api.read_clip(path, start=own.start, end=own.end)
+        clip = stream.seen(
+            path, model.known(names), start=own.start, end=own.end, frame_rate=own.frame_rate
+        )
         found = model.reconstruct(clip, own.seed, modalities=names)
         # The name of the file; of files with the same name, later ones get a number.
         stem = re.sub(r"[^\w.-]+", "_", pathlib.PurePath(path).stem)
@@ -43,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         taken = {example.folder.name for example in stored}
         folder = out / next(name for name in free if name not in taken)
         stored.append(write(folder, found, pathlib.PurePath(path).name))
-        print(folder, flush=True)
+        seconds = np.array([*found.seconds.values()]) + clip.start
+        begin, end = stream.moment(seconds.min()), stream.moment(seconds.max())
+        print(f"{folder}: {path} from {begin} to {end}", flush=True)
 
     status = files.each(paths, work)
     if stored:

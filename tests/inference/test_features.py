@@ -8,7 +8,7 @@ import pytest
 import av_mae
 from av_mae import api
 from av_mae.config import parse
-from av_mae.inference import features
+from av_mae.inference import features, stream
 from av_mae.tools import features as command
 
 pytestmark = pytest.mark.usefixtures("loads_once")
@@ -45,7 +45,7 @@ def test_a_window_is_what_the_model_sees_there(model, media_folder):
 def test_reading_in_parts_changes_nothing(model, media_folder, monkeypatch):
     path = media_folder / "talk.mp4"
     whole = features.extract(model, path, window=0.64, hop=0.4)
-    monkeypatch.setattr(features, "_PIECE", 1.7)
+    monkeypatch.setattr(stream, "_PIECE", 0.17)
     parts = features.extract(model, path, window=0.64, hop=0.4)
     np.testing.assert_allclose(parts.windows, whole.windows, atol=1e-6)
     # Frames of a part start at the part's own beginning, so that times differ by half a frame.

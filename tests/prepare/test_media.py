@@ -151,7 +151,7 @@ def broken(tmp_path, kind):
     "kind, reason",
     [
         ("absent", "file not found"),
-        ("directory", "not a regular file"),
+        ("directory", "a folder, not a file"),
         ("pipe", "not a regular file"),  # opening it would wait for ever
         ("link", "file not found"),
         ("empty", "empty file"),

@@ -22,6 +22,8 @@ SAMPLE_RATE = 16_000  # that of `config.modality.Audio`, whose module loads JAX
 _TOLERANCE = 1e-3
 # Sound further from where it is expected than this is moved to where its time stamp says.
 _JUMP = 0.05
+# What was fed to the resampler this many seconds ago has left it.
+DELAY = 0.05
 
 
 class Pictures:
@@ -33,7 +35,7 @@ class Pictures:
         good: seconds in which a picture that could be decoded is shown.
         start: file time of the first sample; None before there is one.
         stop: file time up to which pictures are shown.
-        sampled: what is shown at start + i / fps, as `convert` returns it.
+        sampled: what is shown at start + i / fps and was not taken yet, as `convert` returns it.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Pictures:
         self.start: float | None = None
         self.stop = begin
         self.sampled: list[Any] = []
+        self._taken = 0
         self._fps, self._convert = fps, convert
         self._begin, self._end, self._limits = begin, end, limits
         self._held: Any = None
@@ -70,6 +73,13 @@ class Pictures:
         """The picture that is shown was to be seen for `length` seconds; the next one is lost."""
         self._lost = min(self._lost, self._since + length)
 
+    def take(self, count: int | None = None) -> list[Any]:
+        """The first pictures that were sampled, or all; they are not kept here any more."""
+        taken, self.sampled = self.sampled[:count], [] if count is None else self.sampled[count:]
+        self._taken += len(taken)
+        self._bytes = sum(getattr(picture, "nbytes", 0) for picture in self.sampled)
+        return taken
+
     def finish(self, length: float) -> None:
         """Ends the clip `length` seconds after the last picture appeared."""
         if self._held is not None:
@@ -88,7 +98,7 @@ class Pictures:
         if self.stop - self.start > self._limits.seconds:
             raise container.too_long(self._limits.seconds)
         due = math.ceil((self.stop - self.start - _TOLERANCE) * self._fps)
-        missing = max(due, 1) - len(self.sampled)
+        missing = max(due, 1) - self._taken - len(self.sampled)
         if missing > 0:
             shown = self._convert(self._held)
             self._bytes += missing * getattr(shown, "nbytes", 0)
@@ -118,7 +128,7 @@ class Sound:
         self._pieces: list[tuple[float, list[np.ndarray]]] = []  # what follows without a gap
         self._resampler: av.AudioResampler | None = None
         self._format: tuple[str, str, int] | None = None
-        self._fed = 0
+        self._began, self._fed = 0.0, 0  # where the last piece began, and samples since
         self._due = 0.0  # where the next frame is expected
 
     def add(self, frame: av.AudioFrame, time: float) -> None:
@@ -131,16 +141,16 @@ class Sound:
         if self._resampler is None or abs(time - self._due) > _JUMP or form != self._format:
             self.interrupt()
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-            self._format, self._fed = form, 0
+            self._format, self._began, self._fed = form, time, 0
             self._pieces.append((time, []))
-        began, chunks = self._pieces[-1]
+        _, chunks = self._pieces[-1]
         try:
             chunks += _int16(self._resampler.resample(self._finite(frame)))
         except av.error.FFmpegError:
             self._resampler = None  # what it holds is lost
             raise
         self._fed += frame.samples
-        self._due = began + self._fed / frame.sample_rate
+        self._due = self._began + self._fed / frame.sample_rate
         self.stop = self._due if self.stop is None else max(self.stop, self._due)
         if self.stop - self._pieces[0][0] > self._longest:
             raise container.too_long(self._longest)
@@ -173,14 +183,28 @@ class Sound:
         self.interrupt()
         if self.stop is None:
             return None
-        wave_s = np.zeros(max(0, round((min(self.stop, end) - start) * SAMPLE_RATE)), np.int16)
+        wave_s = self._placed(start, min(self.stop, end))
+        return wave_s if wave_s.size else None
+
+    def take(self, start: float, end: float) -> np.ndarray:
+        """int16 `[s]` between two file times; what lies before `end` is not kept here any more."""
+        wave_s = self._placed(start, end)
+        for number, (time, chunks) in enumerate(self._pieces):
+            while chunks and time + len(chunks[0]) / SAMPLE_RATE <= end:
+                time += len(chunks.pop(0)) / SAMPLE_RATE
+            self._pieces[number] = (time, chunks)
+        self._pieces[:-1] = [piece for piece in self._pieces[:-1] if piece[1]]
+        return wave_s
+
+    def _placed(self, start: float, end: float) -> np.ndarray:
+        wave_s = np.zeros(max(0, round((end - start) * SAMPLE_RATE)), np.int16)
         for time, chunks in self._pieces:
             position = round((time - start) * SAMPLE_RATE)
             piece = np.concatenate([np.zeros(0, np.int16), *chunks])[max(0, -position) :]
             position = max(0, position)
             piece = piece[: max(0, len(wave_s) - position)]
             wave_s[position : position + len(piece)] = piece
-        return wave_s if wave_s.size else None
+        return wave_s
 
 
 def _int16(frames: list[av.AudioFrame]) -> list[np.ndarray]:

@@ -83,7 +83,8 @@ def open_media(path: str | os.PathLike[str], limits: Limits) -> Iterator[Any]:
         "max_pixels": str(limits.pixels),
     }
     try:
-        file, limit = "file:" + os.fspath(pathlib.Path(path)), limits.patience
+        file = "file:" + os.fspath(pathlib.Path(path))
+        limit = None if limits.patience == math.inf else limits.patience
         container = av.open(file, options=options, metadata_errors="replace", timeout=limit)
     except av.error.ExitError as error:
         raise too_slow(limits) from error
@@ -226,7 +227,7 @@ def too_long(seconds: float) -> UnreadableError:
 
 
 def too_large(limits: Limits) -> UnreadableError:
-    advice = "give fps, short_side, or start and end"
+    advice = "give fps, short_side, or a part (start and end; --start, --end)"
     return UnreadableError(
         f"too large: the frames need more than {limits.frames / 1e9:.1f} GB; {advice}"
     )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from av_mae.prepare.media import clock, container, decode, frames, picture
+from av_mae.prepare.media import clip, clock, container, decode, frames, picture
 from av_mae.prepare.media.container import Limits, UnreadableError
 
 # Browsers show a picture that is to be seen this short, in seconds, for `_SHOWN` instead.
@@ -140,7 +140,7 @@ def read(
     start: float | None = None,
     end: float | None = None,
     limits: Limits = container.DEFAULT_LIMITS,
-) -> decode.Clip:
+) -> clip.Clip:
     """Puts the pictures, and their sound, on one clock, as `decode.decode` does with a file.
 
     Of a part only its own pictures are read. One that cannot be read is left out, and the one
@@ -167,8 +167,7 @@ def read(
         where = f"between start and end: the pictures end at {found.times[-1]:.2f} s"
         raise UnreadableError(f"no picture {where if start is not None else '; '.join(damage)}")
     expected = min(stop, found.times[-1]) - max(begin, 0.0)
-    if damage and pictures.good < min(decode.LEAST_SECONDS, decode.LEAST_SHARE * expected):
-        raise UnreadableError(f"too little could be decoded: {'; '.join(damage)}")
+    clip.check("; ".join(damage), pictures.good, expected)
 
     audio, wrong = _heard(found.sound, pictures.start, start, end, limits)
     ends = pictures.stop, pictures.start + (0 if audio is None else len(audio)) / clock.SAMPLE_RATE
@@ -179,7 +178,7 @@ def read(
     notes = [*found.notes]
     if len(sizes) > 1:
         notes.append(f"pictures of {len(sizes)} sizes: scaled to that of the first")
-    return decode.Clip(
+    return clip.Clip(
         frames=tuple(pictures.sampled),
         fps=rate,
         height=size[1],
