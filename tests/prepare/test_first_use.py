@@ -99,6 +99,24 @@ def test_two_processes_prepare_once_and_a_config_finds_the_same_records(videos, 
     assert parse.experiment(found.to_dict()) == found  # as a checkpoint keeps it
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [("list.tsv", "csv"), ("list.txt", "csv"), ("list", "csv"), (".", "folder")],
+)
+def test_a_file_is_a_list_whatever_its_name(tmp_path, monkeypatch, name, dataset):
+    (tmp_path / "list").touch() if name == "." else (tmp_path / name).touch()
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="said\nrecords of caf\u00e9\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = first_use.resolve(experiment(tmp_path / name))
+    assert f"--dataset={dataset}" in commands[0]
+    assert found.dataset.path == "records of caf\u00e9"
+
+
 def test_what_cannot_be_prepared_is_said_by_its_key(videos, tmp_path, monkeypatch):
     with pytest.raises(schema.ConfigError, match="dataset.source=gone does not exist; name"):
         first_use.resolve(experiment("gone"))

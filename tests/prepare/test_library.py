@@ -1,5 +1,7 @@
 """Media are found in every usual layout, and what is missing is refused clip by clip."""
 
+import unicodedata
+
 import pytest
 
 from av_mae.prepare import datasets
@@ -95,3 +97,10 @@ def test_where_nothing_is_found_it_is_said_what_was_looked_for_and_what_is_there
         files(tmp_path, "videos/00001.mp4").listing([piece("a"), piece("b")], labels=["a"])
     with pytest.raises(ValueError, match="name no clip"):
         library.Library(tmp_path).listing([], labels=[])
+
+
+@pytest.mark.parametrize(("on_disc", "in_list"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_composed_and_decomposed_names_are_the_same(tmp_path, on_disc, in_list):
+    there, written = (unicodedata.normalize(form, "café") for form in (on_disc, in_list))
+    wanted = library.Wanted(datasets.Entry(written, "", "", "train"), (written,))
+    assert files(tmp_path, f"{there}.mp4").find(wanted).source == f"{there}.mp4"

@@ -51,6 +51,8 @@ def lines(form, header=""):
         (lines("{}\t{}"), "separated by tabs"),
         (lines("{}|{}"), "separated by bars"),
         (lines("{1},{0}"), "are taken for label, path"),
+        ("\n".join(f"{i},v/c{i}.mp4,{i % 3}" for i in range(12)), "row (not read), path, label"),
+        (lines('"{},{}"', '"path,label"'), "whole lines stand in quotation marks"),
         (lines("{},{}", "path,label"), ""),
         (lines("{};{}", "path;label"), "separated by semicolons"),
         (lines("{}\t{}", "path\tlabel"), "separated by tabs"),
@@ -132,10 +134,17 @@ def test_columns_without_header_that_can_be_meant_in_several_ways_are_asked_abou
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("0:01", 1.0), ("1:02.5", 62.5), ("01:02:03", 3723.0), ("1:02:03.25", 3723.25), ("7.", 7.0)],
-)
+    [
+        ("0:01,5", 1.5),
+        ("0:01", 1.0),
+        ("1:02.5", 62.5),
+        ("01:02:03", 3723.0),
+        ("1:02:03.25", 3723.25),
+        ("7.", 7.0),
+    ],
+)  # fmt: skip
 def test_times_of_a_clock(tmp_path, text, seconds):
-    (entry,) = listed(tmp_path, f"path,start\nv/c0.mp4,{text}\n").entries
+    (entry,) = listed(tmp_path, f'path,start\nv/c0.mp4,"{text}"\n').entries
     assert entry.start == seconds
 
 
@@ -182,6 +191,11 @@ def test_a_label_with_a_comma_gets_a_hint(tmp_path):
          "'split'..; known: path, label, split, start, end, id. Rename them in its header$"),
         ("video_path;category;licence\nv/c0.mp4;a;free\n",
          "'video_path' .did you mean 'path'.*--ignore_columns=licence$"),
+        ("label,youtube_id,split\na,x,train\n",
+         "'youtube_id' .did you mean 'id'...*None is path: rename that of the files, or wri"),
+        ("path,label\nv/c0.mp4;a\n", "1 cells, the header has 2; or are cells separated by s"),
+        ("<html>404</html>", "no csv but HTML or XML"),
+        ("path,label\nv/c0.mp4,é\n".encode() + b"v/c1.mp4,\xe9a\n", "its encoding cannot be told"),
         ("path,label,,\nv/c0.mp4,a,x,\n", "column 3 has no name; write one in the header"),
         ("path,label,Label\nv/c0.mp4,a,b\n", "two columns for label; keep one"),
         ('path,label\nv/c0.mp4,"a\nv/c1.mp4,b\n', "line 2: a quotation mark is never closed"),

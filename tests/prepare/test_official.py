@@ -60,6 +60,14 @@ def test_links_to_other_disks_are_followed_and_circles_end(tmp_path):
     assert folders(tmp_path / "source").file("labels.csv", at="there").samefile(path)
 
 
+def test_links_to_folders_above_are_not_followed(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a.mp4").touch()
+    (tmp_path / "beside.mp4").touch()
+    (tmp_path / "source/up").symlink_to(tmp_path)
+    assert [*official.walk(tmp_path / "source")] == [tmp_path / "source/a.mp4"]
+
+
 def test_rows_of_a_csv_as_they_are_published(tmp_path):
     path = write(tmp_path / "a.csv", '\ufefflabel,id\r\n"eating, slowly", 7\r\n')
     assert list(official.rows(path, "label", "id")) == [{"label": "eating, slowly", "id": "7"}]

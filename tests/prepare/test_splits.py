@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import re
+import unicodedata
 
 import made_lists
 import pytest
@@ -190,3 +191,11 @@ def test_links_to_folders_above_are_not_followed_round_and_others_are(tmp_path):
     assert len(found) == 4
     assert "2 links to folders are followed" in said
     assert "5 links to folders are left out, since these are read under another name" in said
+
+
+def test_class_folders_in_two_spellings_are_one_class(tmp_path):
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    tree(tmp_path, *(f"{name}/{len(name)}{i}" for name in names for i in range(5)))
+    found = made_lists.listed("folder", tmp_path)
+    assert {entry.labels for entry in found.entries} == {(names[0],)}
+    assert sum(entry.split == "val" for entry in found.entries) == 1

@@ -152,7 +152,7 @@ def _entry(
     times: dict[str, float] = {}
     for column in ("start", "end"):
         if cell := _cell(row, column):
-            plain = cell.replace(",", ".") if comma else cell
+            plain = cell.replace(",", ".") if comma or ":" in cell else cell
             if clock := _CLOCK.fullmatch(plain):
                 hours, minutes, seconds = clock.groups()
                 plain = str(int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds))

@@ -24,18 +24,19 @@ class Finder:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self._folder, self._is_remote = folder, storage.is_address(folder)
         self._names: dict[str, dict[str, str]] = {}
 
     def find(self, name: str) -> str | None:
         """The name on the disc, relative if `name` is; None if there is no such file.
 
-        Remote files are not looked for before they are read: their name is returned as it is.
+        Remote files are not looked for before they are read: their name is only stripped.
         """
         bare = name.strip()
+        if bare and (self._is_remote or storage.is_address(bare)):
+            return bare
         for spelling in dict.fromkeys((name, bare, bare.replace("\\", "/"))):
-            place = storage.join(self._folder, spelling)
-            if spelling and (storage.is_address(place) or os.path.lexists(place)):
+            if spelling and os.path.lexists(os.path.join(self._folder, spelling)):
                 return spelling
             if spelling and not spelling.isascii() and (found := self._otherwise(spelling)):
                 return found
@@ -44,7 +45,7 @@ class Finder:
     def __contains__(self, name: str) -> bool:
         """Whether there is such a local file."""
         found = self.find(name)
-        return found is not None and os.path.lexists(storage.join(self._folder, found))
+        return found is not None and os.path.lexists(os.path.join(self._folder, found))
 
     def _otherwise(self, name: str) -> str | None:
         """The name with every part composed as on the disc."""

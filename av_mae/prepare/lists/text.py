@@ -24,6 +24,7 @@ _OTHERS = {
     b"SQLite format": "a database",
     b"{": "JSON",
     b"[": "JSON",
+    b"<": "HTML or XML",
 }
 _MEND = "save it as csv in UTF-8"
 
@@ -39,7 +40,7 @@ def read(path: pathlib.Path) -> tuple[str, list[str]]:
     """
     data = path.read_bytes()
     for start, what in _OTHERS.items():
-        if data.lstrip(b" \r\n\t" if start in b"{[" else b"").startswith(start):
+        if data.lstrip(b" \r\n\t" if start in b"{[<" else b"").startswith(start):
             raise ValueError(f"{path} is no csv but {what}; {_MEND}")
     encoding = next((name for name, mark in _MARKS if data.startswith(mark)), None)
     if encoding is None and b"\0" in data[:2]:  # a list begins with a Latin character
@@ -68,6 +69,7 @@ def recode(
     Raises:
         ValueError: the encoding cannot be told.
     """
+    cells = [*cells]
     odd = [(column, cell) for column, cell in cells if not is_text(cell)]
     names = {cell for column, cell in odd if column == "path"}
     if not odd or any(map(exists, names)):  # such are the names on the disc
@@ -76,6 +78,7 @@ def recode(
     best = max(_OLD, key=lambda old: found[old])
     runs = [len(run) for _, cell in odd for run in re.findall("[\udc80-\udcff]+", cell)]
     western = 1 in runs and max(runs) <= 2 and all(is_text(_decoded(c, best)) for _, c in odd)
+    western &= all(cell.isascii() for _, cell in cells if is_text(cell))
     if not found[best] and not western:
         raise ValueError(
             f"{path} is not UTF-8, and its encoding cannot be told from "
