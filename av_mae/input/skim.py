@@ -5,6 +5,7 @@ length: a few hundred bytes of a record are read, whatever its size.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -47,6 +48,14 @@ def clips(dataset: schema.Dataset, split: records.Split, labels: int) -> Iterato
     Raises:
         DataError: a shard is missing or damaged.
     """
+    found = _of_shards(dataset, split, labels)
+    if isinstance(split, records.Selection):
+        everything = list(found)
+        found = itertools.chain.from_iterable(everything[slice(*r)] for r in split.ranges)
+    yield from found
+
+
+def _of_shards(dataset: schema.Dataset, split: records.Split, labels: int) -> Iterator[Facts]:
     folder, wanted = storage.path(dataset.path), _FEATURES[dataset.format]
     for shard in split.shards:
         path = folder / shard.file

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from av_mae.config import schema
-from av_mae.input import pipeline, record, records
+from av_mae.input import pipeline, record, records, skim
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLIPS = 11
@@ -392,6 +392,8 @@ def test_selections_of_splits_are_the_clips_they_name(folder):
         assert selected.keys() == everything.keys()  # who has sound is said, too
         for key in selected.keys() - {"index"}:
             assert np.array_equal(selected[key], everything[key][places]), (name, key)
+        facts = skim.clips(schema.Dataset(path=str(folder)), info.split(name), len(info.labels))
+        assert [clip.name for clip in facts] == [f"clip{place}" for place in places]
 
     dataset = schema.Dataset(train="train[4:6]")
     batches = pipeline.train_batches(
