@@ -44,6 +44,11 @@ def _main(_: list[str]) -> None:
         lambda record: not (record.exc_info and storage.is_full(record.exc_info[1]))
     )
     try:
+        if storage.is_address(_WORKDIR.value):
+            raise schema.ConfigError(
+                f"--workdir={_WORKDIR.value} is an address, but runs are written to local folders; "
+                "give one, mount the store (gcsfuse, mountpoint-s3), or copy the folder afterwards"
+            )
         experiment = parse.experiment(_CONFIG.value)
         tasks.check(experiment)
         evaluation.check(experiment)

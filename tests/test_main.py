@@ -13,18 +13,30 @@ WRONG = {
     "argument": ([f"{SAMPLE}:modalities=adio"], "config argument modalities=adio: expected one or"),
     "key": (
         [SAMPLE, "--config.model.widht=3"],
-        "unknown config key 'widht'; did you mean 'width'?",
+        "unknown config key 'model.widht'; did you mean 'model.width'? model has",
     ),
-    "far key": ([SAMPLE, "--config.zzz=3"], "unknown config key 'zzz'"),
+    "far key": (
+        [SAMPLE, "--config.zzz=3"],
+        "unknown config key 'zzz'; the config has augment, batch_size,",
+    ),
+    "place": (
+        [SAMPLE, "--config.optim.lr=1"],
+        "'optim.lr'; did you mean 'lr'? optim has accumulate,",
+    ),
+    "evaluator": (
+        [SAMPLE, "--config.evaluators.vall.every=end"],
+        "mean 'evaluators.val'? evaluators has val",
+    ),
     "value": ([SAMPLE, "--config.lr=fast"], "flag --config.lr=fast: could not convert string"),
     "file": (["--config=configs/simple.py"], "config configs/simple.py does not exist"),
     "name": (["--config=sample/pretrian"], "is published; did you mean 'sample/pretrain'? there"),
     "path": (["--config=x/sample/pretrain.py"], "or give its name, sample/pretrain"),
     "flag": (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config ?"),
+    "workdir": ([SAMPLE, "--workdir=gs://bucket/run"], "--workdir=gs://bucket/run is an address"),
     "mode": (["--mode=tain"], "flag --mode=tain: value should be one of <train|evaluate>"),
 }
 MISTAKES = {
-    "c.model.update(fussion=3)": "unknown config key 'fussion'; did you mean 'fusion'?",
+    "c.model.update(fussion=3)": "the config file sets 'fussion', which is no key; did you mean",
     "recipes.evaluators(a={'vews': 3})": "raises TypeError: Evaluator.__init__() got an unexpected",
     "return (": "was never closed",
 }

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections.config_flags import config_flags
 
-from av_mae.config import limits, published
+from av_mae.config import keys, limits, published
 
 # A terminal that cannot show the name of a file shows it escaped, rather than ending the program.
 for _stream in (sys.stdout, sys.stderr):
@@ -74,7 +74,21 @@ def parse(arguments: list[str], config_flag: flags.FlagHolder[Any]) -> list[str]
         getattr(config_flag.value, "task", None)
         return rest
     except Exception as error:  # a config is a program: it may raise anything
-        leave(BAD_CONFIG, _sentence(error))
+        leave(BAD_CONFIG, _unknown_override(arguments, config_flag.name) or _sentence(error))
+
+
+def _unknown_override(arguments: list[str], name: str) -> str:
+    """A sentence about the first `--config.KEY` whose key the config does not have; else empty."""
+    given = [re.match(rf"--?(no)?{name}(\.[^=\[]+)?(?:\[\d+\])?(?:=(.*)|$)", a) for a in arguments]
+    files = [match[3] for match in given if match and not match[2] and match[3]]
+    try:
+        known = keys.flat(_ConfigParser(name).parse(files[-1]).to_dict())
+    except Exception:  # of the file itself, which is what has to be said
+        return ""
+    for match in given:
+        if match and match[2] and (key := match[2][1:]) not in known:
+            return f"unknown config key {key!r}; {keys.advice(key, known)}"
+    return ""
 
 
 def _sentence(error: BaseException) -> str:
@@ -86,7 +100,7 @@ def _sentence(error: BaseException) -> str:
         return str(root)
     near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', f"{error} {root}")
     if near:
-        return f"unknown config key {near[2]!r}; did you mean {near[1]!r}?"
+        return f"the config file sets {near[2]!r}, which is no key; did you mean {near[1]!r}?"
     if isinstance(error, KeyError | AttributeError):
         return f"unknown config key {root}"
     missing = re.search(r"No such file or directory: '(.*)'", str(error))

@@ -7,11 +7,12 @@ What keys mean for a task is checked by `av_mae.tasks.check`.
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_collections
 
+from av_mae.config import keys as keys_lib
 from av_mae.config import limits, schema
 from av_mae.config import modality as modality_lib
 from av_mae.config.limits import ConfigError
@@ -42,8 +43,19 @@ def _build(kind: type, values: Any, where: str) -> Any:
     keys = {name: f"{where}.{name}".removeprefix(".") for name in values}
     for name, key in keys.items():
         if name not in known:
-            raise ConfigError(f"unknown key {key!r}; {limits.nearest(name, known)}")
+            raise ConfigError(f"unknown key {key!r}; {keys_lib.advice(key, _known(where, known))}")
     return kind(**{name: _value(hints[name], values[name], key) for name, key in keys.items()})
+
+
+def _known(where: str, names: Iterable[str]) -> list[str]:
+    """Whole paths of the keys that every experiment has, and of those at `where`."""
+    kinds = {
+        name: {field.name: None for field in dataclasses.fields(kind)}
+        for name, kind in modality_lib.KINDS.items()
+    }
+    everywhere = keys_lib.flat(schema.Experiment().to_dict() | {"modalities": kinds})
+    here = [f"{where}.{name}".removeprefix(".") for name in names]
+    return list(dict.fromkeys([*everywhere, *filter(None, [where]), *here]))
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -62,7 +74,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             kinds = dict(modality_lib.KINDS)
         for name in value:
             if name not in kinds:
-                raise ConfigError(f"unknown key '{where}.{name}'; {limits.nearest(name, kinds)}")
+                key, known = f"{where}.{name}", _known(where, kinds)
+                raise ConfigError(f"unknown key {key!r}; {keys_lib.advice(key, known)}")
         return {n: _build(kinds[n], value[n], f"{where}.{n}") for n in kinds if n in value}
 
     if origin is not tuple:

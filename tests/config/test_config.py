@@ -8,7 +8,7 @@ import ml_collections
 import pytest
 from annotated_types import Interval
 
-from av_mae.config import limits, modality, parse, schema
+from av_mae.config import keys, limits, modality, parse, schema
 
 
 def values(**changes) -> dict:
@@ -97,10 +97,19 @@ def test_numbers_are_read_as_the_schema_wants_them():
     ("changes", "near"),
     [
         ({"batchsize": 1}, "batch_size"),
-        ({"model": {"widht": 1}}, "width"),
-        ({"modalities": {"video": {"strides": 2}}}, "stride"),
-        ({"modalities": {"vidio": {}}}, "video"),
-        ({"evaluators": {"val": {"splits": "val"}}}, "split"),
+        ({"model": {"widht": 1}}, "model.width"),
+        ({"modalities": {"video": {"strides": 2}}}, "modalities.video.stride"),
+        ({"modalities": {"vidio": {}}}, "modalities.video"),
+        ({"evaluators": {"val": {"splits": "val"}}}, "evaluators.val.split"),
+        ({"optim": {"lr": 1.0}}, "lr"),
+        ({"mask_ratio": 0.9}, "modalities.video.mask_ratio' or 'modalities.audio.mask_ratio"),
+        ({"learning_rate": 1e-3}, "lr"),
+        ({"epochs": 3}, "total"),
+        ({"model": {"layers": 4}}, "model.depth"),
+        ({"layers": 4}, "model.depth"),
+        ({"model": {"depht": 4}}, "model.depth"),
+        ({"num_workers": 4}, "dataset.workers"),
+        ({"train": {"lr": 1.0}}, "dataset.train"),
     ],
 )
 def test_an_unknown_key_is_answered_by_the_nearest(changes, near):
@@ -110,7 +119,13 @@ def test_an_unknown_key_is_answered_by_the_nearest(changes, near):
 
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones():
-    assert "known keys: path, source" in refusal(dataset={"zzzz": 1})
+    assert "'dataset.zzzz'; dataset has path, source" in refusal(dataset={"zzzz": 1})
+
+
+def test_every_synonym_is_of_a_key_that_exists():
+    known = keys.flat(parse.experiment(values()).to_dict())
+    for synonym, key in keys.SYNONYMS.items():
+        assert f"did you mean {key!r}" in keys.advice(synonym, known)
 
 
 @pytest.mark.parametrize(
