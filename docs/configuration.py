@@ -59,7 +59,8 @@ def page() -> str:
 
 
 def _variants() -> str:
-    rows = [f"| {name} | {' | '.join(map(str, v))} |" for name, v in schema.VARIANTS.items()]
+    every = schema.VARIANTS | schema.SMALL
+    rows = [f"| {name} | {' | '.join(map(str, v))} |" for name, v in every.items()]
     return "\n".join(
         ["| name | width | depth | heads | mlp |", "| --- | --- | --- | --- | --- |", *rows, ""]
     )

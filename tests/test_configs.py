@@ -71,7 +71,25 @@ def test_a_variant_sets_the_sizes_of_encoder_decoder_and_patch():
     e = parse.experiment(load(file, "variant=B/8x4,modalities=video"))
     assert (e.model.width, e.model.depth, e.model.decoder_width) == (768, 12, 384)
     assert e.modalities["video"].patch == (4, 8, 8)
-    assert set(recipes.DECODERS) == set(schema.VARIANTS)
+    assert set(recipes.DECODERS) == set(schema.VARIANTS) | set(schema.SMALL)
+
+
+@pytest.mark.parametrize("size", [*schema.VARIANTS, *schema.SMALL])
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_every_config_has_the_size_it_is_asked_for_or_refuses_it(file, size):
+    try:
+        e = parse.experiment(load(file, f"variant={size}/16x2"))
+    except schema.ConfigError as error:
+        refused = f"variant={size}/16x2: a recipe is published for" in str(error)
+        assert refused and file.parent.name in ("kinetics400", "ssv2", "ucf101", "hmdb51")
+        return
+    sizes = (schema.VARIANTS | schema.SMALL)[size]
+    assert (e.model.width, e.model.depth, e.model.heads, e.model.mlp) == sizes
+    assert e.modalities["video"].patch == (2, 16, 16)
+    if e.task == "pretrain" and file.parent.name in ("sample", "grid"):
+        m = e.model
+        decoder = (m.decoder_width, m.decoder_depth, m.decoder_heads, m.decoder_mlp)
+        assert decoder == recipes.DECODERS[size]
 
 
 # Counted in the original programs: VideoMAE's and Scenic's.
@@ -154,7 +172,7 @@ def test_every_key_of_the_schema_can_be_overridden():
         ("modalities=adio", "one or more of video, audio"),
         ("modalities=audio,audio", "each once"),
         ("modalities=", "one or more of video, audio"),
-        ("variant=XL/16x2", "expected <Ti, S, B, L, H>"),
+        ("variant=XL/16x2", "expected <Ti, S, B, L, H, pico, nano>"),
         ("modalities=video", "modalities=video: the recipe has audio only"),
     ],
 )

@@ -36,6 +36,11 @@ VARIANTS = {
     "L": (1024, 24, 16, 4096),
     "H": (1280, 32, 16, 5120),
 }
+# The same of models for small data and CPUs, published nowhere.
+SMALL = {
+    "pico": (96, 4, 3, 384),
+    "nano": (128, 4, 4, 512),
+}
 
 
 Sampling = Literal["dense", "dense_cyclic", "dense_linspace", "uniform", "uniform_floor"]
@@ -267,10 +272,11 @@ class Experiment:
 def variant(name: str) -> tuple[dict[str, int], tuple[int, int, int]]:
     """`"L/16x2"` -> (widths of the encoder, video patch (time, height, width))."""
     match = re.fullmatch(r"(\w+)/(\d+)x(\d+)", name)
-    if not match or match[1] not in VARIANTS:
-        known = ", ".join(VARIANTS)
+    every = VARIANTS | SMALL
+    if not match or match[1] not in every:
+        known = ", ".join(every)
         raise ConfigError(f"variant {name!r}: expected <{known}>/<patch>x<frames>, as in B/16x2")
-    width, depth, heads, mlp = VARIANTS[match[1]]
+    width, depth, heads, mlp = every[match[1]]
     frames, pixels = int(match[3]), int(match[2])
     sizes = {"width": width, "depth": depth, "heads": heads, "mlp": mlp}
     return sizes, (frames, pixels, pixels)

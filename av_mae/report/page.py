@@ -93,8 +93,9 @@ def _about(c: Mapping[str, Any]) -> list[str]:
     """Data set and model: `sample`, `ViT-B, mid fusion, 16 frames of 224², 10 s of sound`."""
     model, shown, parts = c.get("model", {}), c.get("modalities", {}), []
     if model:
+        every = schema.VARIANTS | schema.SMALL
         sizes = tuple(model.get(k) for k in ("width", "depth", "heads", "mlp"))
-        named = [name for name, known in schema.VARIANTS.items() if known == sizes]
+        named = [name for name, known in every.items() if known == sizes]
         parts.append(f"ViT-{named[0]}" if named else f"ViT {sizes[0]} wide, {sizes[1]} deep")
         parts += [f"{model['fusion']} fusion"] if len(shown) > 1 else []
     if "video" in shown:

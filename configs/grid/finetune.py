@@ -23,15 +23,15 @@ pretrain = recipes.load("grid/pretrain")
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = recipes.finetune(
-        recipes.options(arg, variant="Ti/32x2"),
+        recipes.options(arg, variant="nano/32x2"),
         records="grid",
         video=pretrain.VIDEO,
         audio=pretrain.AUDIO,
     )
     c.total, c.batch_size = "25 epochs", 32
     c.lr = 1e-3
-    c.model.update(pretrain.SIZES)
-    c.model.update(fusion="bottleneck", fusion_layers=0, fusion_norm_layer=3, shared_head=False)
+    c.model.update(fusion="bottleneck", fusion_layers=0, shared_head=False)
+    c.model.fusion_norm_layer = c.model.depth - 1  # where the pretrained model's fusion begins
     c.model.update(pool="max", drop_path=0.1)
     c.augment.update(
         crop="jitter",

@@ -23,20 +23,18 @@ VIDEO = {
     "remove_still": True,
 }
 AUDIO = {"seconds": 2.4, "mels": 80, "patch": (4, 80)}
-SIZES = {"width": 128, "depth": 4, "heads": 4, "mlp": 512, "fusion": "mid", "fusion_layers": 1}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = recipes.pretrain(
-        recipes.options(arg, variant="Ti/32x2"),
+        recipes.options(arg, variant="nano/32x2"),
         records="grid",
         video=VIDEO | {"mask_ratio": 0.5},
         audio=AUDIO | {"mask_ratio": 0.8},
     )
     c.total, c.batch_size = "100 epochs", 32
     c.lr = 1e-3
-    c.model.update(SIZES)
-    c.model.update(decoder_depth=2, normalise_targets="patch")
+    c.model.update(fusion="mid", fusion_layers=1, normalise_targets="patch")
     c.augment.update(crop="jitter", jitter_scale=(0.9, 1.1), flip=0.5)
     c.optim.update(warmup="5 epochs", clip=1.0)
     c.log_every = "1 epochs"

@@ -14,14 +14,14 @@ from av_mae import recipes
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = recipes.finetune(
-        recipes.options(arg, variant="Ti/16x2"),
+        recipes.options(arg, variant="pico/16x2"),
         records="sample",
         video={"frames": 8, "stride": 6, "size": 64},
         audio={"seconds": 1.92, "mels": 64},
     )
     c.total, c.batch_size = "300 steps", 32
     c.lr = 1e-3
-    c.model.update(width=96, depth=4, mlp=384, fusion="mid", fusion_layers=1)
+    c.model.update(fusion="mid", fusion_layers=1)
     c.optim.update(b2=0.999, warmup="30 steps", clip=1.0, layer_decay=0.75)
     c.log_every = "20 steps"
     c.checkpoint.every = "100 steps"
