@@ -1,6 +1,8 @@
-"""Scores of a classifier on a split: top-k accuracy, or mAP and d' where clips have many labels."""
+"""Scores of a classifier on a split: top-k accuracy, or mAP and d' where clips have many labels.
 
-import functools
+After the last step, and in an evaluation by itself, also what became of every clip and class.
+"""
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from av_mae.config import schema
-from av_mae.evaluation import batches
+from av_mae.evaluation import batches, clip_by_clip
 from av_mae.experiment.run import Run
 from av_mae.report import writer
 from av_mae.tasks import Batch, metrics
@@ -19,21 +21,32 @@ class Evaluator:
 
     tasks = ("classify",)
 
-    def __init__(self, name: str, config: schema.Evaluator, run: Run, _: writer.Reporter):
+    def __init__(self, name: str, config: schema.Evaluator, run: Run, reporter: writer.Reporter):
+        self._name, self._config, self._run, self._reporter = name, config, run, reporter
         self._task: Any = run.task  # a classify task, as `tasks` above makes sure
         self._clips = batches.Batches(name, config, run, config.split)
-        self._scores = run.eval_step(functools.partial(scores, run.task, config.merge))
+
+        def judged(model: Any, batch: Batch) -> tuple[Any, ...]:
+            return scores(run.task, config.merge, model, batch), batch["index"], batch["valid"]
+
+        self._judged = run.eval_step(judged)
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
-        del step
-        total = None
-        results = (self._scores(params, rest, batch) for batch in self._clips)
-        for scored in batches.fetched(results):
-            part = self._task.measure(*scored)
+        total, judged, clips = None, [], 0
+        results = (self._judged(params, rest, batch) for batch in self._clips)
+        for (scores_bk, labels_bk, counted_b), *rows in batches.fetched(results):
+            part = self._task.measure(scores_bk, labels_bk, counted_b)
             total = part if total is None else {k: m.merge(part[k]) for k, m in total.items()}
+            clips += int(counted_b.sum())
+            if self._reporter.wants_clips(step):
+                judged.append(clip_by_clip.judged(self._task, scores_bk, counted_b, *rows))
         assert total is not None  # an empty split is refused
+        yield "clips", clips
         for metric in total.values():
             yield from metric.compute().items()
+        if judged:
+            found = clip_by_clip.breakdown(self._name, self._config, self._run, step, judged, total)
+            self._reporter.breakdown(found)
 
 
 def scores(task: Any, merge: str, model: Any, batch: Batch) -> tuple[jax.Array, ...]:

@@ -41,6 +41,7 @@ class Evaluator:
         voters = self._collect(params, rest, self._voters)
         for name, (features_nd, labels_nk) in self._collect(params, rest, self._scored).items():
             best_n = vote(features_nd, *voters[name], self._neighbours).argmax(1)
+            yield f"clips_{name}", len(features_nd)
             right_n1 = np.take_along_axis(labels_nk, best_n[:, None], axis=1) > 0
             yield f"accuracy_{name}", float(right_n1.mean())
 

@@ -33,16 +33,20 @@ class Evaluator:
         self._filled = run.eval_step(functools.partial(_filled, run.task))
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
-        total = None
-        for errors in batches.fetched(self._measured(params, rest, step)):
-            part = jax.tree.map(np.float64, errors)
-            total = part if total is None else jax.tree.map(operator.add, total, part)
-        assert total is not None  # an empty split is refused
+        sums = None
+        for found in batches.fetched(self._measured(params, rest, step)):
+            part = jax.tree.map(np.float64, found)
+            sums = part if sums is None else jax.tree.map(operator.add, sums, part)
+        assert sums is not None  # an empty split is refused
+        total, clips, every = sums
+        yield "clips", float(every)
         yield "loss", float(losses.weighted(total, self._modalities))
-        yield from ((f"loss_{name}", float(error.mean)) for name, error in total.items())
+        for name, error in total.items():
+            yield f"loss_{name}", float(error.mean)
+            yield f"clips_{name}", float(clips[name])
 
-    def _measured(self, params: Any, rest: Any, step: int) -> Iterator[dict[str, losses.Sum]]:
-        """The errors of every batch; some clips of the first one go to the gallery."""
+    def _measured(self, params: Any, rest: Any, step: int) -> Iterator[tuple[Any, ...]]:
+        """What `_errors` gives for every batch; some clips of the first one go to the gallery."""
         for number, batch in enumerate(self._clips):
             if number == 0:
                 filled, valid, index = jax.device_get(self._filled(params, rest, batch))
@@ -56,10 +60,11 @@ class Evaluator:
             yield self._errors(params, rest, batch)
 
 
-def _errors(task: Any, model: Any, batch: Batch) -> dict[str, losses.Sum]:
-    """Each modality's error over the views that have it."""
+def _errors(task: Any, model: Any, batch: Batch) -> tuple[dict[str, losses.Sum], Any, jax.Array]:
+    """Each modality's error over the views that have it, how many clips have it, and all clips."""
     folded = batches.fold_views(batch)
-    return task.evaluate(model, folded, _keys(folded["index"]))
+    clips = {name: here_b.sum() for name, here_b in batches.present(batch).items()}
+    return task.evaluate(model, folded, _keys(folded["index"])), clips, batch["valid"].sum()
 
 
 def _filled(task: Any, model: Any, batch: Batch) -> tuple[Any, jax.Array, jax.Array]:

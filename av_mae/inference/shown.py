@@ -1,15 +1,20 @@
-"""A reconstruction as things to look at and listen to: pixels, log-mel values, waveforms."""
+"""Clips and reconstructions as things to look at and listen to: pixels, log-mel values, waves."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, UInt8
 
+from av_mae.config import modality
 from av_mae.config.modality import Modalities, video_and_audio
 from av_mae.preprocess import audio as audio_lib
 from av_mae.preprocess import video as video_lib
 from av_mae.report import pictures
+
+_MELS = 128
+_COLUMNS = modality.Audio.sample_rate // modality.Audio.hop  # of a spectrogram, a second
 
 
 def example(
@@ -43,3 +48,27 @@ def example(
             spectrograms[kind] = (x_tm * audio.std + audio.mean).astype(np.float32)
             waves[kind] = audio_lib.griffin_lim(spectrograms[kind])
     return pictures.Example(title, frames, fps, spectrograms, waves, seconds)
+
+
+def recorded(
+    frames_fhwc: UInt8[np.ndarray, "f h w 3"], fps: float, sound: np.ndarray, title: str
+) -> tuple[pictures.Example, Float[np.ndarray, " s"] | None]:
+    """(a clip as it was recorded, the sound of its pictures).
+
+    Sound without pictures is seen as its spectrogram instead.
+
+    Args:
+        sound: int16 `[s]` at 16 kHz, or natural-log mel energies `[t m]`; empty without.
+    """
+    frames = {"original": frames_fhwc} if len(frames_fhwc) else {}
+    wave_s = (sound / np.float32(2**15)).astype(np.float32) if sound.ndim == 1 else None
+    seconds = len(sound) / (modality.Audio.sample_rate if sound.ndim == 1 else _COLUMNS)
+    spectrograms, waves = {}, {}
+    if not frames and wave_s is None:
+        spectrograms = {"original": sound}
+    elif not frames and wave_s is not None:
+        columns = max(len(wave_s) // modality.Audio.hop, 1)
+        log_mel_btm = audio_lib.log_mel(jnp.asarray(wave_s[None]), _MELS, columns)
+        spectrograms, waves = {"original": np.asarray(log_mel_btm[0])}, {"original": wave_s}
+    made = pictures.Example(title, frames, fps, spectrograms, waves, seconds)
+    return made, wave_s if frames and wave_s is not None and len(wave_s) else None

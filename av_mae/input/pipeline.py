@@ -133,6 +133,57 @@ def eval_batches(
     return _padded(_Arrays(source, examples), examples, math.ceil(clips / batch_size), len(own))
 
 
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """A clip to look at and listen to.
+
+    Attributes:
+        frames: uint8 `[f h w 3]` at `fps` a second; none without pictures.
+        sound: int16 `[s]` at 16 kHz, or a spectrogram float32 `[t m]`; empty without.
+    """
+
+    frames: np.ndarray
+    fps: float
+    sound: np.ndarray
+
+
+def whole_clips(
+    dataset: schema.Dataset,
+    split: str,
+    modalities: Modalities,
+    positions: Sequence[int],
+    *,
+    seconds: float,
+    short_side: int,
+) -> Iterator[Whole]:
+    """Clips at some positions of a split, each from its beginning.
+
+    Args:
+        seconds: what is longer is cut.
+        short_side: of pictures; larger ones are scaled down to it.
+
+    Raises:
+        ValueError: as `train_batches`.
+    """
+    source = _open(dataset.path, dataset, split, modalities)
+    for position in positions:
+        parsed = source.maker.parse(source.table.read(tf.constant(position, tf.int64)))
+        fps, frames = float(parsed["fps"]), np.zeros((0, 1, 1, 3), np.uint8)
+        encoded = parsed["frames"].numpy()[: math.ceil(seconds * fps)] if "frames" in parsed else ()
+        if len(encoded):
+            height, width = int(parsed["height"]), int(parsed["width"])
+            scale = min(short_side / min(height, width), 1.0)
+            size = [max(round(scale * height), 1), max(round(scale * width), 1)]
+            shown = [
+                tf.image.resize(tf.io.decode_jpeg(x, channels=3)[None], size, "area")[0]
+                for x in encoded
+            ]
+            frames = tf.saturate_cast(tf.round(tf.stack(shown)), tf.uint8).numpy()
+        sound = parsed["audio"].numpy() if "audio" in parsed else np.zeros(0, np.int16)
+        rate = records.SAMPLE_RATE if sound.ndim == 1 else example_lib.COLUMNS
+        yield Whole(frames, fps, sound[: round(seconds * rate)])
+
+
 def options() -> tf.data.Options:
     """Options of every input pipeline: fixed order, fixed parallelism."""
     options = tf.data.Options()

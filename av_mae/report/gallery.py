@@ -28,7 +28,8 @@ class StoredExample:
     """One example on disk: a video, and `<kind>.jpg`, `.png`, `.wav` of the kinds listed.
 
     Attributes:
-        video: file with all kinds side by side (mp4, or webp without PyAV); None without frames.
+        video: file with all kinds side by side (mp4, or webp without PyAV), named `reconstruction`
+            or, of one kind, after it; None without frames.
         films, spectrograms, sounds: kinds (`pictures.KINDS`) that have a jpg, a png, a wav.
         sound_seconds: length of the spectrograms and sounds.
     """
@@ -84,11 +85,12 @@ def write_example(
     video = None
     if example.frames:
         beside = pictures.side_by_side(example.frames)
+        name = "reconstruction" if len(example.frames) > 1 else next(iter(example.frames))
         if media.encoders():
-            video = "reconstruction.mp4"
+            video = f"{name}.mp4"
             media.write_mp4(folder / video, beside, example.fps, sound_s)
         else:
-            video = "reconstruction.webp"
+            video = f"{name}.webp"
             (folder / video).write_bytes(media.webp(beside, example.fps))
         for kind, frames in example.frames.items():
             (folder / f"{kind}.jpg").write_bytes(media.image(pictures.film(frames), "JPEG"))

@@ -19,6 +19,7 @@ CONFIG = "config.json"
 RESULTS = "results.json"
 
 _BOOKKEEPING = ("step", "kind", "time", "text")
+_CLIPS = "clips"
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")
 
 
@@ -38,6 +39,7 @@ class Score:
     Attributes:
         name: `<evaluator>/<metric>`, and its two parts.
         points: all that have it.
+        clips: number of clips behind the last one; None where the evaluator does not say.
         value, best_value: its last one, and the one at `best`.
     """
 
@@ -49,6 +51,7 @@ class Score:
     value: float
     best: Point
     best_value: float
+    clips: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +162,15 @@ def read_json(path: pathlib.Path, problems: list[str] | None = None) -> Any:
         return None
 
 
+def is_count(name: str) -> bool:
+    """Whether `<evaluator>/<metric>` is no score, but the number of clips behind some.
+
+    `clips` is behind all scores of the evaluator but those of one modality that has its own, as
+    `clips_audio` is behind `accuracy_audio`.
+    """
+    return name.rpartition("/")[2].partition("_")[0] == _CLIPS
+
+
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of `<evaluator>/<metric>` is the better one."""
     return any(word in metric.split("/")[-1] for word in _LOWER_IS_BETTER)
@@ -232,13 +244,25 @@ def _points(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
 def _scores(evaluations: Sequence[Point]) -> dict[str, Score]:
     found = {}
     for name in dict.fromkeys(name for point in evaluations for name in point.values):
+        if is_count(name):
+            continue
         points = [p for p in evaluations if name in p.values]
         values = [p.values[name] for p in points]
         finite = [p for p in points if math.isfinite(p.values[name])] or points
         pick = min if lower_is_better(name) else max
         best = pick(finite, key=lambda p: p.values[name])
         evaluator, _, metric = name.rpartition("/")
+        counts = [f"{evaluator}/{_CLIPS}_{metric.rpartition('_')[2]}", f"{evaluator}/{_CLIPS}"]
+        clips = [points[-1].values[count] for count in counts if count in points[-1].values]
         found[name] = Score(
-            name, evaluator or "eval", metric, points, values, values[-1], best, best.values[name]
+            name,
+            evaluator or "eval",
+            metric,
+            points,
+            values,
+            values[-1],
+            best,
+            best.values[name],
+            int(clips[0]) if clips else None,
         )
     return found

@@ -9,10 +9,10 @@ from markupsafe import Markup
 
 from av_mae import tasks
 from av_mae.config import schema
-from av_mae.report import charts, gallery, history, media, progress, render
+from av_mae.report import cards, charts, classes, gallery, history, progress, render
 
 PAGE = "report.html"
-# Characters of inlined pictures and sound; clips beyond it are named instead of shown.
+# Characters of a gallery's inlined pictures and sound; clips beyond it are named, not shown.
 BUDGET = 14_000_000
 
 _TILES = 4
@@ -46,6 +46,7 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
         pace=f"{progress.rate(rates[len(rates) // 2])} clips/s" if rates else "",
         curves=_curves(log),
         sparkline=charts.sparkline,
+        evaluations=classes.parts(log.workdir),
         galleries=galleries(gallery.read(log.workdir)),
         speed=_speed(log),
         config=json.dumps(log.config, indent=2, ensure_ascii=False),
@@ -61,32 +62,13 @@ def galleries(every: Sequence[gallery.Gallery]) -> Markup:
     latest, development = [], []
     for own in by_name.values():
         place = f"{gallery.FOLDER}/{own[-1].step:08d}"
-        latest.append((own[-1], _cards(own[-1].examples), place))
+        latest.append((own[-1], cards.within(BUDGET, own[-1].examples), place))
         if len(own) > 1:
             places = {round(i * (len(own) - 1) / _EARLIER) for i in range(_EARLIER + 1)}
             development.append([own[place] for place in sorted(places)])
     if not latest:
         return Markup()
     return render.part("galleries.html", latest=latest, development=development)
-
-
-def _cards(examples: Sequence[gallery.StoredExample]) -> list[Markup]:
-    """The examples in their order, as many as are within the budget, at least one."""
-
-    def playable(path: pathlib.Path) -> str:
-        """A wav as address; as mp3, a fifth of its size, where that can be encoded."""
-        data = path.read_bytes()
-        if not media.encoders():
-            return render.data_uri(data, path.name)
-        return render.data_uri(media.mp3(media.read_wav(data)), "sound.mp3")
-
-    cards: list[Markup] = []
-    for example in examples:
-        card = render.part("example.html", example=example, playable=playable)
-        if cards and sum(map(len, cards)) + len(card) > BUDGET:
-            break
-        cards.append(card)
-    return cards
 
 
 def _about(c: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from flax import traverse_util
 from av_mae import version
 from av_mae.config import schema
 from av_mae.report import board, history, media, pictures, progress
+from av_mae.report import breakdown as breakdown_lib
 from av_mae.report import gallery as gallery_lib
 
 _PACKAGES = (
@@ -31,7 +32,7 @@ class Reporter:
     """The one place where a run's numbers and pictures leave it; on other hosts it writes nothing.
 
     Args:
-        workdir: gets metrics.jsonl, run.json, `tensorboard/` and `media/`.
+        workdir: gets metrics.jsonl, run.json, `tensorboard/`, `media/` and `evaluation/`.
         total_steps: length of the whole training, for the line and the time left.
         flops_per_step: of one training step, all devices together.
         peak_flops: FLOP/s of all devices together; None leaves the MFU out.
@@ -54,6 +55,7 @@ class Reporter:
     ):
         self._workdir, self._experiment, self._primary = pathlib.Path(workdir), experiment, primary
         self._total, self._flops, self._peak = total_steps, flops_per_step, peak_flops
+        self._alone = resume_step is None
         self._eta = progress.Eta(total_steps)
         self._step = resume_step or 0
         if not primary:
@@ -62,6 +64,7 @@ class Reporter:
         metrics = self._workdir / history.METRICS
         history.restart(metrics, resume_step)
         gallery_lib.restart(self._workdir, resume_step)
+        breakdown_lib.restart(self._workdir, resume_step)
 
         training = {
             "digest": experiment.digest(),
@@ -128,7 +131,11 @@ class Reporter:
     def evaluation(self, step: int, results: progress.Numbers) -> None:
         """Logs the results of evaluators, named `<evaluator>/<metric>`, with a line such as
         `step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
-        scores = [f"{name} {progress.short(value)}" for name, value in results.items()]
+        scores = [
+            f"{name} {progress.short(value)}"
+            for name, value in results.items()
+            if not history.is_count(name)
+        ]
         line = "  ".join([f"step {step}/{self._total}", "eval", *scores])
         self._log(step, "eval", results, line, results)
 
@@ -155,6 +162,17 @@ class Reporter:
             }
             self._board.write_audios(step, sounds, sample_rate=media.SAMPLE_RATE)
         self._board.flush()
+
+    def wants_clips(self, step: int) -> bool:
+        """Whether this process is to write what became of every clip (`breakdown`).
+
+        After the last step, and in an evaluation of a finished run.
+        """
+        return self._primary and (self._alone or step >= self._total)
+
+    def breakdown(self, found: breakdown_lib.Breakdown) -> None:
+        """Keeps what became of every clip, for the page and for other programs."""
+        breakdown_lib.write(self._workdir, found)
 
     def note(self, text: str) -> None:
         """Keeps a sentence about the run (a fallback, a restart) for the page and TensorBoard."""

@@ -147,7 +147,7 @@ class MeanAveragePrecision(Metric):
         if np.isnan(scores_nk).any():
             rows = int(np.isnan(scores_nk).any(1).sum())
             raise Diverged(f"{rows} of {len(scores_nk)} rows have NaN scores: the model diverged")
-        per_class = [_ranking(s, y) for s, y in zip(scores_nk.T, labels_nk.T, strict=True)]
+        per_class = [ranking(s, y) for s, y in zip(scores_nk.T, labels_nk.T, strict=True)]
         per_class_k2 = np.asarray(per_class, np.float64).reshape(-1, 2)
         precision, auc = (
             float(np.nanmean(x)) if not np.isnan(x).all() else math.nan for x in per_class_k2.T
@@ -167,7 +167,7 @@ def d_prime(auc: float) -> float:
     return math.sqrt(2.0) * statistics.NormalDist().inv_cdf(auc)
 
 
-def _ranking(scores_n: np.ndarray, labels_n: np.ndarray) -> tuple[float, float]:
+def ranking(scores_n: np.ndarray, labels_n: np.ndarray) -> tuple[float, float]:
     """(average precision, area under the ROC curve) of a class; equal scores share a threshold."""
     positives = int(labels_n.sum())
     if not positives:

@@ -28,6 +28,9 @@ class Silent:
     def __init__(self):
         self.galleries = []
 
+    def wants_clips(self, step):
+        return False
+
     def gallery(self, step, name, examples):
         self.galleries.append((step, name, examples))
 
@@ -246,6 +249,7 @@ def _neighbours_by_hand(model: Model, split: str, train_split: str) -> dict[str,
     for name, (asked, truth) in sides[0].items():
         votes = np.stack([_plain_votes(x_d, *sides[1][name], 3) for x_d in asked])
         accuracy[f"val/accuracy_{name}"] = (votes.argmax(1) == truth.argmax(1)).mean()
+        accuracy[f"val/clips_{name}"] = len(asked)
     return accuracy
 
 

@@ -110,3 +110,17 @@ def test_best_is_the_lowest_loss_and_the_highest_accuracy(tmp_path):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no run"):
         history.read(tmp_path)
+
+
+def test_a_score_knows_on_how_many_clips_it_is(tmp_path):
+    """Counts are no scores; those of a modality are behind the scores of that modality."""
+    values = {
+        "val/clips": 10, "val/loss": 0.5, "val/loss_audio": 0.4, "val/clips_audio": 7,
+        "old/accuracy": 1.0,
+    }  # fmt: skip
+    line = {"step": 3, "kind": "eval", "time": 1.0, **values}
+    (tmp_path / "metrics.jsonl").write_text(history.encode(line))
+    found = history.read(tmp_path).scores
+    assert {name: score.clips for name, score in found.items()} == {
+        "val/loss": 10, "val/loss_audio": 7, "old/accuracy": None,
+    }  # fmt: skip
