@@ -49,8 +49,8 @@ WARNINGS = {
     "same pictures twice in a split": "with other sound",
     "same sound in two splits": "with other pictures",
     "same sound twice in a split": "with other pictures",
-    "look-alikes in two splits": "small hashes of three frames are equal, and the length is",
-    "look-alikes in a split": "small hashes of three frames are equal, and the length is",
+    "look-alikes in two splits": "three pictures are nearly equal, as in a copy encoded anew",
+    "look-alikes in a split": "three pictures are nearly equal, as in a copy encoded anew",
 }
 
 # Examples kept of a kind.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from av_mae.input import records
-from av_mae.prepare.check import measure, read
+from av_mae.prepare.check import alike, measure, read
 from av_mae.prepare.check.findings import Findings
 from av_mae.prepare.lists import splits as splits_lib
 
@@ -17,8 +17,6 @@ _CLIPPED = 0.01
 _OVERLAP = 0.5
 # Clips named in one example.
 _NAMED = 3
-# Odd, so that multiplying by it loses nothing.
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def judge(
@@ -125,19 +123,21 @@ def _find_duplicates(splits: Sequence[read.Contents], found: Findings) -> None:
 
     for group in _equal(rows["id"]):
         found.add("id twice", named(group), count=len(group) - 1)
-    pictures, sound = rows["pictures"], rows["sound"]
-    content = pictures * _MIX + sound
+    pictures, sound, content = rows["pictures"], rows["sound"], rows["content"]
     for across, within, key, other in (
         ("clip in two splits", "same clip twice in a split", content, np.arange(len(rows))),
         ("same pictures in two splits", "same pictures twice in a split", pictures, content),
         ("same sound in two splits", "same sound twice in a split", sound, content),
-        ("look-alikes in two splits", "look-alikes in a split", rows["look"], pictures),
     ):
         for group in _equal(key):
             several = _first_of_each(group, other)  # the others are reported already
             if len(several) > 1:
                 kind = across if in_two_splits(several) else within
                 found.add(kind, named(several), count=len(several) - 1)
+    for pair in alike.pairs(rows):
+        both = np.array(pair)
+        across = in_two_splits(both)
+        found.add("look-alikes in two splits" if across else "look-alikes in a split", named(both))
 
     # Parts of one file in several splits: overlapping parts are one clip, others are not.
     for group in filter(in_two_splits, _equal(rows["source"])):

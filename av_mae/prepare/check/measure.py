@@ -1,5 +1,6 @@
 """Measures one record: length, size, loudness, digests of its content, and what is wrong."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -11,14 +12,15 @@ from PIL import Image
 from av_mae.input import record, records
 from av_mae.prepare.check.findings import Findings
 
-# One row a clip, about 90 bytes: what is kept of all clips at once.
+# One row a clip, about 110 bytes: what is kept of all clips at once.
 COLUMNS = np.dtype(
     [
         ("id", "u8"),  # digests, to find duplicates; 0 = nothing to compare
         ("source", "u8"),
         ("pictures", "u8"),
         ("sound", "u8"),
-        ("look", "u8"),
+        ("content", "u8"),
+        ("look", "u8", (3,)),  # hashes of pictures that are not flat
         ("start", "f4"),  # seconds in the source
         ("duration", "f4"),  # seconds
         ("frames", "i4"),
@@ -35,8 +37,10 @@ COLUMNS = np.dtype(
     ]
 )
 
-# Where in a clip the frames are taken that are decoded and compared with those of other clips.
+# Where in a clip the frames are taken that are decoded and compared with those of other clips,
+# and where others instead of those that are flat, as in a fade.
 _MOMENTS = (1 / 6, 1 / 2, 5 / 6)
+_OTHERS = tuple((2 * i + 1) / 24 for i in range(12))
 # A picture with fewer rising or falling places than this is nearly flat, and looks like any.
 _LEAST_CHANGES = 8
 _FULL_SCALE = 32767
@@ -71,9 +75,13 @@ def row(
     _sound(values, clip.audio)
     if clip.frames:
         values["still"] = len(clip.frames) > 1 and len(set(clip.frames)) == 1
-        values["look"] = _look(clip, where, every_frame, found)
-        # Black pictures are equal by nature.
-        values["pictures"] = _digest(*clip.frames) if values["look"] else 0
+        look = _look(clip, where, every_frame, found)
+        values["look"][: len(look)] = look
+        # One flat picture all the time, as of black, is like that of any other clip.
+        has_content = bool(look) or len(set(clip.frames)) > 1
+        values["pictures"] = _digest(*clip.frames) if has_content else 0
+    if values["pictures"] or values["sound"]:
+        values["content"] = _digest(*clip.frames, b"|", values["sound"].tobytes())
     return values
 
 
@@ -105,13 +113,14 @@ def _sound(values: np.ndarray, wave_s: np.ndarray | None) -> None:
     values["before"] = (loud[0] if len(loud) else len(wave_s)) / records.SAMPLE_RATE
 
 
-def _look(clip: record.Clip, where: str, every_frame: bool, found: Findings) -> int:
-    """Digest of difference hashes at three moments and of the length; 0 if nearly flat.
+def _look(clip: record.Clip, where: str, every_frame: bool, found: Findings) -> list[int]:
+    """Difference hashes of up to three pictures that are not flat, at moments that depend on these.
 
     Every picture should be a complete JPEG of the size that the record says.
     """
-    moments = {min(int(m * len(clip.frames)), len(clip.frames) - 1) for m in _MOMENTS}
-    hashes = []
+    last = len(clip.frames) - 1
+    moments = list(dict.fromkeys(min(int(m * len(clip.frames)), last) for m in _MOMENTS))
+    hashes = {}
     for number, frame in enumerate(clip.frames):
         wrong = ""
         try:
@@ -127,20 +136,29 @@ def _look(clip: record.Clip, where: str, every_frame: bool, found: Findings) -> 
         elif not frame.endswith(b"\xff\xd9"):
             wrong = "it has no end"
         try:
-            if number in moments and not every_frame:
-                picture.draft("L", (64, 64))
-            if number in moments or every_frame:
-                picture.load()
             if number in moments:
-                # Whether brightness rises from each cell of an 8 x 9 grid to its right neighbour.
-                grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
-                hashes.append(np.diff(np.asarray(grid, np.int16), axis=1) > 0)
+                hashes[number] = _hash(picture, draft=not every_frame)
+            elif every_frame:
+                picture.load()
         except (OSError, SyntaxError) as error:
             wrong = wrong or str(error)
         if wrong:
             found.add("broken picture", f"{where}, frame {number}: {wrong}")
-    rising = [np.count_nonzero(bits_88) for bits_88 in hashes]
-    flat = any(min(count, 64 - count) < _LEAST_CHANGES for count in rising)
-    if flat or len(hashes) < len(moments):
-        return 0
-    return _digest(np.packbits(hashes).tobytes(), len(clip.frames).to_bytes(4, "little"))
+    look = [hashes[number] for number in moments if hashes.get(number)]
+    for number in dict.fromkeys(min(int(m * len(clip.frames)), last) for m in _OTHERS):
+        if len(look) < len(moments) and number not in hashes:
+            with contextlib.suppress(OSError, SyntaxError):  # which are found with all pictures
+                picture = Image.open(io.BytesIO(clip.frames[number]))
+                look += filter(None, [_hash(picture, draft=not every_frame)])
+    return look
+
+
+def _hash(picture: Image.Image, *, draft: bool) -> int:
+    """64 bits: where brightness rises from cell to cell of an 8 x 9 grid; 0 if nearly flat."""
+    if draft:
+        picture.draft("L", (64, 64))
+    picture.load()
+    grid = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
+    rising_88 = np.diff(np.asarray(grid, np.int16), axis=1) > 0
+    flat = min(rising_88.sum(), 64 - rising_88.sum()) < _LEAST_CHANGES
+    return 0 if flat else int.from_bytes(np.packbits(rising_88).tobytes(), "big")
