@@ -81,6 +81,11 @@ def test_the_npz_describes_itself(pretrain_run, model, media_folder, tmp_path, c
     assert str(stored["version"]) == av_mae.__version__ and int(stored["step"]) == 7
 
 
+def test_a_part_of_a_file(model, media_folder):
+    found = features.extract(model, media_folder / "talk.mp4", hop=1.0, start=1.0, end=3.0)
+    assert found.windows[:, 0] == pytest.approx([1.0, 2.0, 2.36], abs=0.02)
+
+
 def test_tokens_can_be_left_out(pretrain_run, media_folder, tmp_path):
     out = tmp_path / "pooled.npz"
     silent = str(media_folder / "silent.mp4")

@@ -206,6 +206,19 @@ def test_a_list_names_folders_of_frames(tree, tmp_path):
     assert [row[2] for row in report.rejected] == ["not a folder of frames"]
 
 
+def test_a_list_with_numbers_of_frames(tree, tmp_path):
+    """As mmaction2 and VideoMAE have them: folder, number of frames, label."""
+    path = tmp_path / "list.txt"
+    path.write_text("run/a 10 0\nrun/b 10 0\nwalk/a 10 1\n")
+    options = datasets.Options(media=str(tree), val_share=0.0)
+    listing = datasets.clips("csv:kind=frames,frame_rate=10", str(path), options)
+    assert [(entry.source, entry.labels) for entry in listing.entries] == [
+        ("run/a", ("0",)), ("run/b", ("0",)), ("walk/a", ("1",))
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="are folders, as 'run/a': .*csv:kind=frames"):
+        datasets.clips("csv", str(path), options)
+
+
 def test_frames_without_the_flag_are_one_sentence(tree, tmp_path):
     with pytest.raises(ValueError, match="holds folders of pictures, as 'run/a', .*kind=frames"):
         datasets.clips("folder", str(tree), datasets.Options())

@@ -1,8 +1,10 @@
 """Reconstructions as films, pictures, sounds and a page."""
 
 import pytest
+import tiny_models
 
 import av_mae
+from av_mae.inference import stream
 from av_mae.report import media
 from av_mae.tools import reconstruct
 
@@ -43,6 +45,24 @@ def test_the_page_needs_nothing_beside_it(out):
     page = (out / "index.html").read_text()
     assert "talk.mp4" in page and "silent.mp4" in page and "data:video/mp4" in page
     assert 'src="http' not in page and "href=" not in page
+
+
+def test_of_a_long_file_the_middle_is_read_or_what_begins_at_start(
+    pretrain_run, tmp_path, capsys, monkeypatch
+):
+    path = str(tiny_models.media_file(tmp_path / "long.mp4", seconds=40.0))
+    read, held = stream.clip_lib.read, []
+    monkeypatch.setattr(
+        stream.clip_lib, "read", lambda *a, **k: held.append(read(*a, **k)) or held[-1]
+    )
+    said = []
+    for flags in ([], ["--start=10"], ["--end=10"]):
+        command = [f"--model={pretrain_run}", f"--out={tmp_path / 'out'}", *flags, path]
+        assert reconstruct.main(command) == 0
+        said.append(capsys.readouterr().out.splitlines()[0].partition(": ")[2])
+    assert said == [f"{path} from {times}" for times in (
+        "0:19.7 to 0:20.3", "0:10.0 to 0:10.6", "0:04.7 to 0:05.3")]  # fmt: skip
+    assert max(clip.seconds for clip in held) < 0.7
 
 
 def test_a_classifier_cannot_reconstruct(classify_run, media_folder, tmp_path, capsys):

@@ -89,6 +89,8 @@ def clips(
         entries, said = splits.split_off(entries, options.val_share)
         notes += said
     kept, refused = _existing(path, entries, "label" in columns, options.media)
+    if kind == "video":
+        extracted.expect_files(kept, path)
     warnings = extracted.warnings(kept) if kind == "frames" else ()
     return Listing(tuple(kept), tuple(refused), warnings=tuple(warnings), notes=tuple(notes))
 

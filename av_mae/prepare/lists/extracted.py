@@ -75,6 +75,16 @@ def described(entries: Iterable[Entry]) -> dict[str, str]:
     return {"extracted_frames": ", ".join(said)} if said else {}
 
 
+def expect_files(entries: Sequence[Entry], path: pathlib.Path) -> None:
+    """Raises ValueError if the list at a path names folders instead of videos."""
+    if entries and all(os.path.isdir(entry.path) for entry in entries):
+        raise ValueError(
+            f"the paths in {path} are folders, as {entries[0].source!r}: if the frames of videos "
+            "are in them, give --dataset=csv:kind=frames,frame_rate=25 (or the rate at which they "
+            "were extracted)"
+        )
+
+
 def set_aside(entries: Sequence[Entry], root: str) -> tuple[list[Entry], list[Refused]]:
     """Videos, and one refusal for each folder of what are frames of videos, or lone pictures.
 
