@@ -119,6 +119,20 @@ def test_a_list_whose_media_are_absent_is_understood_and_says_so(tmp_path):
         made_lists.listed("csv", tmp_path / "list.csv")
 
 
+@pytest.mark.parametrize("written", ["v/c0", "V/C0.MP4", "v\\C0.MP4", "v/c0.avi"])
+def test_a_name_without_its_suffix_or_capitals_is_said(tmp_path, written):
+    (tmp_path / "V").mkdir()
+    (tmp_path / "V/c0.mp4").touch()
+    with pytest.raises(ValueError, match="there is '[vV]/c0.mp4': write names as they are"):
+        listed(tmp_path, f"path\n{written}\n")
+
+
+def test_numbers_that_are_no_indices_are_said(tmp_path):
+    listing = listed(tmp_path, "v/c0.mp4 1\nv/c1.mp4 2\nv/c2.mp4 5\n")
+    assert settings.label_names(listing.entries, None) == ("1", "2", "5")
+    assert "labels are 3 numbers, but not from 0 on without a gap: 1 has index 0" in said(listing)
+
+
 def test_a_list_without_header_may_hold_splits_and_numbers_sort_as_numbers(tmp_path):
     rows = [f"v/c{i}.mp4,{i},{'Training' if i % 2 else 'testing'}" for i in range(12)]
     listing = listed(tmp_path, "\n".join(rows))

@@ -113,6 +113,7 @@ def test_the_split_of_files_of_their_own_is_what_it_always_was():
         ("train val dev test", "train val dev test"),
         ("train val test eval", "train val test eval"),
         ("training testing eval dev", "train test eval val"),
+        ("train videos,validation clips,Test Data", "train val test"),
         ("train holdout extra fold1", "train holdout extra fold1"),
     ],
 )
@@ -170,12 +171,35 @@ def test_splits_inside_of_every_class(tmp_path):
         (("fold1/dog/a", "fold1/cat/b", "fold2/dog/c", "fold2/cat/d"),
          "fold1 and fold2 hold the same folders and are taken for classes"),
         (("dog/train/a", "cat/train/b"), "'train' .* since they are the only ones"),
+        (("videos/dog/a", "videos/cat/b"), "of the class 'videos'; if that .*'dog', give"),
         (("dog/1/a", "cat/2/b"), "^$"),
         (("dog/a", "cat/b"), "^$"),
     ],
 )  # fmt: skip
 def test_what_a_folder_is_taken_for_is_said_where_it_is_not_plain(tmp_path, files, said):
     assert re.search(said, in_folders(tree(tmp_path, *files))[1])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ("train2017/dog/a", "val2017/dog/b"),
+            "train2017 and val2017 in .* look like splits",
+        ),
+        (
+            ("dev-clean/a/b", "train_1/a/b"),
+            "dev-clean and train_1 in .* look like splits",
+        ),
+        (
+            ("all/train/dog/a", "all/val/dog/b"),
+            "train and val in .*all look like splits; give",
+        ),
+    ],
+)
+def test_folders_that_are_likely_splits_are_asked_about(tmp_path, files, message):
+    with pytest.raises(ValueError, match=message):
+        in_folders(tree(tmp_path, *files))
 
 
 def test_links_to_folders_above_are_not_followed_round_and_others_are(tmp_path):

@@ -31,7 +31,8 @@ def test_how_a_list_was_read_is_told_and_no_name_ends_a_command(tmp_path):
     )
     for sentence in noted:
         assert f"note: {sentence}\n" in run.stderr
-    assert "warning: split 'holdout' (1 clips) is not train, val or test" in run.stderr
+    unread = "warning: split 'holdout' (1 clips) is not train, val or test: nothing reads it"
+    assert unread in run.stderr and unread in run.stdout
     assert records.Info.load(out).preprocessing["notes"] == [*noted]
 
     run = subprocess.run(

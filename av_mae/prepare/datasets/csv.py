@@ -88,7 +88,7 @@ def clips(
     if "split" not in columns:
         entries, said = splits.split_off(entries, options.val_share)
         notes += said
-    kept, refused = _existing(path, entries, "label" in columns, options.media)
+    kept, refused = _existing(path, entries, "label" in columns, options.media, finder)
     if kind == "video":
         extracted.expect_files(kept, path)
     warnings = extracted.warnings(kept) if kind == "frames" else ()
@@ -115,6 +115,13 @@ def _labels(path: pathlib.Path, cells: Sequence[str]) -> tuple[list[tuple[str, .
         floats = any("." in name for name in labels)
         number = {x: str(int(x.partition(".")[0])) if floats else x for x in labels - nothing}
         found = [[number[name] for name in of if name in number] for of in found]
+        numbers = sorted({int(name) for of in found for name in of})
+        if numbers != [*range(len(numbers))]:
+            at = next(i for i, number in enumerate(numbers) if i != number)
+            notes.append(
+                f"{path}: labels are {len(numbers):,} numbers, but not from 0 on without a gap: "
+                f"{numbers[at]} has index {at}"
+            )
         if floats:
             notes.append(f"{path}: labels such as {max(number)} are taken for whole numbers")
     elif nothing:
@@ -179,7 +186,11 @@ def _entry(
 
 
 def _existing(
-    path: pathlib.Path, entries: Sequence[Entry], labelled: bool, media: str | None
+    path: pathlib.Path,
+    entries: Sequence[Entry],
+    labelled: bool,
+    media: str | None,
+    finder: names.Finder,
 ) -> tuple[list[Entry], list[Refused]]:
     """The clips whose files exist and, if the csv has labels, have one; the others are refused.
 
@@ -200,6 +211,8 @@ def _existing(
         reason = refused[0].reason
         if reason != "file not found":
             hint = "fill in the labels, or leave the column out for unlabelled clips"
+        elif near := finder.near(refused[0].path):
+            hint = f"there is {near!r}: write names as they are, with suffix and capitals"
         elif re.match(r"/|\\\\|[A-Za-z]:[/\\]", refused[0].path):
             hint = "its paths are absolute: correct them, or make them relative to --media"
         elif media:

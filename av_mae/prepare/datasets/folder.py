@@ -89,10 +89,20 @@ def _splits(
         )
     if named and not others:
         return 0, *splits.meanings(named)
+    if len({splits.begins(name) for name in inner}) > 1 and all(map(splits.begins, inner)):
+        raise ValueError(
+            f"{' and '.join(sorted(inner)[:3])} in {root} look like splits; call them train, val "
+            "and test, or list the clips in a csv"
+        )
 
     second = sorted(set().union(*inner.values()))
     inside = [name for name in second if splits.word(name)]
     if len(inside) > 1 and inside == second:
+        if len(inner) == 1:
+            raise ValueError(
+                f"{' and '.join(second)} in {root / ''.join(inner)} look like splits; give that "
+                "folder as --source"
+            )
         meant, said = splits.meanings(second)
         return 1, meant, [f"splits are the folders {' and '.join(second)} in each class", *said]
     said = []
@@ -108,6 +118,11 @@ def _splits(
             f"since {'they are the only ones' if inside == second else beside}"
         )
     alike = "" not in second and len(second) > 1 and len(inner) > 1
+    if len(inner) == 1 and len({*second} - {""}) > 1:
+        said.append(
+            f"all clips are of the class {' '.join(inner)!r}; if that holds the folders of the "
+            f"classes, as {second[-1]!r}, give it as --source"
+        )
     if alike and all(of == set(second) for of in inner.values()):
         said.append(
             f"{' and '.join(sorted(inner)[:3])} hold the same folders and are taken for classes; "

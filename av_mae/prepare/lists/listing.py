@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping
 from typing import Literal
 
@@ -111,7 +110,7 @@ class Options:
 
 def readable(name: str) -> str:
     """A file name as valid UTF-8; bytes that are no text are escaped."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def order(id: str) -> bytes:

@@ -47,6 +47,16 @@ class Finder:
         found = self.find(name)
         return found is not None and os.path.lexists(os.path.join(self._folder, found))
 
+    def near(self, name: str) -> str | None:
+        """A name in the same folder that differs in its suffix or in capitals only."""
+        bare = pathlib.PurePosixPath(name.strip().replace("\\", "/"))
+        folder = os.path.join(self._folder, bare.parent)
+        for other in sorted(os.listdir(folder) if os.path.isdir(folder) else []):
+            names = {other, os.path.splitext(other)[0]}
+            if {bare.name.lower(), bare.stem.lower()} & {name.lower() for name in names}:
+                return str(bare.with_name(other))
+        return None
+
     def _otherwise(self, name: str) -> str | None:
         """The name with every part composed as on the disc."""
         found: list[str] = []

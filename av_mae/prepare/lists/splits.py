@@ -22,6 +22,9 @@ _WORDS = {
     "eval": {"eval", "evaluation"},
     "test": {"test", "testing", "tst"},
 }
+_KINDS = re.compile(
+    r"[\s_-]*(set|split|data|videos?|clips?|images?|frames?|audios?|sounds?|samples?|files?|media)$"
+)
 
 
 def word(name: str) -> str | None:
@@ -29,8 +32,14 @@ def word(name: str) -> str | None:
 
     'Test Set', 'training_split' and 'trainset' are what they say.
     """
-    plain = re.sub(r"[\s_-]*(set|split|data)$", "", re.sub(r"[\s_-]+", " ", name.strip().lower()))
+    plain = _KINDS.sub("", name.strip().lower())
     return next((word for word, spellings in _WORDS.items() if plain in spellings), None)
+
+
+def begins(name: str) -> str | None:
+    """The split that a name such as train2017 or dev-clean begins with, if any."""
+    found = re.match(r"[a-z]+(?=[\W\d_])", name.strip().lower())
+    return word(name) or (found and word(found[0]))
 
 
 def meanings(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:

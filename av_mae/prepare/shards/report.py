@@ -10,6 +10,7 @@ from typing import Any
 
 from av_mae.config import published
 from av_mae.input import records
+from av_mae.prepare.lists import splits
 from av_mae.prepare.lists.listing import Listing, readable
 from av_mae.prepare.shards.settings import Assignment
 from av_mae.prepare.shards.state import Outcome
@@ -87,7 +88,9 @@ class Report:
         lines = [["split", "clips", "no sound", "silent", "partial", "rejected"]]
         for name, of in (*counts["splits"].items(), ("all", counts)):
             lines.append([name, *(f"{of[column]:,}" for column in _COUNTS)])
-        return "\n".join([*aligned(lines), *reasons(self.rejected, self.out / "rejected.csv")])
+        unread = [f"warning: {said}" for said in splits.unread(self.listing.entries)]
+        rejected = reasons(self.rejected, self.out / "rejected.csv")
+        return "\n".join([*aligned(lines), *unread, *rejected])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
