@@ -46,9 +46,14 @@ class Stream:
         self.ended, self.until, self.origin = False, -math.inf, 0.0
         self._read()
 
-    def read(self, moment: float) -> bool:
-        """Reads up to a file time; whether the file lasts so long."""
+    def read(self, moment: float, keep: float = math.inf) -> bool:
+        """Reads up to a file time; whether the file lasts so long.
+
+        Args:
+            keep: seconds before what is read last that a part will still be asked for.
+        """
         while not self.ended and self.until < moment:
+            self._forget(self.until - keep)
             self._read()
         return self.until >= moment - _ROUNDING
 
@@ -64,10 +69,9 @@ class Stream:
         start = max(begin, self.origin)
         if not self._frames:
             return Clip(None, 0.0, self._heard(start, end), self._name, start)
-        first, count = (
-            round((start - self._shown_from) * self._fps),
-            round((end - start) * self._fps),
-        )
+        # Halfway between two frames it is the earlier one, wherever the frames begin.
+        first = max(0, math.ceil((start - self._shown_from) * self._fps - 0.5 - _ROUNDING))
+        count = round((end - start) * self._fps)
         if first < len(self._frames):
             start = self._shown_from + first / self._fps
         first = min(first, len(self._frames) - 1)
@@ -105,17 +109,20 @@ class Stream:
         """float32 `[s]`, silence where the sound of the file has ended."""
         if self._wave is None:
             return None
-        first, last = (round((t - self._heard_from) * Audio.sample_rate) for t in (begin, end))
-        return self._wave[first:last].astype(np.float32) / 32768.0
+        first = max(0, round((begin - self._heard_from) * Audio.sample_rate))
+        count = round((end - begin) * Audio.sample_rate)
+        return self._wave[first : first + count].astype(np.float32) / 32768.0
 
     def _forget(self, moment: float) -> None:
         """Drops what lies before a file time, but not the last picture."""
-        gone = round((moment - self._shown_from) * self._fps)
+        if moment == -math.inf:
+            return
+        gone = math.floor((moment - self._shown_from) * self._fps)
         gone = min(gone, len(self._frames) - 1)
         if gone > 0:
             del self._frames[:gone]
             self._shown_from += gone / self._fps
-        gone = round((moment - self._heard_from) * Audio.sample_rate)
+        gone = math.floor((moment - self._heard_from) * Audio.sample_rate)
         if self._wave is not None and gone > 0:
             self._wave = self._wave[gone:]
             self._heard_from += gone / Audio.sample_rate
@@ -142,7 +149,7 @@ def windows(
     number, reached = 0, -math.inf
     while True:
         begin = stream.origin + number * hop
-        whole = stream.read(begin + length)
+        whole = stream.read(begin + length, length + 2 * margin)
         if not whole:
             if stream.until <= reached + _ROUNDING:
                 return

@@ -101,7 +101,7 @@ def judge(
     begin, stop = start or 0.0, total if end is None else min(end, total)
     settings: dict[str, Any] = {"fps": 4.0, "short_side": 64}
     if isinstance(video := known.get("video"), Video):
-        settings = {"fps": video.fps}
+        settings = {"fps": video.fps, "short_side": 256}  # of that size data sets are prepared
     settings |= {"kind": stream.kind(path, known), "frame_rate": frame_rate}
     length = max(m.seconds for m in known.values())
     if window is not None or hop is not None:
