@@ -9,11 +9,21 @@ from flax import nnx
 from jaxtyping import Float
 
 from av_mae.config import modality as modality_lib
+from av_mae.config.limits import ConfigError
 
 
 def learned(modality: modality_lib.Modality, width: int, *, rngs: nnx.Rngs) -> nnx.Param:
     """A table `[n, width]` of learned positions, normal(0.02)."""
     return nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (modality.tokens, width)))
+
+
+def check(kind: str, modality: modality_lib.Modality, width: int, key: str) -> None:
+    """Raises ConfigError if the width, a config's `key`, holds no such positions."""
+    if kind == "sincos3d":
+        try:
+            sincos_axes(modality.grid, width)
+        except ValueError as error:
+            raise ConfigError(f"{key}: modalities.{modality.name}: {error}") from error
 
 
 def table(

@@ -16,7 +16,7 @@ import jax
 from flax import nnx
 
 from av_mae.config import schema
-from av_mae.models import fusion, presence
+from av_mae.models import fusion, positions, presence
 from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs
 
@@ -52,6 +52,8 @@ class Task(abc.ABC):
     def check(cls, e: schema.Experiment) -> None:
         """Raises ConfigError if keys of the experiment contradict this task or its model."""
         fusion.of(e.model).stacks(e.model, tuple(e.modalities))
+        for modality in e.modalities.values():
+            positions.check(e.model.positions, modality, e.model.width, "model.width")
 
     @staticmethod
     @abc.abstractmethod

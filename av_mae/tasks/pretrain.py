@@ -8,7 +8,7 @@ from flax import nnx
 from av_mae import tasks
 from av_mae.config import schema
 from av_mae.config.modality import Modality
-from av_mae.models import flops, fusion, mae, masking, presence
+from av_mae.models import flops, fusion, mae, masking, positions, presence
 from av_mae.models.flops import Flops, Passes
 from av_mae.preprocess import inputs as inputs_lib
 from av_mae.tasks import losses
@@ -68,6 +68,10 @@ class Pretrain(tasks.Task):
                 "model.fusion bottleneck is for finetuning; pretrain with mid or early"
             )
         super().check(e)
+        for modality in e.modalities.values():
+            positions.check(
+                e.model.decoder_positions, modality, e.model.decoder_width, "model.decoder_width"
+            )
         if not e.model.loss_on_visible and not any(m.hidden for m in e.modalities.values()):
             raise schema.ConfigError(
                 "nothing is hidden, so there is nothing to reconstruct: raise mask_ratio of "

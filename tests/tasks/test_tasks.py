@@ -48,6 +48,14 @@ def test_what_pretraining_would_not_do_is_not_asked_of_it(key):
             {"model": {"decoder_heads": 3}, "compute": {"tensor": 2}},
             ["model.decoder_heads is 3, which compute.tensor 2 does not divide"],
         ),
+        (
+            {"model": {"positions": "sincos3d", "width": 512, "heads": 8}},
+            ["model.width: modalities.video: positions sincos3d need a width divisible by 6"],
+        ),
+        (
+            {"model": {"decoder_positions": "sincos3d", "decoder_width": 512, "decoder_heads": 8}},
+            ["model.decoder_width: modalities.video: positions sincos3d need a width divisible"],
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(changes, words):
