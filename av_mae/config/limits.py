@@ -24,9 +24,9 @@ Probability = Annotated[float, Interval(ge=0, le=1)]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*(steps?|epochs?|examples?|percents?|%)")
 _EXPECTED = 'a number and steps, epochs, examples or %, as in "5 epochs"'
 _is_duration = Predicate(lambda text: _DURATION.fullmatch(text.strip()) is not None)
-_is_duration_or_end = Predicate(lambda text: text == "end" or _is_duration.func(text))
+_is_occasion = Predicate(lambda text: text in ("end", "never") or _is_duration.func(text))
 Duration = Annotated[str, _is_duration, doc(_EXPECTED)]
-DurationOrEnd = Annotated[str, _is_duration_or_end, doc(f'{_EXPECTED}; or "end"')]
+Occasion = Annotated[str, _is_occasion, doc(f'{_EXPECTED}; or "end"; or "never"')]
 
 
 class ConfigError(ValueError):

@@ -19,8 +19,8 @@ from av_mae.config.limits import (
     Amount,
     Count,
     Duration,
-    DurationOrEnd,
     Extent,
+    Occasion,
     Probability,
     Share,
     Size,
@@ -222,7 +222,7 @@ class Evaluator:
 
     kind: str = "classification"  # classification, reconstruction, knn: a module of evaluation
     split: str = "val"  # split scored, or a selection such as train[:20%]
-    every: DurationOrEnd = "1 epochs"  # "end" = only after the last step
+    every: Occasion = "1 epochs"  # "end" = only after the last step; "never" = it is switched off
     batch_size: Count = 0  # clips; 0 = the training batch size
     temporal_views: Extent = 1  # cuts in time a clip
     spatial_views: Extent = 1  # crops a cut

@@ -17,6 +17,8 @@ from av_mae.config import schema
 from av_mae.experiment.run import Run
 from av_mae.report import writer
 
+_USUAL = {"train", "val", "test"}
+
 
 class Evaluator(Protocol):
     """Scores a model; the module says how a class of one becomes a value of `kind`."""
@@ -55,12 +57,25 @@ def check(experiment: schema.Experiment) -> None:
 
 
 def make(run: Run, reporter: writer.Reporter) -> dict[str, Evaluator]:
-    """The evaluators of a run by name, built before the first step so that errors come early."""
+    """The evaluators of a run by name, built before the first step so that errors come early.
+
+    Those that never run are left out, and those of a `train`, `val` or `test` that the data set
+    does not have: not every one has all three. Of any other name, one that does not exist is a
+    mistake.
+    """
     check(run.experiment)
-    return {
-        name: _module(config.kind).Evaluator(name, config, run, reporter)
-        for name, config in run.experiment.evaluators.items()
-    }
+    made = {}
+    for name, config in run.experiment.evaluators.items():
+        splits = {config.split, config.train_split} if config.kind == "knn" else {config.split}
+        absent = splits & _USUAL - set(run.info.splits)
+        if config.every != "never" and absent:
+            reporter.note(
+                f"evaluators.{name} is left out: there is no split {', '.join(sorted(absent))} in "
+                f"{run.experiment.dataset.path}, which has {', '.join(run.info.splits)}"
+            )
+        elif config.every != "never":
+            made[name] = _module(config.kind).Evaluator(name, config, run, reporter)
+    return made
 
 
 def score(

@@ -49,6 +49,11 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
 
     reporter = run.reporter(workdir, resume_step=None)
     evaluators = evaluation.make(run, reporter)
+    if not evaluators:
+        raise schema.ConfigError(
+            f"no evaluator of the config runs on {run.experiment.dataset.path}, which has "
+            f"{', '.join(run.info.splits)}; name one in evaluators.NAME.split"
+        )
     results = evaluation.score(evaluators, list(evaluators), saved.step, params, rest)
     reporter.evaluation(saved.step, results)
     reporter.close()

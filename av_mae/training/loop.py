@@ -117,13 +117,14 @@ class Loop:
         self._begin, self._stages = begin, stages
         self._log_every = max(run.steps(e.log_every), 1)
         self._save_every = max(run.steps(e.checkpoint.every), 1)
-        self._score_every = {
-            name: run.total if c.every == "end" else max(run.steps(c.every), 1)
-            for name, c in e.evaluators.items()
-        }
         self._clock = clock.Clock(begin)
         self._reporter = run.reporter(workdir, resume_step=begin)
         self._evaluators = evaluation.make(run, self._reporter)
+        every = {name: e.evaluators[name].every for name in self._evaluators}
+        self._score_every = {
+            name: run.total if when == "end" else max(run.steps(when), 1)
+            for name, when in every.items()
+        }
         self._best = checkpoint.Best(workdir, e, run.info.labels) if e.checkpoint.best else None
         self._stop = StopSignal(saved)
         self._unread: tuple[int, Metrics] | None = None

@@ -55,7 +55,7 @@ def test_unknown_split(data):
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"split": "test"}, "evaluators.val: .* has no split 'test'; it has: train, val"),
+        ({"split": "tset"}, "evaluators.val: .* has no split 'tset'; it has: train, val"),
         ({"kind": "knn", "train_split": "training"}, "evaluators.val: .* no split 'training'"),
         ({"batch_size": 10}, "evaluators.val.batch_size 10 .* 8 devices; use 8 or 16"),
         ({"modalities": ("depth",)}, "'depth'; this model knows video, audio"),

@@ -85,11 +85,17 @@ def test_finetunes_from_a_pretraining_run(data, pretrained, tmp_path, modalities
     values = tiny.experiment(data, "classify", total="2 steps")
     values["init_from"] = {"path": str(pretrained)}
     values["modalities"] = {k: values["modalities"][k] for k in modalities}
+    for name, changes in {"test": {"split": "test"}, "off": {"every": "never"}}.items():
+        values["evaluators"][name] = values["evaluators"]["val"] | changes
     assert loop.train(parse.experiment(values), tmp_path) == 0
     report = (tmp_path / "init_from.txt").read_text()
     assert str(pretrained) in report and "encoders" in report
     results = json.loads((tmp_path / "results.json").read_text())["results"]
     assert 0.0 <= results["val/accuracy"] <= 1.0
+    # Of what the data set does not have, nothing is scored, and the page says so.
+    assert not [name for name in results if not name.startswith("val/")]
+    left_out = "evaluators.test is left out: there is no split test in"
+    assert left_out in (tmp_path / "report.html").read_text()
 
 
 def test_diverging_run_names_the_step_and_the_last_good_checkpoint(data, tmp_path):
