@@ -21,7 +21,13 @@ _USUAL = {"train", "val", "test"}
 
 
 class Evaluator(Protocol):
-    """Scores a model; the module says how a class of one becomes a value of `kind`."""
+    """Scores a model; the module says how a class of one becomes a value of `kind`.
+
+    Attributes:
+        metrics: names of the scores that `run` may yield.
+    """
+
+    metrics: Sequence[str]
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         """Yields (metric, value); a value that is not a number is left out."""
@@ -76,6 +82,11 @@ def make(run: Run, reporter: writer.Reporter) -> dict[str, Evaluator]:
         elif config.every != "never":
             made[name] = _module(config.kind).Evaluator(name, config, run, reporter)
     return made
+
+
+def metrics(evaluators: Mapping[str, Evaluator]) -> list[str]:
+    """Names of all scores of these evaluators, `<evaluator>/<metric>`."""
+    return [f"{name}/{metric}" for name, e in evaluators.items() for metric in e.metrics]
 
 
 def score(

@@ -27,6 +27,9 @@ class Batches:
 
     Every iteration starts at the first clip. Clips without any of the modalities that the evaluator
     gives to the model are read too, for `present` to leave out; opening logs how many they are.
+
+    Attributes:
+        modalities: those that the evaluator gives to the model.
     """
 
     def __init__(self, name: str, config: schema.Evaluator, run: Run, split: str):
@@ -51,6 +54,7 @@ class Batches:
         else:  # the training one, rounded up to give every device as many rows
             size = math.ceil(run.experiment.batch_size / parts) * parts
 
+        self.modalities = tuple(used)
         self._mesh, self._check = run.mesh, run.check_batch
         self._read = functools.partial(
             pipeline.eval_batches,

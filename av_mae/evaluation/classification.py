@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from av_mae.config import schema
 from av_mae.evaluation import batches, clip_by_clip
@@ -30,6 +31,9 @@ class Evaluator:
             return scores(run.task, config.merge, model, batch), batch["index"], batch["valid"]
 
         self._judged = run.eval_step(judged)
+        one = np.eye(1, len(run.info.labels))
+        measured = self._task.measure(one, one, np.ones(1, bool))
+        self.metrics = [name for metric in measured.values() for name in metric.compute()]
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         total, judged, clips = None, [], 0

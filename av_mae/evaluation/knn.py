@@ -34,6 +34,8 @@ class Evaluator:
         self._neighbours = config.neighbours
         self._voters = batches.Batches(name, config, run, config.train_split)
         self._scored = batches.Batches(name, config, run, config.split)
+        known = self._scored.modalities
+        self.metrics = [f"accuracy_{m}" for m in (*known, *(["all"] if len(known) > 1 else []))]
         self._features = run.eval_step(functools.partial(_features, run.task))
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:

@@ -29,6 +29,7 @@ class Evaluator:
         self._name, self._split, self._reporter = name, config.split, reporter
         self._modalities = run.experiment.modalities
         self._clips = batches.Batches(name, config, run, config.split)
+        self.metrics = ["loss", *(f"loss_{name}" for name in self._clips.modalities)]
         self._errors = run.eval_step(functools.partial(_errors, run.task))
         self._filled = run.eval_step(functools.partial(_filled, run.task))
 

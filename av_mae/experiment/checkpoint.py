@@ -21,7 +21,7 @@ from absl import logging
 from etils import epath
 
 from av_mae import tasks
-from av_mae.config import parse, schema
+from av_mae.config import limits, parse, schema
 from av_mae.experiment import fingerprint, sharding
 from av_mae.experiment.step import TrainState
 from av_mae.report import history
@@ -207,16 +207,25 @@ class Best(Checkpoints):
 
     Its note has the metric and its value, so that a run that is continued knows them.
 
+    Args:
+        metrics: all that the evaluators measure, such as `val/accuracy`.
+
     Raises:
-        ConfigError: no evaluator of the experiment has that name.
+        ConfigError: `checkpoint.best` is not among them.
     """
 
-    def __init__(self, workdir: pathlib.Path, experiment: schema.Experiment, labels: Sequence[str]):
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        experiment: schema.Experiment,
+        labels: Sequence[str],
+        metrics: Sequence[str],
+    ):
         self._metric = metric = experiment.checkpoint.best
-        if metric.split("/")[0] not in experiment.evaluators:
-            known = ", ".join(f"{name}/..." for name in experiment.evaluators) or "none"
+        if metric not in metrics:
+            near = limits.nearest(metric, metrics, "they measure") if metrics else "there is none"
             raise schema.ConfigError(
-                f"checkpoint.best is {metric!r}, but no evaluator has that name; known: {known}"
+                f"checkpoint.best is {metric!r}, which no evaluator measures; {near}"
             )
         super().__init__(workdir / "best", experiment, labels, keep=1)
         self._sign = -1.0 if history.lower_is_better(metric) else 1.0
@@ -229,17 +238,7 @@ class Best(Checkpoints):
             self._value = self._sign * note["value"]
 
     def offer(self, step: int, state: TrainState, results: Mapping[str, float]) -> None:
-        """Saves the state if it scores better than all before.
-
-        Raises:
-            ConfigError: the metric's evaluator ran and had no such number.
-        """
-        evaluator = self._metric.split("/")[0] + "/"
-        found = [name for name in results if name.startswith(evaluator)]
-        if found and self._metric not in results:
-            raise schema.ConfigError(
-                f"checkpoint.best is {self._metric!r}, but there is only {', '.join(found)}"
-            )
+        """Saves the state if it scores better than all before."""
         value = results.get(self._metric)
         if value is not None and self._sign * value > self._value:
             self._value = self._sign * value

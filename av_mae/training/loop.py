@@ -125,7 +125,10 @@ class Loop:
             name: run.total if when == "end" else max(run.steps(when), 1)
             for name, when in every.items()
         }
-        self._best = checkpoint.Best(workdir, e, run.info.labels) if e.checkpoint.best else None
+        self._best = None
+        if e.checkpoint.best:
+            metrics = evaluation.metrics(self._evaluators)
+            self._best = checkpoint.Best(workdir, e, run.info.labels, metrics)
         self._stop = StopSignal(saved)
         self._unread: tuple[int, Metrics] | None = None
 

@@ -268,9 +268,18 @@ def _two_clips(audio):
     }
 
 
+class Heard(list):
+    """Batches of sound."""
+
+    modalities = ("audio",)
+
+
 def test_silent_clips_have_no_vote_on_sound(monkeypatch):
     """The second clip of each split is silent; as a voter it would be the nearest one."""
-    made = {"train": [_two_clips([[1, 0], [0, 1]])], "val": [_two_clips([[0.1, 1], [1, 0]])]}
+    made = {
+        "train": Heard([_two_clips([[1, 0], [0, 1]])]),
+        "val": Heard([_two_clips([[0.1, 1], [1, 0]])]),
+    }
     monkeypatch.setattr(batches, "Batches", lambda _, __, ___, split: made[split])
     run: Any = types.SimpleNamespace(
         task=Told(), eval_step=lambda function: lambda params, rest, batch: function(None, batch)

@@ -126,10 +126,19 @@ def test_best_checkpoint_is_kept_apart(data, tmp_path):
     assert [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()] == ["8"]
 
 
-def test_best_metric_that_an_evaluator_does_not_have_stops_at_its_first_score(data, tmp_path):
-    values = tiny.alone(data, "classify", checkpoint={"best": "val/acuracy"})
-    with pytest.raises(schema.ConfigError, match="'val/acuracy', but there is only .*val/accuracy"):
+@pytest.mark.parametrize(
+    "best, meant",
+    [
+        ("val/acuracy", "which no evaluator measures; did you mean 'val/accuracy'"),
+        ("vall/accuracy", "did you mean 'val/accuracy'"),
+        ("zzz", "they measure: val/loss, val/accuracy, val/mean_class_accuracy"),
+    ],
+)
+def test_a_best_metric_that_nothing_measures_is_refused_at_once(data, tmp_path, best, meant):
+    values = tiny.alone(data, "classify", checkpoint={"best": best})
+    with pytest.raises(schema.ConfigError, match=meant):
         loop.train(parse.experiment(values), tmp_path)
+    assert not _entries(tmp_path, "train")
 
 
 def test_the_best_loss_is_the_lowest(data, tmp_path):
