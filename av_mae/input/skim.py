@@ -4,8 +4,8 @@ Records of both formats are maps of features in the same place of their message,
 length: a few hundred bytes of a record are read, whatever its size.
 """
 
+import concurrent.futures
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -20,6 +20,7 @@ _FEATURES = {
     "mediasequence": ("clip/media_id", "clip/data_path", example.LABELS),
 }
 _BLOCK = 2048  # bytes read at once: most features lie together
+_READERS = 32  # shards at once: a store takes milliseconds to answer
 _KEY = 64  # bytes; longer names of features are not among those wanted
 _HEAD = 11  # bytes: those of a tag, and the most that a length takes
 
@@ -48,35 +49,33 @@ def clips(dataset: schema.Dataset, split: records.Split, labels: int) -> Iterato
     Raises:
         DataError: a shard is missing or damaged.
     """
-    found = _of_shards(dataset, split, labels)
-    if isinstance(split, records.Selection):
-        everything = list(found)
-        found = itertools.chain.from_iterable(everything[slice(*r)] for r in split.ranges)
-    yield from found
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as threads:
+        for part in threads.map(lambda shard: _shard(dataset, shard, labels), split.shards):
+            yield from part
 
 
-def _of_shards(dataset: schema.Dataset, split: records.Split, labels: int) -> Iterator[Facts]:
-    folder, wanted = storage.path(dataset.path), _FEATURES[dataset.format]
-    for shard in split.shards:
-        path = folder / shard.file
-        ours = dataset.format == "records"
-        offsets = records.read_index(folder, shard) if ours else mediasequence.offsets(path)
-        with path.open("rb", buffering=_BLOCK) as file:
-            for number, offset in enumerate(offsets.tolist()):
-                try:
-                    found = _features(cast(BinaryIO, file), offset, wanted)
-                except Exception as error:  # protobuf's DecodeError has several bases
-                    raise records.DataError(
-                        f"{path}, byte {offset:,} is no record of a clip ({error}); prepare or "
-                        "copy it again"
-                    ) from error
-                name, source = (b"".join(found[key].bytes_list.value[:1]) for key in wanted[:2])
-                own = {i for i in found[wanted[2]].int64_list.value if 0 <= i < labels}
-                yield Facts(
-                    name.decode(errors="backslashreplace") or f"{shard.file}, clip {number}",
-                    source.decode(errors="backslashreplace"),
-                    tuple(sorted(own)),
-                )
+def _shard(dataset: schema.Dataset, shard: records.Shard, labels: int) -> list[Facts]:
+    wanted, folder = _FEATURES[dataset.format], storage.path(dataset.path)
+    path, found = folder / shard.file, []
+    ours = dataset.format == "records"
+    offsets = records.read_index(folder, shard) if ours else mediasequence.offsets(path)
+    with path.open("rb", buffering=_BLOCK) as file:
+        for number, offset in enumerate(offsets.tolist()):
+            try:
+                features = _features(cast(BinaryIO, file), offset, wanted)
+            except Exception as error:  # protobuf's DecodeError has several bases
+                raise records.DataError(
+                    f"{path}, byte {offset:,} is no record of a clip ({error}); prepare or "
+                    "copy it again"
+                ) from error
+            name, source = (
+                b"".join(features[key].bytes_list.value[:1]).decode(errors="backslashreplace")
+                for key in wanted[:2]
+            )
+            own = {i for i in features[wanted[2]].int64_list.value if 0 <= i < labels}
+            name = name or f"{shard.file}, clip {number}"
+            found.append(Facts(name, source, tuple(sorted(own))))
+    return found
 
 
 def _features(file: BinaryIO, offset: int, wanted: tuple[str, ...]) -> Any:

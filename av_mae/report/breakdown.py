@@ -90,8 +90,8 @@ class Breakdown:
     pairs: Sequence[Pair]
 
 
-def write(workdir: pathlib.Path, found: Breakdown) -> None:
-    """Writes an evaluation, replacing an earlier one of the same name."""
+def write(workdir: pathlib.Path, found: Breakdown) -> pathlib.Path:
+    """Writes an evaluation, replacing an earlier one of the same name; returns its folder."""
     final = workdir / FOLDER / found.name.replace("/", "-")
     unfinished = final.with_name(final.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -133,6 +133,7 @@ def write(workdir: pathlib.Path, found: Breakdown) -> None:
     (unfinished / _SUMMARY).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
     os.replace(unfinished, final)
+    return final
 
 
 def read(workdir: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any]]]:

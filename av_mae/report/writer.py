@@ -172,7 +172,8 @@ class Reporter:
 
     def breakdown(self, found: breakdown_lib.Breakdown) -> None:
         """Keeps what became of every clip, for the page and for other programs."""
-        breakdown_lib.write(self._workdir, found)
+        folder = breakdown_lib.write(self._workdir, found)
+        logging.info("what became of every clip of %s: %s", found.split, folder / "predictions.csv")
 
     def note(self, text: str) -> None:
         """Keeps a sentence about the run (a fallback, a restart) for the page and TensorBoard."""

@@ -306,3 +306,27 @@ def test_files_that_cannot_be_read_at_random_are_refused_by_name(tmp_path):
         shard.write_bytes(damaged)
         with pytest.raises(records.DataError, match=f"train-00000-of-00001 .*{says}"):
             mediasequence.offsets(shard)
+
+
+@pytest.mark.parametrize("melspec", [False, True])
+def test_a_clip_is_read_whole(tmp_path, melspec):
+    made = [sequence(i, mels=16 if melspec else 0, columns=240) for i in range(3)]
+    write(tmp_path, "train", made)
+    dataset = dataclasses.replace(FORMAT, path=str(tmp_path))
+    (clip,) = pipeline.whole_clips(
+        dataset, "train", input_clips.both(), [1], seconds=1.0, short_side=12
+    )
+    number, frames = input_clips.shown(clip.frames)
+    assert clip.frames.shape == (13, 12, 16, 3) and clip.fps == pytest.approx(input_clips.FPS)
+    assert set(number) == {2} and frames.tolist() == list(range(13))  # shards hold 0, 2 and 1
+    assert clip.sound.shape == ((100, 16) if melspec else (16_000,))
+
+
+def test_its_clips_are_drawn_by_class(tmp_path):
+    """By the labels that the files hold, which nobody counted before."""
+    made = [tf.train.SequenceExample.FromString(sequence(3 * i, frames=4)) for i in range(6)]
+    made[5].context.feature["clip/label/index"].int64_list.value[:] = [1]
+    write(tmp_path, "train", [one.SerializeToString() for one in made])
+    dataset = dataclasses.replace(FORMAT, path=str(tmp_path), class_sampling="balanced")
+    (batch,) = _train(tmp_path, 1, dataset, batch_size=6)
+    assert batch["label"].sum(0).tolist() == [3, 3, 0]

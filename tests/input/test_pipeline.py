@@ -421,3 +421,20 @@ def test_a_selection_that_cannot_be_is_refused(folder, name, says):
 
 def _eval_of(folder, split):
     return list(pipeline.eval_batches(folder, split, input_clips.both(), batch_size=4))
+
+
+def test_clips_are_read_whole_for_people_to_look_at(tmp_path):
+    """With pictures alone, with sound alone, and cut where they are long."""
+    kinds = {"c1": {"sound": None}, "c2": {"frames": 0, "sound": 3.0}}
+    input_clips.write(tmp_path, clips=4, **kinds)
+    dataset = schema.Dataset(path=str(tmp_path))
+    found = list(
+        pipeline.whole_clips(
+            dataset, "train", input_clips.both(), [2, 0, 1], seconds=2.0, short_side=100
+        )
+    )
+    assert [len(clip.frames) for clip in found] == [0, 25, 25]
+    assert [len(clip.sound) for clip in found] == [32_000, 32_000, 0]
+    assert np.array_equal(found[1].sound, input_clips.clock(2.0))
+    assert found[1].frames.shape[1:] == (24, 32, 3)  # not enlarged
+    assert input_clips.shown(found[1].frames)[1].tolist() == list(range(25))

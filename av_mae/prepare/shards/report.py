@@ -122,6 +122,8 @@ def closing(out: pathlib.Path, info: records.Info) -> str:
     sound = "no sound in the training split"
     if info.audio_mean is not None:
         sound = f"log-mel mean {info.audio_mean:.3f}, deviation {info.audio_std:.3f}"
+    most = max((info.most_labels(name) or 0 for name in info.splits), default=0)
+    several = f", up to {most} a clip" if most > 1 else ""
     having = [name for name in ("video", "audio") if any(split.having[name] for split in splits)]
     modalities = f":modalities={having[0]}" if len(having) == 1 else ""
     config = f"{info.name}/pretrain"
@@ -129,7 +131,7 @@ def closing(out: pathlib.Path, info: records.Info) -> str:
         config = "sample/pretrain"
     return (
         f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
-        f"{size:,.1f} MB, {len(info.labels):,} labels; {sound}\n"
+        f"{size:,.1f} MB, {len(info.labels):,} labels{several}; {sound}\n"
         f"next: python -m av_mae.main --config={config}{modalities} "
         f"--config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}_pretrain"
     )
