@@ -266,6 +266,19 @@ def test_composed_and_decomposed_names_are_the_same(tmp_path, on_disc, in_list):
         listed(tmp_path, f"path\n{written}\n{there}\n", there)
 
 
+@pytest.mark.parametrize(("on_disc", "given"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_sources_are_found_in_either_spelling(tmp_path, on_disc, given):
+    there, written = (tmp_path / unicodedata.normalize(f, "Vidéo") for f in (on_disc, given))
+    made_lists.write(there, {"list.csv": "path\na.mp4\n", "a.mp4": ""})
+    made_lists.write(tmp_path, {"list.csv": "path\na.mp4\n"})
+    for source, media in (
+        (written / "list.csv", None), (tmp_path / "list.csv", str(written)),
+    ):  # fmt: skip
+        (entry,) = made_lists.listed("csv", source, media=media).entries
+        assert entry.path == str(there / "a.mp4")
+    assert "a.mp4" in [e.source for e in made_lists.listed("folder", written).entries]
+
+
 def test_a_label_in_one_spelling_keeps_it(tmp_path):
     label = unicodedata.normalize("NFD", "é")
     listing = listed(tmp_path, f"path,label\nv/c0.mp4,{label}\n")

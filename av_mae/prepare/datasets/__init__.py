@@ -6,6 +6,7 @@ function are its arguments on the command line: `--dataset=ucf101:split=2`. TAKE
 names the options that it uses; without it that is `media`.
 """
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from av_mae.config import limits
+from av_mae.prepare.lists import names as names_lib
 from av_mae.prepare.lists.listing import Box, Entry, Kind, Listing, Options, Refused
 
 __all__ = [
@@ -54,7 +56,10 @@ def clips(dataset: str, source: str, options: Options) -> Listing:
         is_given = getattr(options, option) not in (None, ())
         if is_given and option not in getattr(module, "TAKES", ("media",)):
             raise ValueError(f"--{option} means nothing for --dataset={name}; leave it out")
-    return module.clips(source, options, **parse_arguments(module.clips, text, name))
+    if options.media is not None:
+        options = dataclasses.replace(options, media=names_lib.place(options.media))
+    given = parse_arguments(module.clips, text, name)
+    return module.clips(names_lib.place(source), options, **given)
 
 
 def summary(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A csv file with a header: path (or file), label (or labels: a;b), split, start, end, id.
+"""A csv or another list of clips: path (or file), label (or labels: a;b), split, start, end, id.
 
 Only the path is needed. Paths are relative to the csv, or to --media. Without split, --val_share of
 the clips become `val`; start and end are seconds in the file, or 1:02:03.5; id defaults to the

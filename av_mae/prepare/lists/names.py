@@ -73,6 +73,13 @@ class Finder:
         return os.path.join(*found)
 
 
+def place(path: str) -> str:
+    """A path as the disc spells it, if only its accents are composed in another way."""
+    if not path or path.isascii() or storage.is_address(path) or os.path.lexists(path):
+        return path
+    return Finder("").find(path) or path
+
+
 def one_spelling(entries: Iterable[Entry], given: Sequence[str] = ()) -> list[Entry]:
     """The entries with each label in one spelling: the given one, else the composed one.
 

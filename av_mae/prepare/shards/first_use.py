@@ -14,6 +14,7 @@ import sys
 
 from av_mae.config import schema
 from av_mae.input import storage
+from av_mae.prepare.lists import names
 
 CACHE = "~/.cache/av_mae/records"
 
@@ -28,7 +29,7 @@ def resolve(experiment: schema.Experiment) -> schema.Experiment:
         ConfigError: the media cannot be found or prepared, or PyAV is not installed.
     """
     dataset = experiment.dataset
-    source = dataset.source
+    source = names.place(dataset.source)
     if not source:
         return experiment
     if not storage.is_address(source) and not os.path.exists(source):
