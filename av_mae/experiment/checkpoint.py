@@ -22,12 +22,14 @@ from etils import epath
 
 from av_mae import tasks
 from av_mae.config import limits, parse, schema
-from av_mae.experiment import fingerprint, sharding
+from av_mae.experiment import damage, fingerprint, sharding
 from av_mae.experiment.step import TrainState
 from av_mae.report import history
 from av_mae.version import __version__
 
 _SLICED = 4 * 2**20  # bytes from which devices with the same array share the writing of it
+
+_COMPRESSED = 1000  # times the bytes of its files a checkpoint may have in memory
 
 _copy = jax.jit(lambda x, dtype: jnp.copy(x).astype(dtype), static_argnums=1)
 
@@ -127,7 +129,7 @@ class Checkpoints:
             except Exception as error:  # orbax raises bare Exceptions on damaged files
                 if "RESOURCE_EXHAUSTED" in str(error):
                     raise
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                reason = (str(error) or type(error).__name__).splitlines()[0][: damage.SHOWN]
                 logging.warning(
                     "checkpoint %s is damaged (%s); moved to %s, trying the one before",
                     self._folder / str(step),
@@ -164,6 +166,7 @@ class Checkpoints:
         self._manager.close()
 
     def _restore_step(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        damage.size(self._folder / str(step))  # which finds what is no file
         meta = _read_meta(self._folder / str(step))
 
         # Another config may continue a run, with a warning, as long as it has the same arrays.
@@ -257,26 +260,29 @@ def read(path: str | os.PathLike[str], step: int | None = None) -> Saved:
         ConfigError: nothing there that can be read, with what was looked for.
     """
     folder = locate(path, step)
-    meta, names = _read_meta(folder), ("params", "rest", "ema")
-    try:
+    with damage.reading(folder):
+        size = damage.size(folder)
+        meta, names = _read_meta(folder), ("params", "rest", "ema")
         reader, where = ocp.PyTreeCheckpointHandler(), epath.Path(folder / "state")
         stored = reader.metadata(where).tree
         wanted = {name: stored[name] for name in names if name in stored}
+        arrays = jax.tree.leaves(wanted)
+        claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in arrays)
+        if claimed > _COMPRESSED * size:
+            raise ValueError(f"arrays claim {claimed:,} bytes, its files have {size:,}")
         host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         args = ocp.args.PyTreeRestore(item=wanted, restore_args=host, partial_restore=True)
         restored = reader.restore(where, args=args)
         reader.close()
-    except Exception as error:  # orbax raises bare Exceptions on damaged files
-        raise schema.ConfigError(f"checkpoint {folder} is damaged: {error}") from error
-    tree = {name: restored.get(name) or {} for name in names}
-    fingerprint.compare(fingerprint.of_host(tree), meta["digest"], keys=names)
-    return Saved(
-        params=tree["ema"] or tree["params"],
-        rest=tree["rest"],
-        experiment=parse.experiment(meta["experiment"]),
-        labels=tuple(meta["labels"]),
-        step=meta["step"],
-    )
+        tree = {name: restored.get(name) or {} for name in names}
+        fingerprint.compare(fingerprint.of_host(tree), meta["digest"], keys=names)
+        return Saved(
+            params=tree["ema"] or tree["params"],
+            rest=tree["rest"],
+            experiment=parse.experiment(meta["experiment"]),
+            labels=tuple(map(str, meta["labels"])),
+            step=int(meta["step"]),
+        )
 
 
 def write(saved: Saved, folder: str | os.PathLike[str]) -> None:
@@ -321,8 +327,8 @@ def _steps(folder: pathlib.Path) -> list[int]:
 
 
 def _read_meta(folder: pathlib.Path) -> dict[str, Any]:
-    try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            return dict(reader.restore(folder / "meta", ocp.args.JsonRestore()))
-    except (OSError, ValueError) as error:
-        raise schema.ConfigError(f"checkpoint {folder} is damaged: meta: {error}") from error
+    with (
+        damage.reading(folder, "meta: "),
+        ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader,
+    ):
+        return dict(reader.restore(folder / "meta", ocp.args.JsonRestore()))

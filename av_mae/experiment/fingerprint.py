@@ -63,7 +63,8 @@ def compare(found: dict[str, int], expected: dict[str, int], keys: tuple[str, ..
     Raises:
         ConfigError: some differ.
     """
-    wrong = [k for k, v in expected.items() if k.startswith(keys) and found.get(k) != v]
+    every = {**expected, **found}
+    wrong = [k for k in every if k.startswith(keys) and found.get(k) != expected.get(k)]
     if wrong:
         raise schema.ConfigError(f"{len(wrong)} arrays differ from their digest, first {wrong[0]}")
 
