@@ -2,8 +2,11 @@
 
 import json
 import os
+import pathlib
 import random
 import shutil
+import subprocess
+import sys
 
 import pytest
 from test_damaged import damaged, outcome
@@ -15,6 +18,8 @@ from av_mae.convert import read
 from av_mae.experiment import checkpoint
 
 assert limits  # a fixture of all tests here
+ROOT = pathlib.Path(__file__).parents[2]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +100,15 @@ def test_damaged_files(written, tmp_path):
         victim.write_bytes(damaged(victim.read_bytes(), rng))
         sentence = outcome(copy)
         assert not sentence or (str(copy) in sentence and len(sentence) < 700)
+
+
+def test_no_traceback_of_other_reads_follows(copy):
+    for path in (copy / "checkpoints" / "99" / "state" / "ocdbt.process_0" / "d").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    script = (
+        "import sys\nfrom av_mae.convert import read\nfrom av_mae.config import schema\n"
+        "try:\n    read.read(sys.argv[1])\nexcept schema.ConfigError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-c", script, str(copy)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=ENV)
+    assert "is damaged: " in run.stdout and "Traceback" not in run.stderr
