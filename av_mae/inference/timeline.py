@@ -106,7 +106,9 @@ def judge(
     length = max(m.seconds for m in known.values())
     if window is not None or hop is not None:
         length = length if window is None else window
-        settings |= {"start": start, "end": end, "margin": _margin(known)}
+        # What views near the ends of a window see beside it.
+        margin = 0.0 if _is_uniform(model) else max(m.seconds for m in known.values()) / 2
+        settings |= {"start": start, "end": end, "margin": margin}
         parts = stream.windows(path, length, hop or length, **settings)
         cuts = _slid(model, parts, length, modalities)
     elif stop - begin > max(_WHOLE, length):
@@ -157,7 +159,7 @@ def _slid(
     for clip, begin in parts:
         used = used or model.used(clip, modalities)
         spans = np.array([[begin, min(begin + length, clip.start + clip.seconds)]])
-        if dataset.sampling.startswith("uniform"):  # one view sees all, whatever its length
+        if _is_uniform(model):
             yield views.evaluation(clip, used, dataset, spatial=spatial), spans
             continue
         count = max(1, math.ceil(length / min(m.seconds for m in used.values()) - _ROUNDING))
@@ -165,6 +167,6 @@ def _slid(
         yield views.at(clip, used, centres_v, dataset, spatial), spans
 
 
-def _margin(known: dict[str, Modality]) -> float:
-    """Seconds around a window that views near its ends see."""
-    return max(m.seconds for m in known.values()) / 2
+def _is_uniform(model: "api.Model") -> bool:
+    """Whether one view sees all of a clip, whatever its length."""
+    return model.experiment.dataset.sampling.startswith("uniform")

@@ -159,6 +159,7 @@ def tree(tmp_path):
             write(tmp_path / "tree" / label / name, [f"img_{i}.jpg" for i in range(10)])
     made_media.write_sound(tmp_path / "tree" / "run" / "a.wav", made_media.click(0.2, 0.4))
     (tmp_path / "tree" / "walk" / "Thumbs.db").touch()
+    (tmp_path / "tree" / "walk" / "failed").mkdir()
     (tmp_path / "tree" / "walk" / "notes.txt").write_text("x")
     return tmp_path / "tree"
 
@@ -169,7 +170,10 @@ def test_a_tree_of_frames_is_a_data_set(tree, tmp_path):
     assert not listing.warnings
     tiny = dataclasses.replace(made_media.SETTINGS, fps=20.0)
     report = build.build(listing, tmp_path / "out", tiny)
-    assert [row[:2] for row in report.rejected] == [("walk/notes.txt", "walk/notes.txt")]
+    assert report.rejected == [
+        ("walk/failed", "walk/failed", "no pictures in the folder"),
+        ("walk/notes.txt", "walk/notes.txt", "not a folder of frames"),
+    ]
     found = test_kinds.clips(tmp_path / "out")
     assert {id: one.labels for id, one in found.items()} == {
         "run/a": (0,), "run/b": (0,), "walk/a": (1,), "walk/b": (1,)

@@ -135,6 +135,13 @@ def test_a_window_is_judged_as_the_part_of_the_file_that_it_is(classify_run, med
     np.testing.assert_allclose(found.overall, merged / merged.sum(), rtol=1e-3)
 
 
+def test_a_window_of_frames_that_are_spread_over_it(media_folder):
+    model = tiny_models.model("classify", dataset={"path": "", "sampling": "uniform"})
+    found = model.timeline(media_folder / "talk.mp4", window=2.0, hop=1.0)
+    clip = av_mae.read_clip(media_folder / "talk.mp4", start=1.0, end=3.0)
+    assert found.top(2, 1) == pytest.approx(model.classify(clip), abs=0.02)
+
+
 def test_a_long_file_is_judged_by_windows_all_over_it(classify_run, long_file, capsys):
     assert predict.main([f"--model={classify_run}", long_file]) == 0
     said = capsys.readouterr().out.splitlines()[1]

@@ -31,13 +31,17 @@ def rate(kind: str, given: float) -> float | None:
 
 
 def folders(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
-    """The folders that hold the pictures among the files of a tree, then the files of no folder.
+    """The folders that hold the pictures among the files of a tree, then what else lies there.
 
     A file of sound beside or in such a folder is a part of it.
     """
     files = list(paths)
     holding = dict.fromkeys(p.parent for p in files if p.suffix.lower() in frames.PICTURES)
     yield from holding
+    for parent in dict.fromkeys(folder.parent for folder in holding):  # empty beside the others
+        beside = [path for path in parent.iterdir() if path not in holding and path.is_dir()]
+        visible = (path for path in beside if not path.name.startswith("."))
+        yield from sorted(path for path in visible if not any(path.iterdir()))
     for path in files:
         is_sound = path.suffix.lower() in frames.SOUNDS
         is_part = path.parent in holding or (is_sound and path.with_suffix("") in holding)
