@@ -78,7 +78,20 @@ def test_a_picture_that_lacks_or_is_broken_is_held_and_told(tmp_path):
     expected = [*range(5), 4, 4, 7, 8, 8, 10, 11, 11, *range(13, 20)]
     assert numbered_media.pictures_of(found) == expected
     assert "2 pictures missing, the first after 'img_4.jpg'" in found.damage
-    assert "2 pictures damaged, the first 'img_9.jpg': picture damaged: " in found.damage
+    assert "2 of 18 pictures damaged, the first 'img_9.jpg': picture damaged: " in found.damage
+
+
+def test_pictures_none_of_which_can_be_read_are_no_clip(tmp_path):
+    folder = write(tmp_path / "clip", ["1.png", "2.png"])
+    for path in folder.iterdir():
+        path.write_text("x")
+    reason = (
+        "^no picture could be decoded: 2 of 2 pictures damaged, the first '1.png': not a picture"
+    )
+    with pytest.raises(container.UnreadableError, match=reason):
+        clip(folder)
+    with pytest.raises(container.UnreadableError, match="^no picture could be decoded"):
+        clip(folder, start=0.05)
 
 
 def test_numbers_far_apart_are_no_times(tmp_path):
@@ -226,6 +239,9 @@ def test_a_list_with_numbers_of_frames(tree, tmp_path):
 def test_frames_without_the_flag_are_one_sentence(tree, tmp_path):
     with pytest.raises(ValueError, match="holds folders of pictures, as 'run/a', .*kind=frames"):
         datasets.clips("folder", str(tree), datasets.Options())
+    (tree / "run" / "a" / "img_0.jpg").write_text("damaged")
+    with pytest.raises(ValueError, match="holds folders of pictures, as '.', and no videos"):
+        datasets.clips("folder", str(tree / "walk" / "a"), datasets.Options())
     made_media.write(tree / "run" / "c.mp4", [made_media.picture(i) for i in range(5)])
     listing = datasets.clips("folder", str(tree), datasets.Options())
     folders = [refused for refused in listing.refused if "kind=frames" in refused.reason]

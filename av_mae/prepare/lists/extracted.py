@@ -102,16 +102,17 @@ def set_aside(entries: Sequence[Entry], root: str) -> tuple[list[Entry], list[Re
     refused, gone = [], set()
     for found in inside.values():
         names = [os.path.basename(entry.path) for entry in found]
-        if frames.is_series(names) and picture.is_still(found[0].path):
+        if frames.is_series(names) and any(picture.is_still(entry.path) for entry in found):
             gone |= {entry.id for entry in found}
             source = os.path.dirname(found[0].source)
             reason = f"a folder of {len(found):,} pictures: frames are read with kind=frames"
             refused.append(Refused(readable(source), source, reason))
     kept = [entry for entry in entries if entry.id not in gone]
     if refused and all(pathlib.PurePath(e.path).suffix.lower() in _BESIDE for e in kept):
+        first = refused[0].path or "."
         raise ValueError(
-            f"--source={root} holds folders of pictures, as {refused[0].path!r}, and no videos: "
-            "if they are the frames of videos, give --dataset=folder:kind=frames,frame_rate=25 "
-            "(or the rate at which they were extracted); if each is a clip, kind=picture"
+            f"--source={root} holds folders of pictures, as {first!r}, and no videos: if they are "
+            "the frames of videos, give --dataset=folder:kind=frames,frame_rate=25 (or the rate at "
+            "which they were extracted); if each is a clip, kind=picture"
         )
     return kept, refused

@@ -164,8 +164,10 @@ def read(
     damage = [found.damage] if found.damage else []
     damage += _show(found, pictures, begin, stop, limits)
     if pictures.start is None:
-        where = f"between start and end: the pictures end at {found.times[-1]:.2f} s"
-        raise UnreadableError(f"no picture {where if start is not None else '; '.join(damage)}")
+        if start is not None and start >= found.times[-1]:
+            where = f"the pictures end at {found.times[-1]:.2f} s"
+            raise UnreadableError(f"no picture between start and end: {where}")
+        raise UnreadableError(f"no picture could be decoded: {'; '.join(damage)}")
     expected = min(stop, found.times[-1]) - max(begin, 0.0)
     clip.check("; ".join(damage), pictures.good, expected)
 
@@ -214,7 +216,8 @@ def _show(
         length = found.lengths[index]
         seen = found.times[index] + length
     pictures.finish(length)
-    return [f"{len(broken)} pictures damaged, the first {broken[0]}"] if broken else []
+    count = f"{len(broken)} of {last - first} pictures"
+    return [f"{count} damaged, the first {broken[0]}"] if broken else []
 
 
 def _heard(
