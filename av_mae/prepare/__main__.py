@@ -59,6 +59,9 @@ _VAL_SHARE = flags.DEFINE_float(
     "folder, csv: share of the clips for validation where the source has no splits; default "
     f"{splits.VAL_SHARE}.",
 )
+_TEST_SHARE = flags.DEFINE_float(
+    "test_share", None, "folder, csv: the same for a test split; default 0, which makes none."
+)
 _FPS = flags.DEFINE_float("fps", Settings.fps, "Frames a second in the records.")
 _SHORT_SIDE = flags.DEFINE_integer(
     "short_side", Settings.short_side, "Pixels of the short side; no picture is enlarged."
@@ -193,7 +196,9 @@ def _listing(out: str, workers: int, labels: Sequence[str]) -> datasets.Listing:
     How the source was read, and what is strange about it, is printed.
     """
     ignored = tuple(_IGNORE.value)
-    options = datasets.Options(out, _MEDIA.value, _VAL_SHARE.value, ignored, workers)
+    options = datasets.Options(
+        out, _MEDIA.value, _VAL_SHARE.value, _TEST_SHARE.value, ignored, workers
+    )
     listing = datasets.clips(_DATASET.value, _SOURCE.value, options)
     entries = tuple(names_lib.one_spelling(listing.entries, labels))
     listing = dataclasses.replace(listing, entries=entries)

@@ -53,11 +53,14 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
         "  1 x file not found, as 'gone.mp4'",
         "  1 x not a media file, as 'page.mp4'",
     ]
-    assert "1 clips in 1 files" in lines[-2] and "2 labels" in lines[-2]
-    assert lines[-1].startswith(
-        "next: python -m av_mae.main --config=sample/pretrain:modalities=video "
-    )
-    assert f"--config.dataset.path='{out}'" in lines[-1]
+    assert "1 clips in 1 files" in lines[-3] and "2 labels" in lines[-3]
+    for line, word, name in zip(
+        lines[-2:], ("next", "then"), ("pretrain", "finetune"), strict=True
+    ):
+        command = f"{word}: python -m av_mae.main --config=sample/{name}:modalities=video "
+        assert line.startswith(command + f"--config.dataset.path='{out}'")
+        assert f"--workdir=runs/my_clips_{name}" in line
+    assert lines[-1].endswith("--config.init_from.path=runs/my_clips_pretrain")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,28 @@ def test_parts_of_a_file_stay_together_and_every_label_has_its_share(wanted):
     assert [dataclasses.replace(e, split="train") for e in found] == clips
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_val_and_test_have_their_shares_of_every_label(parts):
+    clips = entries(
+        *((f"{label}{i:02d}", 1 + parts * (i % 3)) for label in "ab" for i in range(40))
+    )
+    found, told = splits.split_off(clips, 0.2, 0.25)
+    assert not files_in_both(found)
+    for label in "ab":
+        own = collections.Counter(e.split for e in found if e.labels == (label,))
+        assert own["val"] / own.total() == pytest.approx(0.2, abs=0.02)
+        assert own["test"] / own.total() == pytest.approx(0.25, abs=0.02)
+    if parts:
+        assert "25% of all clips in test and 20% of all clips in val" in told[0]
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(ValueError, match="--test_share is 1.0, expected 0 <= share < 1"):
+        splits.split_off(entries(("a", 1)), 0.1, 1.0)
+    with pytest.raises(ValueError, match="--val_share 0.5 and --test_share 0.5 leave nothing"):
+        splits.split_off(entries(("a", 1)), 0.5, 0.5)
+
+
 def test_labels_that_share_files_are_split_together():
     clips = [
         dataclasses.replace(entry, labels=(label,))

@@ -52,7 +52,7 @@ def clips(dataset: str, source: str, options: Options) -> Listing:
     """
     name, _, text = dataset.partition(":")
     module = find(name)
-    for option in ("media", "val_share", "ignore_columns"):
+    for option in ("media", "val_share", "test_share", "ignore_columns"):
         is_given = getattr(options, option) not in (None, ())
         if is_given and option not in getattr(module, "TAKES", ("media",)):
             raise ValueError(f"--{option} means nothing for --dataset={name}; leave it out")

@@ -17,7 +17,7 @@ from av_mae.input import storage
 from av_mae.prepare.lists import extracted, listing, names, splits, table, text
 from av_mae.prepare.lists.listing import Entry, Kind, Listing, Options, Refused
 
-TAKES = ("media", "val_share", "ignore_columns")
+TAKES = ("media", "val_share", "test_share", "ignore_columns")
 
 # What programs write for an empty cell.
 _NOTHING = {"", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat"}
@@ -86,7 +86,7 @@ def clips(
         )
     entries = names.one_spelling(entries)
     if "split" not in columns:
-        entries, said = splits.split_off(entries, options.val_share)
+        entries, said = splits.split_off(entries, options.val_share, options.test_share)
         notes += said
     kept, refused = _existing(path, entries, "label" in columns, options.media, finder)
     if kind == "video":

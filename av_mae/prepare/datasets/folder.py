@@ -14,7 +14,7 @@ from av_mae.input import storage
 from av_mae.prepare.lists import extracted, listing, names, official, splits
 from av_mae.prepare.lists.listing import Entry, Kind, Listing, Options, Refused
 
-TAKES = ("val_share",)
+TAKES = ("val_share", "test_share")
 
 
 def clips(
@@ -52,7 +52,7 @@ def clips(
         entries.append(Entry(id, str(path), file, split, labels, kind=kind, frame_rate=rate))
     entries = names.one_spelling(entries)
     if depth is None:
-        entries, said = splits.split_off(entries, options.val_share)
+        entries, said = splits.split_off(entries, options.val_share, options.test_share)
         notes += said
     refused: list[Refused] = []
     if kind == "video":

@@ -97,6 +97,7 @@ class Options:
         media: folder of the media; None is that of the list, or the source.
         val_share: fraction of the clips that goes to `val` where the source has no splits; None
             is `splits.VAL_SHARE`.
+        test_share: the same of `test`; None is 0.
         ignore_columns: columns of a csv that are not read.
         workers: number of processes that may be used.
     """
@@ -104,6 +105,7 @@ class Options:
     out: str = ""
     media: str | None = None
     val_share: float | None = None
+    test_share: float | None = None
     ignore_columns: tuple[str, ...] = ()
     workers: int = 1
 

@@ -73,32 +73,46 @@ def unread(entries: Iterable[Entry]) -> list[str]:
     ]
 
 
-def split_off(entries: Sequence[Entry], share: float | None) -> tuple[list[Entry], list[str]]:
-    """Moves a fraction of every label's clips from `train` to `val`, always the same clips.
+def split_off(
+    entries: Sequence[Entry], val_share: float | None, test_share: float | None = None
+) -> tuple[list[Entry], list[str]]:
+    """Moves a fraction of every label's clips from `train` to `val` and to `test`, always the same.
 
     Clips of one file stay together. A label with clips in two files or more keeps at least one
-    file in each split, if `share` is above 0.
+    file in each split whose share is above 0, as far as its files reach.
 
     Returns:
         The entries, and sentences on what was decided about files with several clips.
 
     Raises:
-        ValueError: `share` is not in [0, 1).
+        ValueError: a share is not in [0, 1), or nothing is left for training.
     """
-    share = VAL_SHARE if share is None else share
-    if not 0.0 <= share < 1.0:
-        raise ValueError(f"--val_share is {share}, expected 0 <= share < 1")
+    shares = {"test": test_share or 0.0, "val": VAL_SHARE if val_share is None else val_share}
+    for split, share in shares.items():
+        if not 0.0 <= share < 1.0:
+            raise ValueError(f"--{split}_share is {share}, expected 0 <= share < 1")
+    if sum(shares.values()) >= 1.0:
+        raise ValueError(
+            f"--val_share {shares['val']} and --test_share {shares['test']} leave nothing to train "
+            "on; their sum has to be less than 1"
+        )
     real = functools.cache(lambda folder: os.path.realpath(folder))
     places = [_place(entry.path, real) for entry in entries]
     files: dict[str, list[Entry]] = collections.defaultdict(list)
     for place, entry in zip(places, entries, strict=True):
         files[place].append(entry)
-    val = _chosen(files, share)
+
+    chosen: dict[str, str] = {}  # {file: split}
+    left = 1.0
+    for split, share in shares.items():
+        rest = {file: clips for file, clips in files.items() if file not in chosen}
+        chosen |= dict.fromkeys(_chosen(rest, share / left), split)
+        left -= share
     moved = [
-        dataclasses.replace(entry, split="val") if place in val else entry
+        dataclasses.replace(entry, split=chosen[place]) if place in chosen else entry
         for place, entry in zip(places, entries, strict=True)
     ]
-    return moved, _told(files, val) if share else []
+    return moved, _told(files, chosen, [split for split, share in shares.items() if share])
 
 
 def _place(path: str, real: Callable[[str], str]) -> str:
@@ -111,7 +125,7 @@ def _place(path: str, real: Callable[[str], str]) -> str:
 
 
 def _chosen(files: Mapping[str, Sequence[Entry]], share: float) -> set[str]:
-    """The files whose clips go to `val`, such that every label's share is as near as can be.
+    """The files whose clips leave `train`, such that every label's share is as near as can be.
 
     Where every clip has a file of its own, clips with the same labels are shared out among
     themselves; else every label for itself, since few files hold the same labels.
@@ -167,22 +181,26 @@ def _chosen(files: Mapping[str, Sequence[Entry]], share: float) -> set[str]:
     return val
 
 
-def _told(files: Mapping[str, Sequence[Entry]], val: set[str]) -> list[str]:
-    """What became of files that hold several clips."""
+def _told(
+    files: Mapping[str, Sequence[Entry]], chosen: Mapping[str, str], splits: Sequence[str]
+) -> list[str]:
+    """What became of files that hold several clips: the split of each is chosen, else train."""
     several = [file for file, clips in files.items() if len(clips) > 1]
-    if not several:
+    if not several or not splits:
         return []
-    clips = sum(map(len, files.values()))
-    if not val:
+    clips = {split: sum(len(files[f]) for f, s in chosen.items() if s == split) for split in splits}
+    every = sum(map(len, files.values()))
+    if not any(clips.values()):
         where = "one file"
         if len(files) > 1:
             where = f"{len(files):,} files, of which no two share a label"
         return [
-            f"all {clips:,} clips are parts of {where}: none is in val, since parts of one "
-            "recording would be in both splits; say in a column split which are for which"
+            f"all {every:,} clips are parts of {where}: none is in {' or '.join(splits)}, since "
+            "parts of one recording would be in both splits; say in a column split which are for "
+            "which"
         ]
-    share = sum(len(files[file]) for file in val) / clips
+    shares = " and ".join(f"{count / every:.0%} of all clips in {s}" for s, count in clips.items())
     return [
-        f"{len(several):,} files hold several clips each: those of one file are in one split, "
-        f"and {share:.0%} of all clips are in val"
+        f"{len(several):,} files hold several clips each: those of one file are in one split; "
+        f"there are {shares}"
     ]

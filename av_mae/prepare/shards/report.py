@@ -115,7 +115,7 @@ def reasons(rejected: Sequence[Row], listed_in: pathlib.Path) -> list[str]:
 
 
 def closing(out: pathlib.Path, info: records.Info) -> str:
-    """What was written, and the next command."""
+    """What was written, and the next commands."""
     splits = info.splits.values()
     shards = [shard for split in splits for shard in split.shards]
     size = sum(shard.bytes for shard in shards) / 1e6
@@ -126,12 +126,20 @@ def closing(out: pathlib.Path, info: records.Info) -> str:
     several = f", up to {most} a clip" if most > 1 else ""
     having = [name for name in ("video", "audio") if any(split.having[name] for split in splits)]
     modalities = f":modalities={having[0]}" if len(having) == 1 else ""
-    config = f"{info.name}/pretrain"
-    if config not in published.names():  # the one for the sample is small enough to try on any
-        config = "sample/pretrain"
-    return (
-        f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
-        f"{size:,.1f} MB, {len(info.labels):,} labels{several}; {sound}\n"
-        f"next: python -m av_mae.main --config={config}{modalities} "
-        f"--config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}_pretrain"
+    # The configs of the sample are small enough to try on any data.
+    configs = info.name if f"{info.name}/pretrain" in published.names() else "sample"
+    shared = (
+        f"{modalities} --config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}"
     )
+    lines = [
+        f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
+        f"{size:,.1f} MB, {len(info.labels):,} labels{several}; {sound}",
+        f"next: python -m av_mae.main --config={configs}/pretrain{shared}_pretrain",
+    ]
+    if info.labels:
+        lines.append(
+            f"then: python -m av_mae.main --config={configs}/finetune{shared}_finetune "
+            f"--config.init_from.path=runs/{info.name}_pretrain"
+            + (" --config.dataset.multilabel=True" if most > 1 else "")
+        )
+    return "\n".join(lines)
