@@ -4,6 +4,7 @@ A duration is text such as "5 epochs", and is counted in steps.
 """
 
 import difflib
+import math
 import operator
 import re
 import typing
@@ -16,12 +17,14 @@ from annotated_types import DocInfo, Interval, Predicate, doc
 MOST = 1_000_000
 Count = Annotated[int, Interval(ge=0, le=MOST)]
 Size = Annotated[int, Interval(ge=1, le=MOST)]
+Few = Annotated[int, Interval(ge=0, le=1000)]  # threads, or turns of a loop
 Extent = Annotated[int, Interval(ge=1, le=10_000)]  # frames, or pixels of a side
 Amount = Annotated[float, Interval(ge=0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*(steps?|epochs?|examples?|percents?|%)")
+_DIGITS = 100  # of a duration, which a float can hold
 _EXPECTED = 'a number and steps, epochs, examples or %, as in "5 epochs"'
 _is_duration = Predicate(lambda text: _DURATION.fullmatch(text.strip()) is not None)
 _is_occasion = Predicate(lambda text: text in ("end", "never") or _is_duration.func(text))
@@ -94,6 +97,8 @@ def steps(duration: str, *, steps_per_epoch: float, batch_size: int, total: int 
     match = _DURATION.fullmatch(duration.strip())
     if match is None:
         raise ConfigError(f"duration {duration!r}: expected {_EXPECTED}")
+    if len(match[1]) > _DIGITS or not math.isfinite(float(match[1])):
+        raise ConfigError(f"duration {duration[:40]!r} is longer than any run; write a smaller one")
     sizes = {"step": 1.0, "epoch": steps_per_epoch, "example": 1 / batch_size}
     sizes |= {"%": total / 100, "percent": total / 100}
     return round(float(match[1]) * sizes[match[2].rstrip("s")])

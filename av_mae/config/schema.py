@@ -20,6 +20,7 @@ from av_mae.config.limits import (
     Count,
     Duration,
     Extent,
+    Few,
     Occasion,
     Probability,
     Share,
@@ -86,7 +87,7 @@ class Dataset:
     test_short_side: Count = 0  # views are cut from whole frames resized to it (Scenic); 0 = off
     repeat: Size = 1  # augmented copies of a clip in one batch (Hoffer et al. 2020)
     canvas: tuple[int, int] = (0, 0)  # height, width of pictures that devices crop; 0 = hosts do
-    workers: Count = 0  # parallel readers; 0 = one a core
+    workers: Few = 0  # parallel readers; 0 = one a core
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Augment:
     crop_area: tuple[float, float] = (0.5, 1.0)  # random_resized: share of the picture
     crop_aspect: tuple[float, float] = (0.75, 4.0 / 3.0)  # random_resized: width / height
     jitter_scale: tuple[float, float] = (0.9, 1.33)  # jitter: zoom before the crop
-    rand_augment: Count = 0  # operations drawn in turn (RandAugment, Cubuk et al. 2020); 0 = off
+    rand_augment: Few = 0  # operations drawn in turn (RandAugment, Cubuk et al. 2020); 0 = off
     rand_augment_magnitude: Annotated[float, Interval(ge=0, le=10)] = 7.0  # their mean strength
     rand_augment_deviation: Amount = 0.5  # of the strength, from one operation to the next
     flip: Probability = 0.5  # probability of a horizontal flip
@@ -157,9 +158,9 @@ class Augment:
     gray: Probability = 0.0  # probability of dropping colour
     erase: Probability = 0.0  # probability of a box of noise (random erasing, Zhong et al. 2020)
     audio_roll: bool = False  # circular shift of the spectrogram in time
-    freq_masks: Count = 0  # SpecAugment (Park et al. 2019)
+    freq_masks: Few = 0  # SpecAugment (Park et al. 2019)
     freq_mask_bins: Count = 0  # largest width of one
-    time_masks: Count = 0  # the same along time
+    time_masks: Few = 0  # the same along time
     time_mask_columns: Count = 0  # largest width of one, in 10 ms
     mixup: Amount = 0.0  # Beta parameter; 0 = off
     cutmix: Amount = 0.0  # the same, for boxes of video and spans of sound

@@ -186,6 +186,7 @@ def test_a_number_above_its_maximum_is_named(key):
         ({"model": {"depth": 999_999}}, "model: width, depth and mlp make"),
         ({"model": {"decoder_width": 998_400}}, "model.decoder: width, depth and mlp make"),
         ({"dataset": {"canvas": (10**9, 10**9)}}, "1 to 10,000 pixels"),
+        ({"dataset": {"workers": 10**9}}, "dataset.workers is 1000000000, expected 0 to 1,000"),
     ],
 )
 def test_sizes_that_would_claim_terabytes_together_are_refused(changes, sentence):
@@ -302,3 +303,9 @@ def test_a_variant_names_widths_and_patch():
 def test_what_is_no_variant_says_what_is(name):
     with pytest.raises(schema.ConfigError, match="as in B/16x2"):
         schema.variant(name)
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 400, "9" * 4000 + "e9"])
+def test_a_duration_without_an_end_is_refused(number):
+    with pytest.raises(schema.ConfigError, match="longer than any run"):
+        limits.steps(f"{number} steps", steps_per_epoch=1, batch_size=1)
