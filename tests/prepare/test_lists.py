@@ -140,8 +140,15 @@ def test_a_list_without_header_may_hold_splits_and_numbers_sort_as_numbers(tmp_p
     assert settings.label_names(listing.entries, None) == tuple(map(str, range(12)))
 
 
+@pytest.mark.parametrize("numbers", ["-1", "0 -1", "0 300 -1"])
+def test_lists_for_pretraining_have_no_labels(tmp_path, numbers):
+    listing = listed(tmp_path, f"v/c0.mp4 {numbers}\nv/c1.mp4 {numbers}\n")
+    assert found(listing) == [("v/c0.mp4",), ("v/c1.mp4",)]
+    assert "(not read)" in said(listing)
+
+
 def test_columns_without_header_that_can_be_meant_in_several_ways_are_asked_about(tmp_path):
-    for row in ("v/c0.mp4,dog,0,2", "v/c0.mp4,0,dog", "v/c0.mp4 12 300 1"):
+    for row in ("v/c0.mp4,dog,0,2", "v/c0.mp4,0,dog", "v/c0.mp4 12 300 1", "v/c0.mp4 0 2"):
         with pytest.raises(ValueError, match="no header, and . columns .* path,label,start,end"):
             listed(tmp_path, f"{row}\n")
 

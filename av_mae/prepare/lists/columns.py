@@ -25,6 +25,7 @@ _NAMELESS = re.compile(r"|unnamed: ?\d+|index|level_0")
 NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 FILE = re.compile(r"\.(?=\w*[A-Za-z])\w{2,5}\s*$")  # what a file's name ends in
 PATH = re.compile(rf"[/\\]|{FILE.pattern}")
+_FEW = 16  # fewer frames than any video has
 _TRIED = 50  # rows that are looked at where there is no header
 
 
@@ -55,17 +56,28 @@ def without_header(
         if all(map(splits.word, {*cells[i]})):
             columns[i] = "split"
     others = [i for i in others if not columns[i]]
-    numbers = all(NUMBER.fullmatch(cell.strip()) for i in others for cell in {*cells[i]})
+    values = [{cell.strip() for cell in cells[i]} for i in others]
+    several = len(others) > 1
     # VideoMAE's and mmaction2's: path, [number of the first frame,] [number of frames,] label.
-    begins = {cell.strip() for cell in cells[others[0]]} if len(others) == 3 else set()
-    if len(others) > 3 or (len(others) > 1 and not numbers) or not begins <= {"0", "1"}:
+    meant = ["first frame", "number of frames", "label"][max(3 - len(others), 0) :]
+    if values and values[-1] == {"-1"}:  # for pretraining
+        meant = ["first frame", "number of frames", "no label"][: len(others)]
+        meant = meant if several else ["no label"]
+    plain = len(others) <= 3
+    if plain and several:
+        numbers = all(map(NUMBER.fullmatch, set().union(*values)))
+        plain = numbers and ("first frame" not in meant or values[0] <= {"0", "1"})
+    if plain and meant == ["number of frames", "label"]:
+        frames, labels = (max(map(float, found)) for found in values)
+        plain = frames >= _FEW or frames > labels  # else both may be labels
+    if not plain:
         raise ValueError(
             f"{path} has no header, and {width} columns can be meant in several ways; write one "
             "above them, such as path,label,start,end (times are seconds)"
         )
-    if others:
+    unread = dict(zip(others, meant, strict=True))
+    if "label" in meant:
         columns[others[-1]] = "label"
-    unread = dict(zip(others[-2::-1], ("number of frames", "first frame"), strict=False))
     named = [name or f"{unread.get(i, 'row')} (not read)" for i, name in enumerate(columns)]
     return columns, [
         f"{path} has no header: its columns are taken for {', '.join(named)}; write a header "
