@@ -178,14 +178,18 @@ def spread(
         stream = Stream(path, **options)
         yield from ((stream.part(begin, begin + length), begin) for begin in begins)
         return
-    for number, begin in enumerate(begins):
+    read = 0
+    for begin in begins:
         options |= {"start": begin or None, "end": begin + length}
         try:
-            yield clip_lib.read(path, **options), begin
+            clip = clip_lib.read(path, **options)
         except ValueError as error:  # a header may say that a file is longer than it is
-            if not number:
+            if not read and begin == begins[-1]:
                 raise
             logging.warning("%s: left out", error)
+            continue
+        read += 1
+        yield clip, begin
 
 
 def seen(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Files up to this many seconds are judged as evaluation judges a clip. Of longer ones every so
 # many seconds get a window, up to so many windows.
 _WHOLE, _EACH, _MOST = 20.0, 10.0, 10
+# Windows with a longer gap between them, in seconds, are sought.
+_FAR = 5.0
 # Rows that are gathered before they go through the model.
 _ROWS = 8
 _ROUNDING = 1e-3
@@ -104,18 +106,22 @@ def judge(
         settings = {"fps": video.fps, "short_side": 256}  # of that size data sets are prepared
     settings |= {"kind": stream.kind(path, known), "frame_rate": frame_rate}
     length = max(m.seconds for m in known.values())
-    if window is not None or hop is not None:
-        length = length if window is None else window
+    slides, step = window is not None or hop is not None, hop or window or length
+    length = window or length
+    if slides and (step <= length + _FAR or stop - begin <= length):
         # What views near the ends of a window see beside it.
         margin = 0.0 if _is_uniform(model) else max(m.seconds for m in known.values()) / 2
         settings |= {"start": start, "end": end, "margin": margin}
-        parts = stream.windows(path, length, hop or length, **settings)
+        parts = stream.windows(path, length, step, **settings)
         cuts = _slid(model, parts, length, modalities)
-    elif stop - begin > max(_WHOLE, length):
-        evaluator = model.evaluator
-        count = max(evaluator.temporal_views, min(_MOST, int((stop - begin) / _EACH)))
-        begins = np.linspace(begin, stop - length, count).tolist()
-        cuts = _slid(model, stream.spread(path, begins, length, **settings), length, modalities)
+    elif slides or stop - begin > max(_WHOLE, length):
+        last = stop - length
+        count = max(model.evaluator.temporal_views, min(_MOST, int((stop - begin) / _EACH)))
+        begins_w = np.linspace(begin, last, count)
+        if slides:
+            begins_w = np.append(np.arange(begin, last - _ROUNDING, step), last)
+        parts = stream.spread(path, begins_w.tolist(), length, **settings)
+        cuts = _slid(model, parts, length, modalities)
     else:
         settings["fps"] = None  # as any clip is read
         cuts = _whole(model, clip_lib.read(path, **settings, start=start, end=end), modalities)

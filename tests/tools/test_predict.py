@@ -149,7 +149,12 @@ def test_a_long_file_is_judged_by_windows_all_over_it(classify_run, long_file, c
         "  judged 3 windows of 0.6 s, evenly spread, from 0:00.0 to 0:31.0 of 0:31.0; "
         "--hop=0.64 judges all of it"
     )
-    found = api.load(str(classify_run)).timeline(long_file, start=4.0, end=30.0)
+    model = api.load(str(classify_run))
+    far = model.timeline(long_file, hop=10.0)  # sought, and the same as if read through
+    assert far.windows[:, 0] == pytest.approx([0.0, 10.0, 20.0, 30.0, 30.4], abs=0.05)
+    near = model.timeline(long_file, hop=2.5)
+    np.testing.assert_allclose(far.probabilities[:3], near.probabilities[:9:4], atol=0.05)
+    found = model.timeline(long_file, start=4.0, end=30.0)
     assert found.windows[:, 0] == pytest.approx([4.0, 29.36], abs=0.05)
     assert found.share == pytest.approx(1.28 / 31, abs=0.01)
 
