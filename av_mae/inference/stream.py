@@ -176,7 +176,9 @@ def spread(
         can_seek = clip_lib.media().can_seek(path)
     if not can_seek:
         stream = Stream(path, **options)
-        yield from ((stream.part(begin, begin + length), begin) for begin in begins)
+        for begin in begins:
+            stream.read(begin + length, keep=length)  # what lies between is not held
+            yield stream.part(begin, begin + length), begin
         return
     read = 0
     for begin in begins:

@@ -101,6 +101,7 @@ def test_windows_of_files_that_cannot_be_sought_in_take_one_pass(tmp_path, monke
     path = made_media.write(tmp_path / "a.ts", pictures, format="mpegts")
     shown, show = [], clock.Pictures.show
     monkeypatch.setattr(clock.Pictures, "show", lambda *a: shown.append(a[1]) or show(*a))
+    monkeypatch.setattr(stream, "_MOST_BYTES", 80 * 48 * 64 * 3)
     found = list(stream.spread(path, [0.0, 4.5, 9.0], 1.0))
     assert [made_media.number_of(clip.frames[13]) for clip, _ in found] == [0, 5, 9]
     assert len(shown) <= 250
