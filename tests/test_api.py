@@ -32,6 +32,11 @@ def _blind(clip):
     return dataclasses.replace(clip, frames=None)
 
 
+def test_a_name_on_hugging_face_says_how_to_get_it():
+    with pytest.raises(ValueError, match="hf download MCG-NJU/videomae-base --local-dir videomae-"):
+        av_mae.load("MCG-NJU/videomae-base")
+
+
 def test_the_package_names_what_it_has():
     assert av_mae.Model is api.Model and av_mae.read_clip is api.read_clip
     assert {"load", "read_clip", "Model", "__version__"} <= set(dir(av_mae))

@@ -46,7 +46,7 @@ def read(
                 found = found or family.describe_file(path)
     except ImportError as error:
         raise schema.ConfigError(
-            f"reading {path} needs {error.name}: pip install 'av_mae[convert]'"
+            f"reading {path} needs {error.name}: pip install {error.name}"
         ) from error
     if not found:
         if path.is_file():

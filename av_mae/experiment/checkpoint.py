@@ -303,9 +303,15 @@ def write(saved: Saved, folder: str | os.PathLike[str]) -> None:
 
 def locate(path: str | os.PathLike[str], step: int | None = None) -> pathlib.Path:
     """The checkpoint folder that `read` takes for `path` and `step`."""
-    path = pathlib.Path(path).absolute()
+    given, path = pathlib.PurePath(path), pathlib.Path(path).absolute()
     if not path.exists():
-        raise schema.ConfigError(f"checkpoint {path} does not exist; give a workdir of a run")
+        advice = "give a workdir of a run"
+        if len(given.parts) == 2 and not path.parent.exists():  # such as MCG-NJU/videomae-base
+            advice += (
+                f"; if it is a repository of Hugging Face, fetch it: hf download {given} "
+                f"--local-dir {given.name}, and give the folder {given.name}"
+            )
+        raise schema.ConfigError(f"checkpoint {given} does not exist; {advice}")
     if path.name.isdigit() and (path / "meta").exists():
         return path
     for folder in (path / "best", path / "checkpoints", path):

@@ -100,7 +100,7 @@ def media() -> types.ModuleType:
     try:
         from av_mae.prepare.media import read
     except ModuleNotFoundError as error:
-        message = "reading media files needs PyAV: pip install av_mae[prepare]"
+        message = "reading media files needs PyAV: pip install av scipy"
         raise ModuleNotFoundError(message, name=error.name) from error
     return read
 

@@ -127,9 +127,15 @@ class Info:
         """
         path = storage.path(folder) / INFO_FILE
         if not path.is_file():
+            if str(folder) and path.parent.is_dir() and any(path.parent.iterdir()):
+                raise ConfigError(
+                    f"no data set in {str(folder)!r} ({INFO_FILE} missing); if it holds media "
+                    f"files, --config.dataset.source={folder} prepares them at first use: leave "
+                    "out dataset.path"
+                )
             raise ConfigError(
                 f"no data set in {str(folder)!r} ({INFO_FILE} missing); write one with "
-                f"python -m av_mae.prepare --dataset=csv --source=FILE --out={folder or 'DIR'}"
+                f"python -m av_mae.prepare --dataset=folder --source=VIDEOS --out={folder or 'DIR'}"
             )
         try:
             values = json.loads(path.read_text())

@@ -33,7 +33,7 @@ def path(where: str | os.PathLike[str]) -> pathlib.Path:
         import upath  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{where}: remote files need universal_pathlib; pip install 'av_mae[remote]'"
+            f"{where}: remote files need universal_pathlib: pip install universal-pathlib"
         ) from error
     try:
         found = upath.UPath(where)

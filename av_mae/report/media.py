@@ -1,6 +1,6 @@
 """Frames and sound encoded: mp4 (H.264 + AAC), animated WebP, PNG, JPEG, wav, mp3.
 
-mp4 and mp3 need PyAV (`pip install av_mae[prepare]`), the others do not; see `encoders`.
+mp4 and mp3 need PyAV (`pip install av`), the others do not; see `encoders`.
 """
 
 import fractions

@@ -193,3 +193,11 @@ def test_damage_to_a_shard_is_seen_before_training(tmp_path):
     index.unlink()
     with pytest.raises(ValueError, match=r"toy-train\.index is missing"):
         records.read_index(tmp_path, shard)
+
+
+def test_a_folder_of_media_is_no_place_to_write_records_into(tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(ValueError, match=f"--config.dataset.source={tmp_path} prepares them at"):
+        records.Info.load(tmp_path)
+    with pytest.raises(ValueError, match="write one with .*--out=DIR"):
+        records.Info.load("")

@@ -4,5 +4,5 @@ import importlib.util
 
 if importlib.util.find_spec("av") is None:
     raise ModuleNotFoundError(
-        "reading media files needs PyAV; install it with: pip install 'av_mae[prepare]'"
+        "reading media files needs PyAV; install it with: pip install av scipy tqdm"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 if importlib.util.find_spec("apache_beam") is None:
     raise ModuleNotFoundError(
-        "a runner needs Apache Beam; install it with: pip install 'av_mae[beam]'"
+        "a runner needs Apache Beam; install it with: pip install apache-beam"
     )
 
 import apache_beam  # pyright: ignore[reportMissingImports]

@@ -39,7 +39,7 @@ def resolve(experiment: schema.Experiment) -> schema.Experiment:
         )
     if importlib.util.find_spec("av") is None:
         raise schema.ConfigError(
-            "dataset.source reads media files, which needs PyAV: pip install 'av_mae[prepare]'; "
+            "dataset.source reads media files, which needs PyAV: pip install av scipy tqdm; "
             "or set dataset.path to records that are prepared"
         )
     given = shlex.split(dataset.prepare)
