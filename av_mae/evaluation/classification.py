@@ -13,7 +13,7 @@ import numpy as np
 from av_mae.config import schema
 from av_mae.evaluation import batches, clip_by_clip
 from av_mae.experiment.run import Run
-from av_mae.report import writer
+from av_mae.report import history, writer
 from av_mae.tasks import Batch, metrics
 
 
@@ -33,7 +33,8 @@ class Evaluator:
         self._judged = run.eval_step(judged)
         one = np.eye(1, len(run.info.labels))
         measured = self._task.measure(one, one, np.ones(1, bool))
-        self.metrics = [name for metric in measured.values() for name in metric.compute()]
+        names = [name for metric in measured.values() for name in metric.compute()]
+        self.metrics = [name for name in names if history.is_score(name)]
 
     def run(self, params: Any, rest: Any, step: int) -> Iterator[tuple[str, float]]:
         total, judged, clips = None, [], 0

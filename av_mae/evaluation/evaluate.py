@@ -80,5 +80,5 @@ def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
     plain = {k: v if math.isfinite(v) else None for k, v in results.items()}  # JSON has no infinity
     history.write_whole(path, json.dumps({"step": step, "results": kept | plain}, indent=1))
     for name, value in results.items():
-        if not history.is_count(name):
+        if history.is_score(name):
             logging.info("%-32s %.4f", name, value)

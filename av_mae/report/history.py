@@ -19,7 +19,7 @@ CONFIG = "config.json"
 RESULTS = "results.json"
 
 _BOOKKEEPING = ("step", "kind", "time", "text")
-_CLIPS = "clips"
+_CLIPS, _CHANCE = "clips", "chance"
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")
 
 
@@ -40,6 +40,7 @@ class Score:
         name: `<evaluator>/<metric>`, and its two parts.
         points: all that have it.
         clips: number of clips behind the last one; None where the evaluator does not say.
+        chance: what guessing gets; None where the evaluator does not say.
         value, best_value: its last one, and the one at `best`.
     """
 
@@ -52,6 +53,7 @@ class Score:
     best: Point
     best_value: float
     clips: int | None = None
+    chance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,13 +164,14 @@ def read_json(path: pathlib.Path, problems: list[str] | None = None) -> Any:
         return None
 
 
-def is_count(name: str) -> bool:
-    """Whether `<evaluator>/<metric>` is no score, but the number of clips behind some.
+def is_score(name: str) -> bool:
+    """Whether `<evaluator>/<metric>` says how good a model is, and not what stands behind a score.
 
-    `clips` is behind all scores of the evaluator but those of one modality that has its own, as
-    `clips_audio` is behind `accuracy_audio`.
+    That is the number of `clips` behind all scores of the evaluator but those of one modality that
+    has its own, as `clips_audio` for `accuracy_audio`, and what guessing gets, as
+    `chance_accuracy`.
     """
-    return name.rpartition("/")[2].partition("_")[0] == _CLIPS
+    return name.rpartition("/")[2].partition("_")[0] not in (_CLIPS, _CHANCE)
 
 
 def lower_is_better(metric: str) -> bool:
@@ -244,7 +247,7 @@ def _points(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
 def _scores(evaluations: Sequence[Point]) -> dict[str, Score]:
     found = {}
     for name in dict.fromkeys(name for point in evaluations for name in point.values):
-        if is_count(name):
+        if not is_score(name):
             continue
         points = [p for p in evaluations if name in p.values]
         values = [p.values[name] for p in points]
@@ -264,5 +267,6 @@ def _scores(evaluations: Sequence[Point]) -> dict[str, Score]:
             best,
             best.values[name],
             int(clips[0]) if clips else None,
+            points[-1].values.get(f"{evaluator}/{_CHANCE}_{metric}"),
         )
     return found

@@ -48,6 +48,20 @@ class Table:
         scores = ["-" if value is None else progress.score(value) for value in values]
         return [row.name, "+".join(row.log.modalities), row.log.start_point, *scores]
 
+    @property
+    def notes(self) -> list[str]:
+        """What stands behind the scores: `test/accuracy: of 270 clips; guessing gets 0.111`."""
+        lines = []
+        for metric in self.metrics:
+            scores = [row.log.scores[metric] for row in self.rows if metric in row.log.scores]
+            clips = [f"{score.clips:,}" for score in scores if score.clips is not None]
+            chance = [progress.score(score.chance) for score in scores if score.chance is not None]
+            behind = [f"of {' or '.join(dict.fromkeys(clips))} clips"] if clips else []
+            behind += [f"guessing gets {' or '.join(dict.fromkeys(chance))}"] if chance else []
+            if behind:
+                lines.append(f"{metric}: {'; '.join(behind)}")
+        return lines
+
     def is_best(self, row: Row, metric: str) -> bool:
         return metric in self.best and row.values.get(metric) == self.best[metric]
 
@@ -95,7 +109,7 @@ def text(table: Table) -> str:
         left = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
         right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
         lines.append("  ".join(left + right).rstrip())
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + table.notes) + "\n"
 
 
 def markdown(table: Table) -> str:
@@ -108,7 +122,8 @@ def markdown(table: Table) -> str:
             cells[i] = f"**{cells[i]}**" if table.is_best(row, metric) else cells[i]
         lines.append("| " + " | ".join(cells) + " |")
     sources = [f"- {row.name}: {row.source}, `{row.command}`" for row in table.rows]
-    return "\n".join([*lines, "", *sources]) + "\n"
+    notes = [f"{note}  " for note in table.notes]  # a line each
+    return "\n".join([*lines, "", *notes, *([""] if notes else []), *sources]) + "\n"
 
 
 def write_page(table: Table, path: pathlib.Path | str) -> pathlib.Path:

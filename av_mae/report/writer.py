@@ -134,7 +134,7 @@ class Reporter:
         scores = [
             f"{name} {progress.short(value)}"
             for name, value in results.items()
-            if not history.is_count(name)
+            if history.is_score(name)
         ]
         line = "  ".join([f"step {step}/{self._total}", "eval", *scores])
         self._log(step, "eval", results, line, results)

@@ -101,7 +101,10 @@ class Accuracy(Metric):
 
 @flax.struct.dataclass
 class MeanClassAccuracy(Metric):
-    """Mean over the classes that occur of the share of their rows that score them best."""
+    """Mean over the classes that occur of the share of their rows that score them best.
+
+    `chance_accuracy` is what always guessing the commonest class would get.
+    """
 
     right: Int[Array, " k"]
     rows: Int[Array, " k"]
@@ -118,8 +121,12 @@ class MeanClassAccuracy(Metric):
     def compute(self) -> dict[str, float]:
         right, rows = np.asarray(self.right), np.asarray(self.rows)
         seen = rows > 0
-        mean = float((right[seen] / rows[seen]).mean()) if seen.any() else math.nan
-        return {"mean_class_accuracy": mean}
+        if not seen.any():
+            return {"mean_class_accuracy": math.nan, "chance_accuracy": math.nan}
+        return {
+            "mean_class_accuracy": float((right[seen] / rows[seen]).mean()),
+            "chance_accuracy": float(rows.max() / rows.sum()),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +136,8 @@ class MeanAveragePrecision(Metric):
     `mAP`, `AUC` and `dprime` are means over the classes where they are defined: AP needs a
     positive row, AUC needs a negative one too. `mAP_all` counts classes without a positive row
     as 0, as a plain mean over scikit-learn's values does. d' is that of the mean AUC,
-    sqrt(2) * the normal quantile (Gemmeke et al. 2017).
+    sqrt(2) * the normal quantile (Gemmeke et al. 2017). `chance_mAP` is what rows in random order
+    would get: the mean share of positive rows.
     """
 
     scores: tuple[np.ndarray, ...]
@@ -149,6 +157,7 @@ class MeanAveragePrecision(Metric):
             raise Diverged(f"{rows} of {len(scores_nk)} rows have NaN scores: the model diverged")
         per_class = [ranking(s, y) for s, y in zip(scores_nk.T, labels_nk.T, strict=True)]
         per_class_k2 = np.asarray(per_class, np.float64).reshape(-1, 2)
+        has_k = labels_nk.any(0)
         precision, auc = (
             float(np.nanmean(x)) if not np.isnan(x).all() else math.nan for x in per_class_k2.T
         )
@@ -157,6 +166,7 @@ class MeanAveragePrecision(Metric):
             "mAP_all": precision * float((~np.isnan(per_class_k2[:, 0])).mean()),
             "AUC": auc,
             "dprime": d_prime(auc),
+            "chance_mAP": float(labels_nk[:, has_k].mean()) if has_k.any() else math.nan,
         }
 
 

@@ -83,7 +83,8 @@ def test_rows_with_nan_are_wrong_and_rows_without_label_are_left_out():
     valid = np.ones(3, bool)
     assert metrics.Accuracy.of(scores, labels, valid).compute() == {"accuracy": 0.5}
     assert metrics.MeanClassAccuracy.of(scores, labels, valid).compute() == {
-        "mean_class_accuracy": 0.5
+        "mean_class_accuracy": 0.5,
+        "chance_accuracy": 1.0,
     }
 
 
@@ -138,9 +139,10 @@ def test_classes_without_positives_or_negatives():
 def test_perfect_and_useless_rankings():
     labels = np.array([[1], [1], [0], [0]], np.float32)
     perfect = metrics.MeanAveragePrecision.of(labels, labels, np.ones(4, bool)).compute()
-    assert perfect == {"mAP": 1.0, "mAP_all": 1.0, "AUC": 1.0, "dprime": math.inf}
+    half = {"chance_mAP": 0.5}
+    assert perfect == {"mAP": 1.0, "mAP_all": 1.0, "AUC": 1.0, "dprime": math.inf} | half
     useless = metrics.MeanAveragePrecision.of(labels * 0, labels, np.ones(4, bool)).compute()
-    assert useless == {"mAP": 0.5, "mAP_all": 0.5, "AUC": 0.5, "dprime": 0.0}
+    assert useless == {"mAP": 0.5, "mAP_all": 0.5, "AUC": 0.5, "dprime": 0.0} | half
 
 
 def test_nan_scores_cannot_be_ranked():

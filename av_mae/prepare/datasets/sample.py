@@ -30,7 +30,7 @@ TAKES = ()
 MOTIONS = ("moving", "turning", "breathing")
 SOUNDS = ("rising", "falling", "beeping")
 CLASSES = tuple(f"{motion}+{sound}" for motion in MOTIONS for sound in SOUNDS)
-CLIPS = {"train": 50, "val": 10, "test": 15}  # of each class
+CLIPS = {"train": 60, "val": 10, "test": 30}  # of each class
 
 SIZE = 64
 FPS = 25
