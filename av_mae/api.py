@@ -4,13 +4,15 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import nnx
 from jaxtyping import Float, UInt8
+from matplotlib import figure
 
 from av_mae import tasks
 from av_mae.config import schema
@@ -18,18 +20,20 @@ from av_mae.config.modality import Audio, Modality, video_and_audio
 from av_mae.convert import read
 from av_mae.experiment import fingerprint
 from av_mae.experiment.step import split
-from av_mae.inference import features, shown, timeline, views
+from av_mae.inference import features, shown, stream, timeline, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
 from av_mae.inference.timeline import Timeline
 from av_mae.report import pictures
 from av_mae.tasks import metrics
 
+Source = Clip | str | os.PathLike[str]  # a clip, or the path of a file that holds one
+
 # Rows that go through a model at once; more views than this come in several batches.
 _ROWS = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Reconstruction:
     """What a model was given and what it filled in; keys are `original`, `masked`, `predicted`.
 
@@ -50,6 +54,35 @@ class Reconstruction:
     spectrogram: dict[str, Float[np.ndarray, "t m"]]
     waveform: dict[str, Float[np.ndarray, " s"]]
     seconds: dict[str, tuple[float, float]]
+
+    def __repr__(self) -> str:
+        parts = []
+        if self.frames:
+            count, height, width, _ = self.frames["original"].shape
+            parts.append(f"{count} frames of {height}x{width}")
+        if self.spectrogram:
+            parts.append(f"{len(self.spectrogram['original']) / 100:.2f} s of sound")
+        return f"Reconstruction({', '.join(parts)}; original, masked, predicted)"
+
+    def plot(self, columns: int = 8) -> figure.Figure:
+        """The original, what of it was visible, and what was filled in, as a figure.
+
+        Args:
+            columns: most frames of each.
+        """
+        rows = []
+        if self.frames:
+            rows += [(kind, pictures.film(x, columns)) for kind, x in self.frames.items()]
+        if self.spectrogram:
+            rows += pictures.coloured(self.spectrogram).items()
+        heights = [10 * image.shape[0] / image.shape[1] for _, image in rows]
+        drawn = figure.Figure(figsize=(10, sum(heights) + 0.3 * len(rows)), layout="constrained")
+        axes = np.ravel(drawn.subplots(len(rows), height_ratios=heights))
+        for axis, (kind, image) in zip(axes, rows, strict=True):
+            axis.imshow(image)
+            axis.set_title(kind, loc="left", fontsize="medium")
+            axis.set_axis_off()
+        return drawn
 
     def sound_of_frames(self, kind: str = "predicted") -> Float[np.ndarray, " s"] | None:
         """The part of a waveform that is heard while the frames are shown; None without either."""
@@ -101,7 +134,8 @@ def load(
 class Model:
     """A trained model with its preprocessing and its label names.
 
-    Every method takes any clip: longer ones are cut to what the model sees, shorter ones hold
+    Every method takes any clip, or the path of a media file, of which it reads what it needs:
+    longer ones are cut to what the model sees, shorter ones hold
     their last frame and end in silence, and a modality that the clip lacks is left out, with a
     warning. `modalities=("audio",)` leaves the others out on purpose.
     """
@@ -118,43 +152,101 @@ class Model:
         """`module` is what the task of `experiment` makes; `source` is its name in messages."""
         self.experiment, self.labels = experiment, tuple(labels)
         self.source, self.step = source, step
-        task = tasks.make(experiment, labels)
-        graphdef, *self._variables = split(module)
+        self._task = tasks.make(experiment, labels)
+        self._graphdef, *self._variables = split(module)
 
         def jitted(method: str) -> Callable[..., Any]:
             def run(variables: Any, *inputs: Any, **choices: Any) -> Any:
-                return getattr(task, method)(nnx.merge(graphdef, *variables), *inputs, **choices)
+                model = nnx.merge(self._graphdef, *variables)
+                return getattr(self._task, method)(model, *inputs, **choices)
 
             return jax.jit(run, static_argnames="layer")
 
         self._predict, self._features = jitted("predict"), jitted("features")
         self._reconstruct = jitted("reconstruct")
 
+    def __repr__(self) -> str:
+        e = self.experiment
+        inputs = " and ".join(f"{m.seconds:g} s of {name}" for name, m in e.modalities.items())
+        labels = f", {len(self.labels)} labels" if self.labels and e.task != "pretrain" else ""
+        return f"Model({self.source}, step {self.step}: {e.task} of {inputs}{labels})"
+
+    @overload
     def classify(
         self,
-        clip: Clip,
+        clip: Source,
+        top: int = 5,
+        *,
+        modalities: Sequence[str] = ...,
+        temporal_views: int = ...,
+        spatial_views: int = ...,
+    ) -> dict[str, float]: ...
+
+    @overload
+    def classify(
+        self,
+        clip: Sequence[Source],
+        top: int = 5,
+        *,
+        modalities: Sequence[str] = ...,
+        temporal_views: int = ...,
+        spatial_views: int = ...,
+    ) -> list[dict[str, float]]: ...
+
+    def classify(
+        self,
+        clip: Source | Sequence[Source],
         top: int = 5,
         *,
         modalities: Sequence[str] = (),
         temporal_views: int = 0,
         spatial_views: int = 0,
-    ) -> dict[str, float]:
+    ) -> dict[str, float] | list[dict[str, float]]:
         """The `top` most probable labels and their probabilities, best first.
 
         Args:
-            temporal_views, spatial_views: views averaged; 0 = as the run's evaluation does.
+            clip: one, or a list of them, which go through the model together.
+            temporal_views, spatial_views: views averaged; 0 = as the run's evaluation does. Of a
+                file of more than 20 s it is windows that are spread over it: see `timeline`.
+
+        Returns:
+            `{label: probability}`, or a list of them.
 
         Raises:
             ValueError: not a classifier, an unknown modality, or a clip without any of them.
         """
         self._expect_labels()
-        temporal = temporal_views or self.evaluator.temporal_views
-        spatial = spatial_views or self.evaluator.spatial_views
-        known, dataset = self.used(clip, modalities), self.experiment.dataset
-        found = views.evaluation(clip, known, dataset, temporal=temporal, spatial=spatial)
-        (probability_k,) = self.probabilities(self.logits(found)[None])
-        best = np.argsort(-probability_k, kind="stable")[:top]
-        return {self.labels[k]: float(probability_k[k]) for k in best}
+        if not isinstance(clip, Clip | str | os.PathLike):
+            return self._classified(clip, top, modalities, temporal_views, spatial_views)
+        if isinstance(clip, Clip) or temporal_views or spatial_views:
+            return self._classified([clip], top, modalities, temporal_views, spatial_views)[0]
+        return self.timeline(clip, modalities=modalities).top(top)
+
+    def _classified(
+        self,
+        clips: Sequence[Source],
+        top: int,
+        modalities: Sequence[str],
+        temporal: int,
+        spatial: int,
+    ) -> list[dict[str, float]]:
+        """The labels of clips; those with the same modalities go through the model together."""
+        temporal = temporal or self.evaluator.temporal_views
+        spatial = spatial or self.evaluator.spatial_views
+        cuts: dict[tuple[str, ...], dict[int, views.Views]] = {}
+        for place, source in enumerate(clips):
+            clip = source if isinstance(source, Clip) else read_clip(source)
+            known, dataset = self.used(clip, modalities), self.experiment.dataset
+            cut = views.evaluation(clip, known, dataset, temporal=temporal, spatial=spatial)
+            cuts.setdefault(tuple(known), {})[place] = cut
+        found: dict[int, dict[str, float]] = {}
+        for group in cuts.values():
+            logits_rk = self.logits(views.joined([*group.values()]))
+            logits_bvk = logits_rk.reshape(len(group), temporal * spatial, -1)
+            for place, chances_k in zip(group, self.probabilities(logits_bvk), strict=True):
+                best = np.argsort(-chances_k, kind="stable")[:top]
+                found[place] = {self.labels[k]: float(chances_k[k]) for k in best}
+        return [found[place] for place in range(len(clips))]
 
     def timeline(
         self,
@@ -191,6 +283,51 @@ class Model:
             frame_rate=frame_rate,
         )
 
+    def function(
+        self, name: Literal["features", "predict"]
+    ) -> tuple[Callable[[Any, Mapping[str, jax.Array]], Any], Any]:
+        """The model as a pure function, for programs of one's own, and its parameters.
+
+        Args:
+            name: `features` gives tokens `{"video": [b n d], "audio": [b m d]}`, `predict` the
+                logits `[b k]` of a classifier.
+
+        Returns:
+            `(function, params)`; `function(params, batch)` can be differentiated, jitted and
+            exported. A batch is what `batch` gives: `video` uint8 `[b f h w 3]` and `audio` int16
+            `[b s]`, or one of them.
+
+        Raises:
+            ValueError: `predict` of a model that is no classifier.
+        """
+        if name == "predict":
+            self._expect_labels()
+        params, rest = self._variables
+
+        def function(params: Any, batch: Mapping[str, jax.Array]) -> Any:
+            return getattr(self._task, name)(nnx.merge(self._graphdef, params, rest), dict(batch))
+
+        return function, params
+
+    def batch(
+        self, clips: Sequence[Source], *, modalities: Sequence[str] = ()
+    ) -> dict[str, jax.Array]:
+        """What the model sees of the middle of each clip, stacked: the inputs of `function`.
+
+        Raises:
+            ValueError: an unknown modality, or clips that have not the same ones.
+        """
+        found = [self._seen(clip, modalities) for clip in clips]
+        used = [self.used(clip, modalities) for clip in found]
+        for clip, known in zip(found, used, strict=True):
+            if known.keys() != used[0].keys():
+                raise ValueError(
+                    f"{clip.source} has {' and '.join(known)}, {found[0].source} has "
+                    f"{' and '.join(used[0])}; a batch needs the same of every clip"
+                )
+        cut = [views.evaluation(clip, used[0], self.experiment.dataset) for clip in found]
+        return {name: jnp.asarray(x) for name, x in views.joined(cut).batch.items()}
+
     def logits(self, cut: views.Views) -> Float[np.ndarray, "v k"]:
         """The classifier's output for many views."""
         return self._in_batches(self._predict, cut.batch)
@@ -213,7 +350,7 @@ class Model:
             raise ValueError(f"{self.source} is an encoder without a classifier; use features")
 
     def features(
-        self, clip: Clip, *, modalities: Sequence[str] = (), layer: int | None = None
+        self, clip: Source, *, modalities: Sequence[str] = (), layer: int | None = None
     ) -> dict[str, Float[np.ndarray, "..."]]:
         """Encoder output for the middle of the clip, nothing hidden.
 
@@ -228,6 +365,7 @@ class Model:
         Raises:
             ValueError: an unknown modality or layer, or a clip without any of them.
         """
+        clip = self._seen(clip, modalities)
         found = views.evaluation(clip, self.used(clip, modalities), self.experiment.dataset)
         tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found, layer).items()}
         return tokens | {"pooled": features.pooled(tokens)}
@@ -240,7 +378,7 @@ class Model:
         return self._in_batches(functools.partial(self._features, layer=layer), cut.batch)
 
     def reconstruct(
-        self, clip: Clip, seed: int = 0, *, modalities: Sequence[str] = ()
+        self, clip: Source, seed: int = 0, *, modalities: Sequence[str] = ()
     ) -> Reconstruction:
         """Hides tokens in the middle of the clip as in pretraining, and fills them in again.
 
@@ -251,6 +389,7 @@ class Model:
             ValueError: not a pretraining model, an unknown modality, or a clip without any of them.
         """
         self.expect("pretrain")
+        clip = self._seen(clip, modalities)
         known = self.used(clip, modalities)
         cut = views.evaluation(clip, known, self.experiment.dataset)
         keys_b = jax.random.key(seed)[None]
@@ -264,6 +403,10 @@ class Model:
         return Reconstruction(
             dict(example.frames), example.fps, dict(example.spectrograms), waves, seconds
         )
+
+    def _seen(self, clip: Source, modalities: Sequence[str]) -> Clip:
+        """The clip, or of a file the middle that the model sees."""
+        return clip if isinstance(clip, Clip) else stream.seen(clip, self.known(modalities))
 
     def used(self, clip: Clip, modalities: Sequence[str] = ()) -> dict[str, Modality]:
         """The modalities of the model that are asked for (none = all) and that the clip has."""

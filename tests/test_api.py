@@ -2,11 +2,13 @@
 
 import copy
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 import tiny
 import tiny_models
+from PIL import Image
 
 import av_mae
 from av_mae import api
@@ -50,6 +52,33 @@ def test_probabilities_by_label_best_first(classifier):
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert sum(found.values()) == pytest.approx(1.0, abs=1e-5)
     assert list(classifier.classify(tiny_models.clip(), top=1)) == list(found)[:1]
+
+
+def test_lists_and_paths_are_classified_like_clips(classifier, tmp_path):
+    clips = [tiny_models.clip(seed=0), _silent(tiny_models.clip(seed=1)), tiny_models.clip(seed=2)]
+    together = classifier.classify(clips, top=2)
+    for clip, found in zip(clips, together, strict=True):
+        assert found == pytest.approx(classifier.classify(clip, top=2), abs=1e-5)
+    path = tiny_models.media_file(tmp_path / "clip.mp4", sound=False)
+    found = classifier.classify(str(path), modalities=("video",))
+    assert [found] == classifier.classify([path], modalities=("video",))
+    assert found == classifier.classify(av_mae.read_clip(path), modalities=("video",))
+    features = classifier.features(path, modalities=("video",))
+    assert features["video"].shape[1:] == (16,)
+    with pytest.raises(ValueError, match=r"gone.mp4: .*not found|gone.mp4"):
+        classifier.classify("gone.mp4")
+
+
+def test_models_and_reconstructions_are_shown_in_a_line_and_drawn(classifier, autoencoder):
+    assert repr(classifier).startswith("Model(this model, step 0: classify of ")
+    assert "2 labels" in repr(classifier) and "labels" not in repr(autoencoder)
+    found = autoencoder.reconstruct(tiny_models.clip())
+    assert "original, masked, predicted" in repr(found) and len(repr(found)) < 100
+    drawn = found.plot()
+    titles = [axis.get_title(loc="left") for axis in drawn.axes]
+    assert titles == ["original", "masked", "predicted"] * 2
+    drawn.savefig(written := io.BytesIO())
+    assert np.asarray(Image.open(written).convert("L")).std() > 10  # something is drawn
 
 
 def test_labels_of_a_multilabel_model_are_independent(classifier):

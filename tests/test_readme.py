@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 import test_configs
 import tiny
@@ -241,6 +242,20 @@ def test_the_python_of_the_readme_runs(demonstrated, place, monkeypatch, capsys)
     for code in blocks(README.read_text(), "python"):
         exec(compile(code, "README.md", "exec"), {})
     assert "+" in capsys.readouterr().out  # the sample's labels are pairs
+
+
+def test_the_examples_of_the_api_page_run(demonstrated, place, monkeypatch, capsys):
+    clip = next((place / "records/sample/media/test").rglob("*.mp4"))
+    shutil.copy(clip, place / "clip.mp4")
+    monkeypatch.chdir(place)
+    names: dict = {}
+    for code in blocks((ROOT / "docs/api.md").read_text(), "python"):
+        exec(compile(code, "docs/api.md", "exec"), names)
+    assert (
+        "Clip(clip: 50 frames of 64x64 at 25 a second, 2.00 s of sound)" in capsys.readouterr().out
+    )
+    expected = names["predict"](names["params"], names["classifier"].batch([names["clip"]]))
+    np.testing.assert_allclose(names["logits"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_new_data_set_of_the_data_page_is_prepared_trained_and_scored(
