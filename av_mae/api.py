@@ -1,6 +1,5 @@
 """Running trained models on clips: load a model, classify, embed, reconstruct."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,94 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import nnx
-from jaxtyping import Float, UInt8
-from matplotlib import figure
+from jaxtyping import Float
 
 from av_mae import tasks
 from av_mae.config import schema
-from av_mae.config.modality import Audio, Modality, video_and_audio
+from av_mae.config.modality import Modality, video_and_audio
 from av_mae.convert import read
 from av_mae.experiment import fingerprint
 from av_mae.experiment.step import split
-from av_mae.inference import features, shown, stream, timeline, views
+from av_mae.inference import features, reconstruction, stream, timeline, together, views
 from av_mae.inference.clip import Clip
 from av_mae.inference.clip import read as read_clip
+from av_mae.inference.reconstruction import Reconstruction
 from av_mae.inference.timeline import Timeline
-from av_mae.report import pictures
 from av_mae.tasks import metrics
 
 Source = Clip | str | os.PathLike[str]  # a clip, or the path of a file that holds one
 
 # Rows that go through a model at once; more views than this come in several batches.
 _ROWS = 8
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Reconstruction:
-    """What a model was given and what it filled in; keys are `original`, `masked`, `predicted`.
-
-    `predicted` shows the visible patches as they are and the hidden ones as the decoder fills them
-    in; sounds but the original are made from the spectrograms. Where the model does not see what
-    stands still (`remove_still`), pictures show only what moves, the original ones too.
-
-    Attributes:
-        frames: uint8 `[f h w 3]`, shown at `fps`; empty without video, like those below without
-            audio.
-        spectrogram: natural-log mel energies float32 `[t m]`, 100 columns a second.
-        waveform: float32 `[s]` at 16 kHz.
-        seconds: start and end of the shown part in the clip, by modality.
-    """
-
-    frames: dict[str, UInt8[np.ndarray, "f h w 3"]]
-    fps: float
-    spectrogram: dict[str, Float[np.ndarray, "t m"]]
-    waveform: dict[str, Float[np.ndarray, " s"]]
-    seconds: dict[str, tuple[float, float]]
-
-    def __repr__(self) -> str:
-        parts = []
-        if self.frames:
-            count, height, width, _ = self.frames["original"].shape
-            parts.append(f"{count} frames of {height}x{width}")
-        if self.spectrogram:
-            parts.append(f"{len(self.spectrogram['original']) / 100:.2f} s of sound")
-        return f"Reconstruction({', '.join(parts)}; original, masked, predicted)"
-
-    def plot(self, columns: int = 8) -> figure.Figure:
-        """The original, what of it was visible, and what was filled in, as a figure.
-
-        Args:
-            columns: most frames of each.
-        """
-        rows = []
-        if self.frames:
-            rows += [(kind, pictures.film(x, columns)) for kind, x in self.frames.items()]
-        if self.spectrogram:
-            rows += pictures.coloured(self.spectrogram).items()
-        heights = [10 * image.shape[0] / image.shape[1] for _, image in rows]
-        drawn = figure.Figure(figsize=(10, sum(heights) + 0.3 * len(rows)), layout="constrained")
-        axes = np.ravel(drawn.subplots(len(rows), height_ratios=heights))
-        for axis, (kind, image) in zip(axes, rows, strict=True):
-            axis.imshow(image)
-            axis.set_title(kind, loc="left", fontsize="medium")
-            axis.set_axis_off()
-        return drawn
-
-    def sound_of_frames(self, kind: str = "predicted") -> Float[np.ndarray, " s"] | None:
-        """The part of a waveform that is heard while the frames are shown; None without either."""
-        if kind not in self.waveform or not self.frames:
-            return None
-        begin = self.seconds["video"][0] - self.seconds["audio"][0]
-        length = len(self.frames[kind]) / self.fps
-        samples = [round(max(t, 0.0) * Audio.sample_rate) for t in (begin, begin + length)]
-        return self.waveform[kind][slice(*samples)]
-
-    def example(self, title: str) -> pictures.Example:
-        """The same for the report's pictures and pages."""
-        longest = max(end - start for start, end in self.seconds.values())
-        return pictures.Example(
-            title, self.frames, self.fps, self.spectrogram, self.waveform, longest
-        )
 
 
 def load(
@@ -135,9 +65,9 @@ class Model:
     """A trained model with its preprocessing and its label names.
 
     Every method takes any clip, or the path of a media file, of which it reads what it needs:
-    longer ones are cut to what the model sees, shorter ones hold
-    their last frame and end in silence, and a modality that the clip lacks is left out, with a
-    warning. `modalities=("audio",)` leaves the others out on purpose.
+    longer ones are cut to what the model sees, shorter ones hold their last frame and end in
+    silence, and a modality that the clip lacks is left out, with a warning.
+    `modalities=("audio",)` leaves the others out on purpose.
     """
 
     def __init__(
@@ -202,51 +132,23 @@ class Model:
         temporal_views: int = 0,
         spatial_views: int = 0,
     ) -> dict[str, float] | list[dict[str, float]]:
-        """The `top` most probable labels and their probabilities, best first.
+        """`{label: probability}` of the `top` most probable labels, best first; a list for a list.
 
         Args:
             clip: one, or a list of them, which go through the model together.
             temporal_views, spatial_views: views averaged; 0 = as the run's evaluation does. Of a
                 file of more than 20 s it is windows that are spread over it: see `timeline`.
 
-        Returns:
-            `{label: probability}`, or a list of them.
-
         Raises:
             ValueError: not a classifier, an unknown modality, or a clip without any of them.
         """
-        self._expect_labels()
+        self.expect("classify")
+        views_of_each = (temporal_views, spatial_views)
         if not isinstance(clip, Clip | str | os.PathLike):
-            return self._classified(clip, top, modalities, temporal_views, spatial_views)
-        if isinstance(clip, Clip) or temporal_views or spatial_views:
-            return self._classified([clip], top, modalities, temporal_views, spatial_views)[0]
+            return together.best_labels(self, clip, top, modalities, *views_of_each)
+        if isinstance(clip, Clip) or any(views_of_each):
+            return together.best_labels(self, [clip], top, modalities, *views_of_each)[0]
         return self.timeline(clip, modalities=modalities).top(top)
-
-    def _classified(
-        self,
-        clips: Sequence[Source],
-        top: int,
-        modalities: Sequence[str],
-        temporal: int,
-        spatial: int,
-    ) -> list[dict[str, float]]:
-        """The labels of clips; those with the same modalities go through the model together."""
-        temporal = temporal or self.evaluator.temporal_views
-        spatial = spatial or self.evaluator.spatial_views
-        cuts: dict[tuple[str, ...], dict[int, views.Views]] = {}
-        for place, source in enumerate(clips):
-            clip = source if isinstance(source, Clip) else read_clip(source)
-            known, dataset = self.used(clip, modalities), self.experiment.dataset
-            cut = views.evaluation(clip, known, dataset, temporal=temporal, spatial=spatial)
-            cuts.setdefault(tuple(known), {})[place] = cut
-        found: dict[int, dict[str, float]] = {}
-        for group in cuts.values():
-            logits_rk = self.logits(views.joined([*group.values()]))
-            logits_bvk = logits_rk.reshape(len(group), temporal * spatial, -1)
-            for place, chances_k in zip(group, self.probabilities(logits_bvk), strict=True):
-                best = np.argsort(-chances_k, kind="stable")[:top]
-                found[place] = {self.labels[k]: float(chances_k[k]) for k in best}
-        return [found[place] for place in range(len(clips))]
 
     def timeline(
         self,
@@ -271,7 +173,7 @@ class Model:
         Raises:
             ValueError: not a classifier, an unknown modality, or no media file.
         """
-        self._expect_labels()
+        self.expect("classify")
         return timeline.judge(
             self,
             path,
@@ -301,7 +203,7 @@ class Model:
             ValueError: `predict` of a model that is no classifier.
         """
         if name == "predict":
-            self._expect_labels()
+            self.expect("classify")
         params, rest = self._variables
 
         def function(params: Any, batch: Mapping[str, jax.Array]) -> Any:
@@ -312,21 +214,9 @@ class Model:
     def batch(
         self, clips: Sequence[Source], *, modalities: Sequence[str] = ()
     ) -> dict[str, jax.Array]:
-        """What the model sees of the middle of each clip, stacked: the inputs of `function`.
-
-        Raises:
-            ValueError: an unknown modality, or clips that have not the same ones.
-        """
-        found = [self._seen(clip, modalities) for clip in clips]
-        used = [self.used(clip, modalities) for clip in found]
-        for clip, known in zip(found, used, strict=True):
-            if known.keys() != used[0].keys():
-                raise ValueError(
-                    f"{clip.source} has {' and '.join(known)}, {found[0].source} has "
-                    f"{' and '.join(used[0])}; a batch needs the same of every clip"
-                )
-        cut = [views.evaluation(clip, used[0], self.experiment.dataset) for clip in found]
-        return {name: jnp.asarray(x) for name, x in views.joined(cut).batch.items()}
+        """What the model sees of the middle of each clip, all of the same modalities, stacked."""
+        found = together.stacked(self, clips, modalities).batch
+        return {name: jnp.asarray(x) for name, x in found.items()}
 
     def logits(self, cut: views.Views) -> Float[np.ndarray, "v k"]:
         """The classifier's output for many views."""
@@ -344,11 +234,6 @@ class Model:
         kept = self.experiment.evaluators.values()
         return next((e for e in kept if e.kind == "classification"), schema.Evaluator())
 
-    def _expect_labels(self) -> None:
-        self.expect("classify")
-        if not self.labels:
-            raise ValueError(f"{self.source} is an encoder without a classifier; use features")
-
     def features(
         self, clip: Source, *, modalities: Sequence[str] = (), layer: int | None = None
     ) -> dict[str, Float[np.ndarray, "..."]]:
@@ -365,10 +250,16 @@ class Model:
         Raises:
             ValueError: an unknown modality or layer, or a clip without any of them.
         """
-        clip = self._seen(clip, modalities)
+        clip = self.seen(clip, modalities)
         found = views.evaluation(clip, self.used(clip, modalities), self.experiment.dataset)
         tokens = {name: x_vnd[0] for name, x_vnd in self.embed(found, layer).items()}
         return tokens | {"pooled": features.pooled(tokens)}
+
+    def fill(self, cut: views.Views, seed: int) -> dict[str, Any]:
+        """What a pretrained model fills in of one view, by modality; see `reconstruct`."""
+        self.expect("pretrain")
+        keys_b = jax.random.key(seed)[None]
+        return jax.device_get(self._reconstruct(self._variables, cut.batch, keys_b))
 
     def embed(
         self, cut: views.Views, layer: int | None = None
@@ -388,23 +279,9 @@ class Model:
         Raises:
             ValueError: not a pretraining model, an unknown modality, or a clip without any of them.
         """
-        self.expect("pretrain")
-        clip = self._seen(clip, modalities)
-        known = self.used(clip, modalities)
-        cut = views.evaluation(clip, known, self.experiment.dataset)
-        keys_b = jax.random.key(seed)[None]
-        found = jax.device_get(self._reconstruct(self._variables, cut.batch, keys_b))
-        example = shown.example(found, 0, known, clip.source)
-        waves = dict(example.waves)
-        if waves:
-            length = len(waves["predicted"])
-            waves["original"] = (cut.batch["audio"][0, :length] / 32768.0).astype(np.float32)
-        seconds = {name: tuple(x[0].tolist()) for name, x in cut.seconds.items()}
-        return Reconstruction(
-            dict(example.frames), example.fps, dict(example.spectrograms), waves, seconds
-        )
+        return reconstruction.of(self, self.seen(clip, modalities), seed, modalities)
 
-    def _seen(self, clip: Source, modalities: Sequence[str]) -> Clip:
+    def seen(self, clip: Source, modalities: Sequence[str]) -> Clip:
         """The clip, or of a file the middle that the model sees."""
         return clip if isinstance(clip, Clip) else stream.seen(clip, self.known(modalities))
 
@@ -422,34 +299,23 @@ class Model:
         if lacking:
             logging.warning("%s has no %s: using its %s alone", clip.source, lacking, here[0])
         video, _ = video_and_audio({name: known[name] for name in here})
-        if (
-            video is not None
-            and video.frames > 1
-            and clip.frames is not None
-            and len(clip.frames) == 1
-        ):
+        if video and video.frames > 1 and clip.frames is not None and len(clip.frames) == 1:
             said = "%s shows one picture: it stands still for the %.2f s that %s sees"
             logging.warning(said, clip.source, video.seconds, self.source)
         return {name: known[name] for name in here}
 
-    def seconds(self, names: Sequence[str] = ()) -> float:
-        """What the model sees at once of the modalities asked for, in seconds."""
-        return max(modality.seconds for modality in self.known(names).values())
-
     def known(self, names: Sequence[str] = ()) -> dict[str, Modality]:
-        """The modalities of the model that are asked for; none = all."""
-        self.check_modalities(names)
-        every = self.experiment.modalities.items()
-        return {name: modality for name, modality in every if not names or name in names}
+        """The modalities of the model that are asked for; none = all.
 
-    def check_modalities(self, names: Sequence[str]) -> None:
-        """Raises ValueError if the model does not know one of them."""
-        known = self.experiment.modalities
-        for name in names:
-            if name not in known:
-                raise ValueError(
-                    f"unknown modality {name!r}; {self.source} knows {', '.join(known)}"
-                )
+        Raises:
+            ValueError: the model does not know one of them.
+        """
+        every = self.experiment.modalities
+        if wrong := [name for name in names if name not in every]:
+            raise ValueError(
+                f"unknown modality {wrong[0]!r}; {self.source} knows {', '.join(every)}"
+            )
+        return {name: modality for name, modality in every.items() if not names or name in names}
 
     def check_layer(self, layer: int | None) -> None:
         """Raises ValueError if the model has no such layer."""
@@ -463,6 +329,8 @@ class Model:
         if not issubclass(tasks.find(e.task), wanted):
             instead = wanted.instead(self.source, e.init_from.path)
             raise ValueError(f"{self.source} is a {e.task} model: {instead}")
+        if task == "classify" and not self.labels:
+            raise ValueError(f"{self.source} is an encoder without a classifier; use features")
 
     def _in_batches(self, function: Callable[..., Any], batch: dict[str, np.ndarray]) -> Any:
         """Applies to a few rows at a time; the last rows are padded, so one program fits all."""

@@ -29,7 +29,7 @@ ARROWS: dict[str, str] = {
     "evaluation": "config experiment inference input models report tasks",
     "planning": "config experiment input models tasks",
     "convert": "config experiment models tasks",
-    "api": "config convert experiment inference report tasks",
+    "api": "config convert experiment inference tasks",
     "training": "config convert evaluation experiment input models report tasks",
     "tools": "api config experiment inference input planning report training",
     "main": "config evaluation input tasks training",

@@ -71,7 +71,7 @@ def load(own: flags.FlagValues) -> tuple[api.Model, tuple[str, ...]]:
     """
     model = api.load(own.model)
     names = tuple(name.strip() for name in own.modalities.split(",") if name.strip())
-    model.check_modalities(names)
+    model.known(names)
     return model, names
 
 

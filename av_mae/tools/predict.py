@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         said = judged.said()
         if not slides and judged.share < _ALL:
-            said += f"; --hop={model.seconds(names):.2g} judges all of it"
+            seen = max(modality.seconds for modality in model.known(names).values())
+            said += f"; --hop={seen:.2g} judges all of it"
         lines = [f"  {chance:6.1%}  {label}" for label, chance in judged.top(top.value).items()]
         for number in range(len(judged.windows) if slides else 0):
             start, end = judged.windows[number].tolist()
