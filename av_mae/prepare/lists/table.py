@@ -134,6 +134,8 @@ def read(
             what = "header" if names else "first line"
             other = next((d for d in _DELIMITERS if len(cells) == 1 and d in cells[0].strip()), "")
             mend = f"put names with {_DELIMITERS[grid.delimiter]} in quotes"
+            if len(cells) < least:
+                mend = f"an empty cell still needs its {grid.delimiter!r}"
             if other and other != grid.delimiter:
                 mend = f"or are cells separated by {_DELIMITERS[other]} from here on?"
             raise ValueError(
