@@ -1,8 +1,9 @@
 """Loss of a pretrained model on a split, and pictures of what it fills in."""
 
 import functools
+import itertools
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from av_mae.config import schema
 from av_mae.evaluation import batches
 from av_mae.experiment.run import Run
 from av_mae.inference import shown
+from av_mae.input import skim
 from av_mae.report import writer
 from av_mae.tasks import Batch, losses
 
@@ -26,9 +28,11 @@ class Evaluator:
     tasks = ("pretrain",)
 
     def __init__(self, name: str, config: schema.Evaluator, run: Run, reporter: writer.Reporter):
-        self._name, self._split, self._reporter = name, config.split, reporter
-        self._modalities = run.experiment.modalities
+        self._name, self._reporter = name, reporter
+        self._modalities, self._labels = run.experiment.modalities, run.info.labels
         self._clips = batches.Batches(name, config, run, config.split)
+        split = run.info.split(config.split)
+        self._facts_of = run.experiment.dataset, split, len(self._labels)
         self.metrics = ["loss", *(f"loss_{name}" for name in self._clips.modalities)]
         self._errors = run.eval_step(functools.partial(_errors, run.task))
         self._filled = run.eval_step(functools.partial(_filled, run.task))
@@ -51,14 +55,22 @@ class Evaluator:
         for number, batch in enumerate(self._clips):
             if number == 0:
                 filled, valid, index = jax.device_get(self._filled(params, rest, batch))
+                rows = np.flatnonzero(valid)[:GALLERY]
+                titles = self._titles(index[rows].tolist())
                 examples = [
-                    shown.example(
-                        filled, row, self._modalities, f"clip {index[row]} of {self._split}"
-                    )
-                    for row in np.flatnonzero(valid)[:GALLERY]
+                    shown.example(filled, row, self._modalities, title)
+                    for row, title in zip(rows, titles, strict=True)
                 ]
                 self._reporter.gallery(step, self._name, examples)
             yield self._errors(params, rest, batch)
+
+    def _titles(self, places: Sequence[int]) -> list[str]:
+        """Names of the clips at places of the split, with their labels where they have some."""
+        last = max(places, default=-1) + 1
+        facts = [*itertools.islice(skim.clips(*self._facts_of), last)]
+        return [
+            " · ".join([facts[i].name, *(self._labels[k] for k in facts[i].labels)]) for i in places
+        ]
 
 
 def _errors(task: Any, model: Any, batch: Batch) -> tuple[dict[str, losses.Sum], Any, jax.Array]:

@@ -220,7 +220,9 @@ def test_reconstruction_scores_every_clip_once_and_shows_some(data):
     many, _ = _results(data, "pretrain", 40, kind="reconstruction")
     assert few == pytest.approx(many, rel=1e-4)
     step, name, examples = reporter.galleries[0]
-    assert (step, name, len(examples)) == (3, "val", 4)
+    assert (step, name) == (3, "val")
+    titles = [f"val{i} · {tiny.LABELS[i % 2]}" for i in range(4)]
+    assert [example.title for example in examples] == titles
     assert examples[0].frames["predicted"].shape == (4, 32, 32, 3)
     assert examples[0].frames["predicted"].dtype == np.uint8
     assert np.isfinite(examples[0].waves["predicted"]).all()

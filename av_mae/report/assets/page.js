@@ -71,6 +71,15 @@ for (const block of document.querySelectorAll(".sound")) {
   audio.addEventListener("ended", () => { rule.hidden = true; });
 }
 
+// The player's controls would cover the pictures: they are shown to whoever points at them.
+for (const video of document.querySelectorAll("video")) {
+  video.controls = false;
+  video.tabIndex = 0;
+  for (const [event, shown] of Object.entries(
+    {pointerenter: true, focus: true, pointerleave: false, blur: false}))
+    video.addEventListener(event, () => { video.controls = shown; });
+}
+
 // A browser that cannot play the video shows the frames instead.
 for (const video of document.querySelectorAll("video"))
   video.addEventListener("error", () => {
