@@ -1,10 +1,10 @@
 """The embedded data set, rendered into OUT/media: nine classes of moving shapes with sounds.
 
 A shape moves in one of three ways, to one of three sounds: a class is a pair (motion, sound).
-Pictures alone tell three motions apart and sound alone three sounds, so that one modality sees half
-of the answer and both see all of it. Neither a single frame nor the average spectrum gives the
-answer away: all motions share one distribution of shapes, sizes, places and angles, and rising and
-falling tones pass through the same pitches.
+Pictures alone tell three motions apart and sound alone three sounds, so that one modality can be
+right in a third of the clips, and both together in all of them. Neither a single frame nor the
+average spectrum gives the answer away: all motions share one distribution of shapes, sizes, places
+and angles, and rising and falling tones pass through the same pitches.
 """
 
 import contextlib
