@@ -20,6 +20,8 @@ Size = Annotated[int, Interval(ge=1, le=MOST)]
 Few = Annotated[int, Interval(ge=0, le=1000)]  # threads, or turns of a loop
 Extent = Annotated[int, Interval(ge=1, le=10_000)]  # frames, or pixels of a side
 Amount = Annotated[float, Interval(ge=0)]
+Rate = Annotated[float, Interval(ge=0.01, le=1000)]  # a second
+Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 

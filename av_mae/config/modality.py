@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Interval
 from jaxtyping import Array, Float
 
-from av_mae.config.limits import ConfigError, Extent, Share
+from av_mae.config.limits import Amount, ConfigError, Extent, Rate, Share, Size
 
 VideoMasking = Literal["random", "tube"]
 AudioMasking = Literal["random", "time", "freq", "time_freq"]
@@ -145,19 +145,21 @@ class Video(Modality):
     channels: ClassVar[int] = 3
 
     frames: Extent = 16
-    stride: int = 4
-    fps: float = 25.0
+    stride: Size = 4
+    fps: Rate = 25.0
     size: Extent = 224
     patch: tuple[int, ...] = (2, 16, 16)
     mask_ratio: Share = 0.9
     masking: VideoMasking = "random"
-    weight: float = 1.0
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    weight: Amount = 1.0
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     remove_still: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not all(deviation > 0 for deviation in self.std):
+            raise ConfigError(f"modalities.video.std is {self.std}, expected values above 0")
         names = ("frames", "height", "width")
         for axis, extent, size in zip(names, self.axes, self.patch, strict=True):
             if extent % size:
@@ -196,9 +198,14 @@ class Audio(Modality):
     patch: tuple[int, ...] = (16, 16)
     mask_ratio: Share = 0.7
     masking: AudioMasking = "random"
-    weight: float = 1.0
+    weight: Amount = 1.0
     mean: float | None = None
     std: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.std is not None and not self.std > 0:
+            raise ConfigError(f"modalities.audio.std is {self.std}, expected a value above 0")
 
     @property
     def axes(self) -> tuple[int, ...]:

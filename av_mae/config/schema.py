@@ -23,6 +23,7 @@ from av_mae.config.limits import (
     Few,
     Occasion,
     Probability,
+    Seed,
     Share,
     Size,
 )
@@ -100,26 +101,26 @@ class Model:
     mlp: Size = 3072  # hidden width of the two-layer perceptrons
     # bottleneck: finetuning only
     fusion: Literal["early", "separate", "shared", "mid", "bottleneck"] = "early"
-    fusion_layers: int = 2  # fused layers of mid and bottleneck (2 or more) fusion, at the top
+    fusion_layers: Few = 2  # fused layers of mid and bottleneck (2 or more) fusion, at the top
     bottlenecks: Count = 4  # tokens of bottleneck fusion (MBT, Nagrani et al. 2021)
     bottlenecks_at_test: bool = True  # False: no exchange outside training steps
     fusion_norm: bool = True  # LayerNorm where separate layers end and fused ones begin (MBT: none)
-    fusion_norm_layer: int = 0  # or after this many layers, as in the pretraining one starts from
+    fusion_norm_layer: Few = 0  # or after this many layers, as in the pretraining one starts from
     decoder: Literal["shared", "separate", "joint"] = "shared"  # for all modalities, or one each
     decoder_width: Size = 384  # as above, of the decoder
     decoder_depth: Count = 4  # layers
     decoder_heads: Size = 6  # attention heads
     decoder_mlp: Size = 1536  # hidden width of its perceptrons
     gelu: Literal["tanh", "erf"] = "tanh"  # Scenic has tanh, VideoMAE erf
-    norm_eps: float = 1e-6  # added to the variance in every LayerNorm
-    outer_norm_eps: float = 0.0  # of decoder and head norms; 0 = norm_eps (Hugging Face: 1e-5)
+    norm_eps: Amount = 1e-6  # added to the variance in every LayerNorm
+    outer_norm_eps: Amount = 0.0  # of decoder and head norms; 0 = norm_eps (Hugging Face: 1e-5)
     final_norm: bool = True  # LayerNorm after each encoder
     shared_norm: bool = False  # one final norm for separate and bottleneck encoders (MBT)
     decoder_norm: bool = True  # LayerNorm after each decoder
     project_bias: bool = True  # bias between encoder and decoder (VideoMAE: none)
     # Scenic has qkv, VideoMAE qv: no bias on keys
     qkv_bias: Literal["qkv", "qv", "none"] = "qkv"
-    layer_scale: float = 0.0  # initial gamma of the residual branches; 0 = absent
+    layer_scale: Amount = 0.0  # initial gamma of the residual branches; 0 = absent
     positions: Positions = "sincos"  # sincos: fixed, 1-D over tokens; sincos3d: by grid axis
     decoder_positions: Positions = "sincos"  # as above, of the decoder
     modality_tokens: bool = False  # a learned vector added to all tokens of a modality
@@ -133,7 +134,7 @@ class Model:
     head_norm: bool = False  # LayerNorm after pooling (VideoMAE's fc_norm)
     head_width: Count = 0  # of a tanh layer before the classifier; 0 = none
     head_dropout: Share = 0.0  # of the pooled features
-    head_scale: float = 0.0  # scale of the classifier's initial weights; 0 = zeros
+    head_scale: Amount = 0.0  # scale of the classifier's initial weights; 0 = zeros
     linear_probe: bool = False  # frozen encoder, standardised features, trained head
     drop_path: Share = 0.0  # of the last layer, growing linearly from 0
     drop_path_rescale: bool = True  # divide kept branches by 1 - rate (Scenic does not)
@@ -175,7 +176,7 @@ class Optim:
     name: Literal["adamw", "sgd"] = "adamw"  # the optimizer
     b1: Share = 0.9  # AdamW: decay of the mean gradient
     b2: Share = 0.95  # AdamW: decay of the mean square
-    eps: float = 1e-8  # AdamW: added to the root mean square
+    eps: Amount = 1e-8  # AdamW: added to the root mean square
     momentum: Share = 0.9  # SGD
     # of the mean gradient; bfloat16 saves two bytes a parameter
     momentum_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -184,9 +185,9 @@ class Optim:
     warmup: Duration = "0 steps"  # linear, from 0
     # cosine_videomae: at the peak a step sooner
     schedule: Literal["cosine", "constant", "linear", "cosine_videomae"] = "cosine"
-    min_lr: float = 0.0  # at the end of a cosine or linear schedule
+    min_lr: Amount = 0.0  # at the end of a cosine or linear schedule
     clip: Amount = 0.0  # global gradient norm; 0 = off
-    layer_decay: float = 1.0  # lr factor from one layer to the one below
+    layer_decay: Amount = 1.0  # lr factor from one layer to the one below
     ema: Share = 0.0  # decay of the averaged parameters that are evaluated; 0 = off
     label_smoothing: Share = 0.0  # share of the target spread over all classes
     # of classes in the loss, by their numbers of training clips or from a csv; docs/training.md
@@ -245,7 +246,7 @@ class Experiment:
     """Everything that defines a run."""
 
     task: str = "pretrain"  # pretrain, classify: a module of av_mae/tasks
-    seed: int = 0  # of parameters, order, masks and augmentation
+    seed: Seed = 0  # of parameters, order, masks and augmentation
     total: Duration = "100 epochs"  # length of the run
     batch_size: Size = 256  # rows a step, over all devices and micro-batches
     lr: Amount = 1.5e-4  # peak learning rate, as it is used: nothing scales it

@@ -207,7 +207,7 @@ def test_limits_of_both_sides_are_those_of_the_keys_that_are_shares():
     }  # fmt: skip
     assert {k for k, (kind, b) in BOUNDS.items() if b.le is not None and kind is float} == {
         "augment.flip", "augment.color", "augment.gray", "augment.erase", "augment.drop_modality",
-        "augment.rand_augment_magnitude", "modalities.audio.seconds",
+        "augment.rand_augment_magnitude", "modalities.audio.seconds", "modalities.video.fps",
     }  # fmt: skip
 
 
@@ -309,3 +309,18 @@ def test_what_is_no_variant_says_what_is(name):
 def test_a_duration_without_an_end_is_refused(number):
     with pytest.raises(schema.ConfigError, match="longer than any run"):
         limits.steps(f"{number} steps", steps_per_epoch=1, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    "modalities, message",
+    [
+        ({"video": {"std": (0.5, 0.0, 0.5)}}, "modalities.video.std is .0.5, 0.0, 0.5., expected"),
+        ({"video": {"std": (0.5,)}}, "modalities.video.std is .0.5,., expected 3 values"),
+        ({"video": {"fps": 0.0}}, "modalities.video.fps is 0.0, expected 0.01 to 1,000"),
+        ({"video": {"stride": 0}}, "modalities.video.stride is 0, expected 1 to"),
+        ({"audio": {"std": 0.0}}, "modalities.audio.std is 0.0, expected a value above 0"),
+    ],
+)
+def test_inputs_that_cannot_be_normalised_or_sampled_are_refused(modalities, message):
+    with pytest.raises(schema.ConfigError, match=message):
+        parse.experiment(values(modalities=modalities))
