@@ -16,6 +16,8 @@ import test_configs
 import tiny
 import warm
 
+from av_mae.config import published
+
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
 DATA = ROOT / "docs/data.md"
@@ -127,7 +129,9 @@ def check_flags(file: pathlib.Path, names: list[str]) -> None:
 
 def check_keys(config: str, names: list[str], place: pathlib.Path) -> None:
     path, _, arg = config.partition(":")
-    node = test_configs.load((place if (place / path).exists() else ROOT) / path, arg)
+    written_here = place / path
+    file = written_here if written_here.exists() else ROOT / path
+    node = test_configs.load(file if file.exists() else published.file(path), arg)
     for name in names:
         value = node
         for key in name.split(".")[1:]:
