@@ -55,7 +55,7 @@ def _main(_: list[str]) -> None:
         host.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         host.keep_compiled()
         host.keep_memory()
-        logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
+        logging.info("devices: %d x %s", jax.device_count(), jax.devices()[0].device_kind)
         stages.end("devices")
         workdir = pathlib.Path(_WORKDIR.value or "")
         if _MODE.value == "evaluate":

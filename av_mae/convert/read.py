@@ -17,6 +17,8 @@ from av_mae.experiment.step import split
 # In the order in which they are tried; a later one takes what an earlier one leaves.
 FAMILIES = (huggingface, keras, mmaction2, videomae, scenic)
 
+_SHOWN = 6  # names in a sentence
+
 
 def read(
     source: str | os.PathLike[str],
@@ -83,6 +85,8 @@ def assemble(
     values, unused = table.read(rules, found.arrays, shapes, source, spare=found.spare)
     left = (*unused, *found.dropped)
     if left:
-        logging.info("%s holds what this model has no use for: %s", source, ", ".join(left))
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        some = ", ".join(left[:_SHOWN]) + more
+        logging.info("%s holds what this model has no use for: %s", source, some)
     params = traverse_util.unflatten_dict(values, sep="/")
     return checkpoint.Saved(params, {}, experiment, labels, found.step, left)

@@ -59,12 +59,12 @@ def evaluate(experiment: schema.Experiment, workdir: pathlib.Path) -> dict[str, 
     reporter.close()
     if jax.process_index() == 0:
         write(workdir, saved.step, results)
-        page.write(workdir)
+        page.finish(workdir)
     return results
 
 
 def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
-    """Writes `results.json`, where other scores of the same step stay, and logs the numbers.
+    """Writes `results.json`, where other scores of the same step stay.
 
     A file that cannot be read is moved aside.
     """
@@ -79,6 +79,3 @@ def write(workdir: pathlib.Path, step: int, results: dict[str, float]) -> None:
         logging.warning("%s cannot be read (%r); it is kept as %s", path, error, aside)
     plain = {k: v if math.isfinite(v) else None for k, v in results.items()}  # JSON has no infinity
     history.write_whole(path, json.dumps({"step": step, "results": kept | plain}, indent=1))
-    for name, value in results.items():
-        if history.is_score(name):
-            logging.info("%-32s %.4f", name, value)

@@ -59,7 +59,11 @@ class Run:
         info = description.of(experiment.dataset)
         logging.info("records: %s", experiment.dataset.path)
         if info.audio_mean is not None and info.audio_std is not None:
-            logging.info("their log-mel statistics: %.3f %.3f", info.audio_mean, info.audio_std)
+            logging.debug(
+                "log-mel values of the training clips: mean %.3f, standard deviation %.3f",
+                info.audio_mean,
+                info.audio_std,
+            )
         most = {info.most_labels(name) for name in info.splits}
         if experiment.dataset.multilabel and most <= {0, 1}:
             logging.info("no clip has more than one label; dataset.multilabel=False takes softmax")

@@ -24,7 +24,7 @@ _LOWEST = float(jnp.finfo(jnp.float32).min)
 # Sequences are best a multiple of this long: whole tiles on TPUs; cuDNN trains on even lengths.
 _MULTIPLES = {"tpu": 8, "gpu": 2, "cuda": 2}
 
-_log_once = functools.cache(logging.info)
+_log_once = functools.cache(logging.log)
 
 
 def padding(tokens: int) -> int:
@@ -88,7 +88,10 @@ def _device(mesh: AbstractMesh) -> tuple[str, str]:
 def _form(
     platform: str, kind: str, qkv_bt3hk: jax.Array, mesh: AbstractMesh, *, drops: bool, masked: bool
 ) -> str:
-    """The form that attention takes; logged once, with the reason where it is the plain one."""
+    """The form that attention takes; logged once, with the reason where it is the plain one.
+
+    On CPUs, whose forms are equally good where they are taken, only with --verbosity=1.
+    """
     b, t, _, h, k = qkv_bt3hk.shape
     heads, dtype = h // mesh.shape.get(layers.HEAD_AXIS, 1), qkv_bt3hk.dtype
     if platform == "tpu":
@@ -105,7 +108,8 @@ def _form(
         form, name, lacks = "by head", "head by head", "" if large else "scores fit into the cache"
     if drops:
         lacks = "weights are dropped"
-    _log_once(f"attention: plain, not {name}: {lacks}" if lacks else f"attention: {name}")
+    level = logging.DEBUG if platform == "cpu" else logging.INFO
+    _log_once(level, f"attention: plain, not {name}: {lacks}" if lacks else f"attention: {name}")
     return "at once" if lacks else form
 
 

@@ -8,6 +8,7 @@ the joint one, each modality its own copy. What corresponds to nothing is report
 import collections
 import dataclasses
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from av_mae.models import fusion, positions
 
 Path = tuple[str, ...]
 Params = dict[Path, Any]  # arrays of either kind, by path
+
+_GROUPS = 8  # named in a sentence
 
 
 @dataclasses.dataclass
@@ -39,6 +42,29 @@ class Report:
     unused: list[str] = dataclasses.field(default_factory=list)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     inputs: list[str] = dataclasses.field(default_factory=list)
+
+    def counts(self) -> str:
+        """`loaded 71 arrays; newly initialised: head (2 arrays); left over: decoders (18 arrays)`.
+
+        A part of one array is given by its whole name.
+        """
+        parts = [f"loaded {_arrays(len(self.loaded))}"]
+        for title, paths in (
+            ("resized", self.resized),
+            ("newly initialised", self.fresh),
+            ("left over", self.unused),
+        ):
+            groups: dict[str, list[str]] = {}
+            for path in paths:
+                groups.setdefault(re.split(r"[/.]", path)[0], []).append(path)
+            named = [
+                f"{name} ({_arrays(len(own))})" if len(own) > 1 else own[0]
+                for name, own in groups.items()
+            ]
+            if len(named) > _GROUPS:
+                named[_GROUPS:] = [f"and {len(named) - _GROUPS} more parts"]
+            parts += [f"{title}: {', '.join(named)}"] if named else []
+        return "; ".join(parts)
 
     def __str__(self) -> str:
         """A table with one line for all parameters of a stack of blocks."""
@@ -114,7 +140,8 @@ def inherit(
         theirs, ours = (dataclasses.asdict(e.modalities[name]) for e in (source, target))
         for key in ("mean", "std", "remove_still"):
             if key in ours and ours[key] != theirs[key]:
-                report.inputs.append(f"modalities.{name}.{key} is {ours[key]}, was {theirs[key]}")
+                now, was = map(_rounded, (ours[key], theirs[key]))
+                report.inputs.append(f"modalities.{name}.{key} is {now}, was {was}")
     result, used = dict(target_params), set()
     for path, old in target_params.items():
         name, shape = "/".join(path), tuple(old.shape)
@@ -204,6 +231,17 @@ class _Match:
         parts = choices.pop() if choices else ()
         origin = " + ".join(f"{path}/blocks[{first}:{last}]" for path, first, last in parts)
         return [(f"{path}/blocks/{leaf}", slice(*layers)) for path, *layers in parts], origin
+
+
+def _arrays(count: int) -> str:
+    return "1 array" if count == 1 else f"{count} arrays"
+
+
+def _rounded(value: Any) -> str:
+    """A number, or several, in four digits; anything else as it is."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_rounded, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _check(source: schema.Experiment, target: schema.Experiment) -> None:

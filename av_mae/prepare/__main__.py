@@ -114,6 +114,7 @@ def _parse(arguments: list[str]) -> list[str]:
 
 
 def _main(arguments: list[str]) -> None:
+    command_line.log_ours()
     try:
         if not _DATASET.value:
             known = ", ".join(datasets.names())

@@ -53,6 +53,14 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
     )
 
 
+def finish(workdir: pathlib.Path) -> None:
+    """Writes the page, and prints where it and the scores are: the last lines of a run's log."""
+    report, results = write(workdir), workdir / history.RESULTS
+    if results.is_file():
+        print(f"scores: {results}")
+    print(f"report: {report}", flush=True)
+
+
 def galleries(every: Sequence[gallery.Gallery]) -> Markup:
     """The last gallery of each name, then how the prediction of its first clip developed."""
     by_name: dict[str, list[gallery.Gallery]] = {}

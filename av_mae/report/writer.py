@@ -129,15 +129,14 @@ class Reporter:
         self._log(step, "train", {**metrics, **speed}, line, curves)
 
     def evaluation(self, step: int, results: progress.Numbers) -> None:
-        """Logs the results of evaluators, named `<evaluator>/<metric>`, with a line such as
-        `step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
-        scores = [
-            f"{name} {progress.short(value)}"
-            for name, value in results.items()
-            if history.is_score(name)
-        ]
-        line = "  ".join([f"step {step}/{self._total}", "eval", *scores])
-        self._log(step, "eval", results, line, results)
+        """Logs the results of evaluators, named `<evaluator>/<metric>`, with a line for
+        each such as `step 1200/50000  eval  val/loss 0.398  val/accuracy 0.712`."""
+        lines: dict[str, list[str]] = {}
+        for name, value in filter(lambda result: history.is_score(result[0]), results.items()):
+            start = [f"step {step}/{self._total}", "eval"]
+            own = lines.setdefault(name.rpartition("/")[0], start)
+            own.append(f"{name} {progress.short(value)}")
+        self._log(step, "eval", results, "\n".join(map("  ".join, lines.values())), results)
 
     def gallery(self, step: int, name: str, examples: Sequence[pictures.Example]) -> None:
         """Keeps reconstructions for the page, and shows them in TensorBoard.

@@ -17,7 +17,7 @@ from av_mae.models import inherit
 def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
     """Replaces fresh parameters by those of `init_from.path` wherever they correspond.
 
-    What was loaded, resized, left fresh and left over is logged and written to
+    How much was loaded, resized, left fresh and left over is logged; the names are written to
     `<workdir>/init_from.txt`.
 
     Raises:
@@ -42,12 +42,19 @@ def apply(fresh: TrainState, run: Run, workdir: pathlib.Path) -> TrainState:
     theirs: Any = traverse_util.flatten_dict(saved.params)
     params, report = inherit.inherit(ours, theirs, saved.experiment, target)
     report.unused += saved.left
-    logging.info("started from %s, step %d\n%s", target.init_from.path, saved.step, report)
-    for line in report.inputs:
-        logging.warning("inputs are prepared otherwise than the checkpoint's were: %s", line)
+    names = workdir / "init_from.txt"
+    logging.info(
+        "started from %s, step %d: %s; all names are in %s",
+        target.init_from.path, saved.step, report.counts(), names,
+    )  # fmt: skip
+    if report.inputs:
+        logging.warning(
+            "inputs are prepared otherwise than the checkpoint's were: %s; with few clips, "
+            "give these keys the values that they had", "; ".join(report.inputs),
+        )  # fmt: skip
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "init_from.txt").write_text(f"{target.init_from.path}\n{report}\n")
+        names.write_text(f"{target.init_from.path}\n{report}\n")
 
     placed = jax.tree.map(
         lambda new, old: jax.device_put(new.astype(old.dtype), old.sharding),

@@ -7,7 +7,6 @@ import os
 import pathlib
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 import jax
@@ -78,7 +77,7 @@ def train(
     with contextlib.closing(Loop(run, saved, workdir, begin, stages)) as loop:
         code = loop.run(state, batches(run, begin))
     if jax.process_index() == 0:
-        page.write(workdir)
+        page.finish(workdir)
     return code
 
 
@@ -148,9 +147,8 @@ class Loop:
 
         batch = self._next(batches)
         self._stages.end("first batch")
-        compiling = time.perf_counter()
+        logging.info("compiling the training step")
         train_step = self._run.train_step().lower(state, batch).compile()
-        logging.info("compiled the step in %.1f s", time.perf_counter() - compiling)
         self._stages.end("compilation")
         self._clock.lap(self._begin)  # no step time contains any of this
 

@@ -164,7 +164,7 @@ def test_each_platform_has_its_form_and_tells_why(
 ):
     mesh = jax.sharding.get_abstract_mesh()
     attention._log_once.cache_clear()
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG", "absl"):
         found = attention._form(
             platform, "", packed(1, 8, 2, width, dtype), mesh, drops=drops, masked=False
         )

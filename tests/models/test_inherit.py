@@ -42,6 +42,9 @@ def test_the_same_fusion_computes_the_same_features(fusion):
     assert set(report.fresh) == {"head/kernel", "head/bias"}
     assert all(p.split("/")[0] in DISCARDED for p in report.unused)
     assert not report.resized
+    counted = f"loaded {len(report.loaded)} arrays; newly initialised: head (2 arrays); left over: "
+    assert report.counts().startswith(counted)
+    assert "mask_token (2 arrays)" in report.counts()
 
 
 DISCARDED = {"project", "mask_token", "decoders", "predict"}

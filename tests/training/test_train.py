@@ -81,21 +81,41 @@ def test_evaluate_repeats_the_numbers_of_the_end_of_training(data, pretrained):
 
 
 @pytest.mark.parametrize("modalities", [("video", "audio"), ("video",), ("audio",)])
-def test_finetunes_from_a_pretraining_run(data, pretrained, tmp_path, modalities):
+def test_finetunes_from_a_pretraining_run(
+    data, pretrained, tmp_path, modalities, caplog, capsys
+):  # fmt: skip
     values = tiny.experiment(data, "classify", total="2 steps")
     values["init_from"] = {"path": str(pretrained)}
     values["modalities"] = {k: values["modalities"][k] for k in modalities}
     for name, changes in {"test": {"split": "test"}, "off": {"every": "never"}}.items():
         values["evaluators"][name] = values["evaluators"]["val"] | changes
-    assert loop.train(parse.experiment(values), tmp_path) == 0
+    with caplog.at_level("INFO", "absl"):
+        assert loop.train(parse.experiment(values), tmp_path) == 0
     report = (tmp_path / "init_from.txt").read_text()
     assert str(pretrained) in report and "encoders" in report
+    _reads_well(caplog.text, capsys.readouterr().out, tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())["results"]
     assert 0.0 <= results["val/accuracy"] <= 1.0
     # Of what the data set does not have, nothing is scored, and the page says so.
     assert not [name for name in results if not name.startswith("val/")]
     left_out = "evaluators.test is left out: there is no split test in"
     assert left_out in (tmp_path / "report.html").read_text()
+
+
+def _reads_well(logged: str, printed: str, workdir: pathlib.Path) -> None:
+    """What was loaded is a sentence, a score is said once, and the page's place at the end."""
+    (started,) = [line for line in logged.splitlines() if "started from" in line]
+    assert (
+        "newly initialised: " in started
+        and "head (2 arrays)" in started
+        and "left over: " in started
+    )
+    assert f"all names are in {workdir}/init_from.txt" in started
+    assert "head/kernel" not in logged and "log-mel" not in logged and "scores fit" not in logged
+    assert (logged + printed).count("val/accuracy ") == 1
+    assert printed.splitlines()[-2:] == [
+        f"scores: {workdir}/results.json", f"report: {workdir}/report.html",
+    ]  # fmt: skip
 
 
 def test_diverging_run_names_the_step_and_the_last_good_checkpoint(data, tmp_path):

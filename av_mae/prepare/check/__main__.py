@@ -34,6 +34,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
+    command_line.log_ours()
     try:
         if len(arguments) != 2:
             raise ValueError(

@@ -6,15 +6,13 @@ import functools
 import hashlib
 import io
 import pathlib
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tqdm
 from PIL import Image
 
 from av_mae.input import record, records
-from av_mae.prepare import pool
+from av_mae.prepare import bar, pool
 from av_mae.prepare.check import measure
 from av_mae.prepare.check.findings import Findings
 
@@ -89,19 +87,14 @@ def read(
         results = pool.ordered(work, jobs, workers=workers, patience=_TIMEOUT)
     else:  # in this process
         results = (work(job) for job in jobs)
-    bar = tqdm.tqdm(
-        total=sum(split.clips for split in info.splits.values()),
-        unit="clip",
-        desc="check",
-        mininterval=0.5 if sys.stderr.isatty() else 30.0,
-    )
+    total = sum(split.clips for split in info.splits.values())
     splits = []
-    with bar, contextlib.closing(results):
+    with bar.shown("check", total) as progress, contextlib.closing(results):
         for split in info.splits.values():
             parts: list[Contents] = []
             for shard in split.shards:
                 result = next(results)
-                bar.update(shard.clips)
+                progress.update(shard.clips)
                 if isinstance(result, pool.Lost):
                     found.add("unreadable shard", f"{folder / shard.file}: {result.reason}")
                 else:

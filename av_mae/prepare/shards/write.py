@@ -5,16 +5,14 @@ import dataclasses
 import functools
 import io
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tqdm
 from PIL import Image
 
 from av_mae.input import record, records, storage
-from av_mae.prepare import pool
+from av_mae.prepare import bar, pool
 from av_mae.prepare.lists.listing import Entry
 from av_mae.prepare.media import container, decode, fetch
 from av_mae.prepare.media import read as read_media
@@ -69,19 +67,15 @@ def shards(
             for number, result in enumerate(results):
                 # A process that was killed leaves what it had fetched.
                 shutil.rmtree(f"{scratch}/{number}", ignore_errors=True)
+                progress.update()
                 yield result
 
-        bar = tqdm.tqdm(
-            decoded(),
-            total=(done or 0) + len(entries),
-            initial=done or 0,
-            unit="clip",
-            desc="prepare",
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,
-            disable=done is None,
-        )
-        with contextlib.closing(results), bar:
-            clips = iter(bar)
+        total, hidden = (done or 0) + len(entries), done is None
+        with (
+            contextlib.closing(results),
+            bar.shown("prepare", total, done or 0, hidden=hidden) as progress,
+        ):
+            clips = decoded()
             return {one.file: _shard(recipe, one, clips) for one in assignments}
 
 
