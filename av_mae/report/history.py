@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -91,6 +92,28 @@ class RunLog:
     elapsed_seconds: float
     problems: list[str]
 
+    @property
+    def headline(self) -> list[Score]:
+        """All scores, those that matter most first.
+
+        The whole model before one that is shown less (`test[audio]`), the test split before others,
+        the metric that checkpoints are kept by before others, and losses last.
+        """
+        best = self.config.get("checkpoint", {}).get("best", "").rpartition("/")[2]
+        evaluators = self.config.get("evaluators", {})
+
+        def rank(score: Score) -> tuple[bool, ...]:
+            name, partial, _ = score.evaluator.partition("[")
+            split = evaluators.get(name, {}).get("split", name)
+            return (
+                bool(partial),
+                re.match(r"test\b", split) is None,
+                score.metric != best,
+                lower_is_better(score.name),
+            )
+
+        return sorted(self.scores.values(), key=rank)
+
 
 def read(workdir: pathlib.Path | str) -> RunLog:
     """Reads a workdir, finished or not; tolerates what a killed process leaves.
@@ -99,7 +122,7 @@ def read(workdir: pathlib.Path | str) -> RunLog:
         ValueError: `workdir` is not the folder of a run.
     """
     workdir = pathlib.Path(workdir)
-    if not any((workdir / name).is_file() for name in (METRICS, RUN, CONFIG)):
+    if not is_run(workdir):
         raise ValueError(
             f"{workdir} holds no run ({METRICS}, {RUN} and {CONFIG} are missing); "
             "give the --workdir of a training"
@@ -148,6 +171,11 @@ def read(workdir: pathlib.Path | str) -> RunLog:
         ),
         problems=problems,
     )
+
+
+def is_run(folder: pathlib.Path) -> bool:
+    """Whether a folder holds anything that a training writes."""
+    return any((folder / name).is_file() for name in (METRICS, RUN, CONFIG))
 
 
 def read_json(path: pathlib.Path, problems: list[str] | None = None) -> Any:

@@ -28,9 +28,6 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
     """
     log = history.read(workdir)
     total = log.info.get("total_steps", 0)
-    # The scores that matter most: the one checkpoints are kept by, then what is not a loss.
-    best = log.config.get("checkpoint", {}).get("best", "")
-    by_weight = lambda score: (score.name != best, history.lower_is_better(score.name))  # noqa: E731
     name = "speed/clips_per_second"
     rates = sorted(p.values[name] for p in log.train[-_RECENT:] if name in p.values)
     return render.page(
@@ -41,7 +38,7 @@ def write(workdir: pathlib.Path | str) -> pathlib.Path:
         total=total,
         done=min(log.step / total, 1.0) if total else 0.0,
         about=_about(log.config),
-        headline=sorted(log.scores.values(), key=by_weight)[: _TILES - 1],
+        headline=log.headline[: _TILES - 1],
         last_loss=log.train[-1].values.get("loss") if log.train else None,
         pace=f"{progress.rate(rates[len(rates) // 2])} clips/s" if rates else "",
         curves=_curves(log),
