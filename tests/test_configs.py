@@ -248,8 +248,8 @@ def shrink(c, folder: pathlib.Path):
     c.dataset.workers = 1
     c.batch_size, c.total = 8 * c.dataset.repeat, "4 steps"
     c.optim.warmup = "1 steps"
-    c.model.update(width=16, depth=3, heads=2, mlp=32)
-    c.model.update(decoder_width=16, decoder_depth=1, decoder_heads=2, decoder_mlp=32)
+    c.model.update(width=24, depth=3, heads=2, mlp=32)
+    c.model.update(decoder_width=24, decoder_depth=1, decoder_heads=2, decoder_mlp=32)
     for key in ("fusion_layers", "fusion_norm_layer"):
         c.model[key] = min(c.model[key], 2)
     c.compute.scan, c.compute.remat = False, "none"

@@ -1,7 +1,6 @@
 """Loss of a pretrained model on a split, and pictures of what it fills in."""
 
 import functools
-import itertools
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -66,8 +65,7 @@ class Evaluator:
 
     def _titles(self, places: Sequence[int]) -> list[str]:
         """Names of the clips at places of the split, with their labels where they have some."""
-        last = max(places, default=-1) + 1
-        facts = [*itertools.islice(skim.clips(*self._facts_of), last)]
+        facts = skim.first(*self._facts_of, max(places, default=-1) + 1)
         return [
             " · ".join([facts[i].name, *(self._labels[k] for k in facts[i].labels)]) for i in places
         ]

@@ -6,6 +6,7 @@ length: a few hundred bytes of a record are read, whatever its size.
 
 import concurrent.futures
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -41,7 +42,7 @@ class Facts:
 
 
 def clips(dataset: schema.Dataset, split: records.Split, labels: int) -> Iterator[Facts]:
-    """All clips of a split in the order of their positions.
+    """All clips of a split, or of a selection, in the order of their positions.
 
     Args:
         labels: number of label names of the data set; 0 = labels are not read.
@@ -50,8 +51,30 @@ def clips(dataset: schema.Dataset, split: records.Split, labels: int) -> Iterato
         DataError: a shard is missing or damaged.
     """
     with concurrent.futures.ThreadPoolExecutor(_READERS) as threads:
-        for part in threads.map(lambda shard: _shard(dataset, shard, labels), split.shards):
-            yield from part
+        parts = threads.map(lambda shard: _shard(dataset, shard, labels), split.shards)
+        if not isinstance(split, records.Selection):
+            for part in parts:
+                yield from part
+            return
+        everything = [*itertools.chain.from_iterable(parts)]
+    for start, stop in split.ranges:
+        yield from everything[start:stop]
+
+
+def first(dataset: schema.Dataset, split: records.Split, labels: int, count: int) -> list[Facts]:
+    """The first clips of a split; of its shards no more than these lie in are read.
+
+    Raises:
+        DataError: as of `clips`.
+    """
+    if isinstance(split, records.Selection):
+        return [*itertools.islice(clips(dataset, split, labels), count)]
+    found: list[Facts] = []
+    for shard in split.shards:
+        if len(found) >= count:
+            break
+        found += _shard(dataset, shard, labels)
+    return found[:count]
 
 
 def _shard(dataset: schema.Dataset, shard: records.Shard, labels: int) -> list[Facts]:

@@ -126,7 +126,7 @@ def test_what_cannot_be_prepared_is_said_by_its_key(videos, tmp_path, monkeypatc
     with pytest.raises(schema.ConfigError, match="dataset.cache is set.*set dataset.source"):
         experiment("", cache="somewhere")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(schema.ConfigError, match="pip install 'av_mae\\[prepare\\]'"):
+    with pytest.raises(schema.ConfigError, match="pip install av scipy tqdm"):
         first_use.resolve(experiment(videos))
 
 

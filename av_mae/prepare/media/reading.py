@@ -247,7 +247,7 @@ class Reading:
             for packet in self._file.demux(streams):
                 self._read_bytes = max(self._read_bytes, (packet.pos or 0) + packet.size)
                 if packet.size:
-                    length = (packet.duration or 0) * float(packet.time_base or 0)
+                    length = (packet.duration or 0) * self._continuity.tick(packet)
                     length = length or (packet.stream is self._video) / self._rate
                     yield from self._continuity.correct(packet, length)
                 elif packet.dts is None:  # the end; others say: the same picture again

@@ -69,6 +69,17 @@ class Continuity:
         self._begin = None if sought else origin
         self.streams: dict[str, Progress] = {}
         self._waiting: list[tuple[av.Packet, float]] = []  # sound that starts again
+        self._ticks: dict[int, float] = {}
+
+    def tick(self, packet: av.Packet) -> float:
+        """Seconds of a unit of the packet's time stamps; 0 where they have none.
+
+        Kept by stream: to ask a packet makes a fraction of two numbers, which takes long.
+        """
+        index = packet.stream_index
+        if index not in self._ticks:
+            self._ticks[index] = float(packet.time_base or 0)
+        return self._ticks[index]
 
     def correct(self, packet: av.Packet, length: float) -> list[av.Packet]:
         """Moves the time stamps of a packet, which lasts `length` seconds.
@@ -76,7 +87,7 @@ class Continuity:
         Returns:
             The packets that can be decoded now, in their order.
         """
-        times = _times(packet)
+        times = self._times(packet)
         if times is None:
             return [packet]
         kind = packet.stream.type
@@ -92,19 +103,19 @@ class Continuity:
         if shift is None:
             shift = self.streams[kind].end - times[1]
             self.shifts.append(shift)
-        self._move(packet, shift, length)
+        self._move(packet, times, shift, length)
         return [*before, packet, *(self.rest() if starts_again else ())]
 
     def rest(self) -> list[av.Packet]:
         """Packets of sound that waited for pictures to start again as well."""
         ready, self._waiting = self._waiting, []
         for packet, length in ready:
-            decoded, shown = _times(packet) or (0.0, 0.0)
-            shift = self._fitting("audio", decoded, length)
+            times = self._times(packet) or (0.0, 0.0)
+            shift = self._fitting("audio", times[0], length)
             if shift is None:
-                shift = self.streams["audio"].end - shown
+                shift = self.streams["audio"].end - times[1]
                 self.shifts.append(shift)
-            self._move(packet, shift, length)
+            self._move(packet, times, shift, length)
         return [packet for packet, _ in ready]
 
     def _fitting(self, kind: str, time: float, length: float) -> float | None:
@@ -117,8 +128,10 @@ class Continuity:
                 return shift
         return None
 
-    def _move(self, packet: av.Packet, shift: float, length: float) -> None:
-        decoded, shown = _times(packet) or (0.0, 0.0)
+    def _move(
+        self, packet: av.Packet, times: tuple[float, float], shift: float, length: float
+    ) -> None:
+        decoded, shown = times
         if abs(shown - decoded) > _LONGEST_GAP:
             packet.pts, shown = None, decoded
         read = self.streams[packet.stream.type]
@@ -131,15 +144,14 @@ class Continuity:
         if ticks and packet.pts is not None:
             packet.pts += ticks
 
-
-def _times(packet: av.Packet) -> tuple[float, float] | None:
-    """(when it is decoded, when it is shown or played), seconds; None without time stamps."""
-    if packet.time_base is None or (packet.dts is None and packet.pts is None):
-        return None
-    decoded: Any = packet.pts if packet.dts is None else packet.dts
-    shown: Any = packet.dts if packet.pts is None else packet.pts
-    tick = float(packet.time_base)  # a product of fractions takes five times as long
-    return decoded * tick, shown * tick
+    def _times(self, packet: av.Packet) -> tuple[float, float] | None:
+        """(when it is decoded, when it is shown or played), seconds; None without time stamps."""
+        dts, pts, tick = packet.dts, packet.pts, self.tick(packet)
+        if not tick or (dts is None and pts is None):
+            return None
+        decoded: Any = pts if dts is None else dts
+        shown: Any = dts if pts is None else pts
+        return decoded * tick, shown * tick
 
 
 class Stamps:
