@@ -1,5 +1,6 @@
 """The entry point: `python -m av_mae.main --config=configs/... --workdir=DIR`."""
 
+import logging as standard_logging
 import os
 import pathlib
 import sys
@@ -39,10 +40,7 @@ def main() -> None:
 def _main(_: list[str]) -> None:
     stages = clock.Stages()
     command_line.log_ours()
-    # Threads that save log what they raise; it ends the program with one sentence, see below.
-    logging.get_absl_handler().addFilter(
-        lambda record: not (record.exc_info and storage.is_full(record.exc_info[1]))
-    )
+    logging.get_absl_handler().addFilter(_is_news)
     try:
         if storage.is_address(_WORKDIR.value):
             raise schema.ConfigError(
@@ -80,6 +78,15 @@ def _main(_: list[str]) -> None:
             flush=True,
         )
         os._exit(_FULL)  # threads that could not write are not waited for
+
+
+def _is_news(record: standard_logging.LogRecord) -> bool:
+    """Whether a line of the log is not about a full disk, which ends the program by a sentence.
+
+    Threads that save log what they raise, and those behind them that there is no loop any more.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (storage.is_full(error) or "Event loop is closed" in str(error))
 
 
 if __name__ == "__main__":

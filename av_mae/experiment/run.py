@@ -210,5 +210,7 @@ def _with_statistics(e: schema.Experiment, info: records.Info) -> schema.Experim
             f"modalities.audio.mean is None and {e.dataset.path} has no sound statistics; "
             "set modalities.audio.mean and modalities.audio.std, or leave audio out"
         )
-    audio = dataclasses.replace(audio, mean=info.audio_mean, std=info.audio_std)
+    mean = info.audio_mean if audio.mean is None else audio.mean
+    std = info.audio_std if audio.std is None else audio.std
+    audio = dataclasses.replace(audio, mean=mean, std=std)
     return dataclasses.replace(e, modalities=e.modalities | {"audio": audio})

@@ -41,6 +41,13 @@ def test_a_run_counts_steps_and_takes_the_data_sets_statistics(data):
     assert run.flops_per_step > 0
 
 
+def test_one_statistic_that_is_given_is_kept(data):
+    values = tiny.experiment(data)
+    values["modalities"]["audio"] = values["modalities"]["audio"] | {"mean": -4.2}
+    audio = Run.build(parse.experiment(values)).experiment.modalities["audio"]
+    assert (audio.mean, audio.std) == (-4.2, 3.0)
+
+
 def test_no_data_set(tmp_path):
     with pytest.raises(ValueError, match="no data set in .* write one with"):
         _build(tmp_path / "nothing")
