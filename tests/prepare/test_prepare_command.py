@@ -60,6 +60,7 @@ def test_the_last_lines_say_what_was_written_what_not_and_what_is_next(tmp_path)
         command = f"{word}: python -m av_mae.main --config=sample/{name}:modalities=video "
         assert line.startswith(command + f"--config.dataset.path='{out}'")
         assert f"--workdir=runs/my_clips_{name}" in line
+        assert "--config.modalities.video.mean='(.485,.456,.406)'" in line  # the sample is dark
     assert lines[-1].endswith("--config.init_from.path=runs/my_clips_pretrain")
 
 

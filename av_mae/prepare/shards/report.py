@@ -18,6 +18,8 @@ from av_mae.prepare.shards.state import Outcome
 Row = tuple[str, str, str]
 
 _COUNTS = ("clips", "without_sound", "silent", "partial", "rejected")
+# Mean and standard deviation of ImageNet's pictures, as flags.
+_USUAL_COLOURS = ("mean='(.485,.456,.406)'", "std='(.229,.224,.225)'")
 _REASONS = 5
 
 
@@ -126,11 +128,12 @@ def closing(out: pathlib.Path, info: records.Info) -> str:
     several = f", up to {most} a clip" if most > 1 else ""
     having = [name for name in ("video", "audio") if any(split.having[name] for split in splits)]
     modalities = f":modalities={having[0]}" if len(having) == 1 else ""
-    # The configs of the sample are small enough to try on any data.
+    # The configs of the sample are small enough to try on any data; its pictures are dark.
     configs = info.name if f"{info.name}/pretrain" in published.names() else "sample"
-    shared = (
-        f"{modalities} --config.dataset.path={shlex.quote(str(out))} --workdir=runs/{info.name}"
-    )
+    shared = f"{modalities} --config.dataset.path={shlex.quote(str(out))}"
+    if configs != info.name and "video" in having:
+        shared += "".join(f" --config.modalities.video.{key}" for key in _USUAL_COLOURS)
+    shared += f" --workdir=runs/{info.name}"
     lines = [
         f"wrote {out}: {sum(shard.clips for shard in shards):,} clips in {len(shards):,} files, "
         f"{size:,.1f} MB, {len(info.labels):,} labels{several}; {sound}",
