@@ -3,7 +3,9 @@
 import logging as standard_logging
 import os
 import pathlib
+import signal
 import sys
+import threading
 
 import jax
 from absl import app, flags, logging
@@ -26,8 +28,10 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes of a distributed run.")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
+_GRACE = 10.0  # seconds in which an interrupted program has to end
 _DIVERGED = 70  # EX_SOFTWARE
 _FULL = 74  # EX_IOERR
+_INTERRUPTED = "interrupted; what was saved before is whole"
 
 
 def main() -> None:
@@ -40,6 +44,8 @@ def main() -> None:
 def _main(_: list[str]) -> None:
     stages = clock.Stages()
     command_line.log_ours()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     logging.get_absl_handler().addFilter(_is_news)
     try:
         if storage.is_address(_WORKDIR.value):
@@ -67,7 +73,7 @@ def _main(_: list[str]) -> None:
     except metrics.Diverged as error:
         command_line.leave(_DIVERGED, error)
     except KeyboardInterrupt:
-        command_line.leave(loop.INTERRUPTED, "interrupted; what was saved before is whole")
+        command_line.leave(loop.INTERRUPTED, _INTERRUPTED)
     except Exception as error:
         if not storage.is_full(error):
             raise
@@ -78,6 +84,22 @@ def _main(_: list[str]) -> None:
             flush=True,
         )
         os._exit(_FULL)  # threads that could not write are not waited for
+
+
+def _interrupt(*_: object) -> None:
+    """Ends the program at Ctrl-C while no loop handles it, also where the exception is dropped.
+
+    Python drops what is raised in callbacks of its garbage collection, of which JAX has one.
+    """
+
+    def leave() -> None:
+        os.write(2, f"error: {_INTERRUPTED}\n".encode())
+        os._exit(loop.INTERRUPTED)
+
+    timer = threading.Timer(_GRACE, leave)
+    timer.daemon = True
+    timer.start()
+    raise KeyboardInterrupt
 
 
 def _is_news(record: standard_logging.LogRecord) -> bool:

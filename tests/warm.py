@@ -112,6 +112,7 @@ def _run(
     for descriptor, log in ((1, logs[0]), (2, logs[-1])):
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), descriptor)
     sys.stdout, sys.stderr = (os.fdopen(d, "w", buffering=1, closefd=False) for d in (1, 2))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # as in conftest.py
     logging.root.handlers.clear()  # a preloaded package has set one

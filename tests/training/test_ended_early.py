@@ -46,7 +46,7 @@ def test_control_c_before_the_first_step_is_a_sentence(data, tmp_path):
     with tiny.killed_at_last(process):
         tiny.wait_for(process.printed, process)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == loop.INTERRUPTED
     assert "interrupted" in output and "Traceback" not in output
 
