@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from av_mae import evaluation, tasks
 from av_mae.config import command_line, parse, schema
 from av_mae.evaluation import evaluate
+from av_mae.experiment import damage
 from av_mae.input import records, storage
 from av_mae.tasks import metrics
 from av_mae.training import clock, host, loop
@@ -47,6 +48,7 @@ def _main(_: list[str]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     logging.get_absl_handler().addFilter(_is_news)
+    damage.silence_late_tracebacks()
     try:
         if storage.is_address(_WORKDIR.value):
             raise schema.ConfigError(

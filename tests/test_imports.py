@@ -32,7 +32,7 @@ ARROWS: dict[str, str] = {
     "api": "config convert experiment inference tasks",
     "training": "config convert evaluation experiment input models report tasks",
     "tools": "api config experiment inference input planning report training",
-    "main": "config evaluation input tasks training",
+    "main": "config evaluation experiment input tasks training",
     "": "version",  # and api, by its name at first use
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from av_mae.config import schema
 
 SHOWN = 300  # characters of a reason
+_LATE = "Event loop is closed"
 
 
 @contextlib.contextmanager
@@ -23,23 +24,27 @@ def reading(folder: pathlib.Path, part: str = "") -> Iterator[None]:
             raise
         raise schema.ConfigError(f"checkpoint {folder}: {error}") from error
     except Exception as error:
-        _silence_other_reads()
+        silence_late_tracebacks()
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         reason = part + " ".join((reason or type(error).__name__).split())
         raise schema.ConfigError(f"checkpoint {folder} is damaged: {reason[:SHOWN]}") from error
 
 
 @functools.cache  # once is enough
-def _silence_other_reads() -> None:
-    """Orbax gives up at the first array; the reads of others complain later, with tracebacks."""
+def silence_late_tracebacks() -> None:
+    """Orbax gives up at the first array; reads and writes of others complain later, at length."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    before = sys.unraisablehook
+    dropped, raised = sys.unraisablehook, sys.excepthook
 
-    def hook(unraisable: Any) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            before(unraisable)
+    def unraisable_hook(unraisable: Any) -> None:
+        if _LATE not in str(unraisable.exc_value):
+            dropped(unraisable)
 
-    sys.unraisablehook = hook
+    def except_hook(kind: Any, error: Any, trace: Any) -> None:
+        if _LATE not in str(error):
+            raised(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = unraisable_hook, except_hook
 
 
 def size(folder: pathlib.Path) -> int:
